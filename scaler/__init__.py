@@ -1,0 +1,1 @@
+"""KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers."""

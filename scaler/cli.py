@@ -1,0 +1,185 @@
+"""The commands; no logic of their own."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scaler.errors import ScalerError
+
+app = typer.Typer(
+    name="scaler",
+    help="KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Output(StrEnum):
+    """How a command answers."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Config = Annotated[Path | None, typer.Option("--config", envvar="SCALER_CONFIG", help="Configuration file (YAML).")]
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    listen: Annotated[str | None, typer.Option(help="gRPC address, HOST:PORT.")] = None,
+    http: Annotated[str | None, typer.Option(help="Address of metrics, health and the status page.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json, console or auto.")] = None,
+) -> None:
+    """Serve KEDA until SIGTERM."""
+    import uvloop  # noqa: PLC0415 - each command loads what it needs
+
+    from scaler.observe.logs import configure  # noqa: PLC0415 - see above
+    from scaler.server import serve as run  # noqa: PLC0415 - see above
+    from scaler.settings import load  # noqa: PLC0415 - see above
+
+    log = {key: value for key, value in (("level", log_level), ("format", log_format)) if value is not None}
+    settings = load(config, {"listen": listen, "http": http, "log": log or None})
+    configure(settings.log.level, settings.log.format)
+    uvloop.run(run(settings))
+
+
+@app.command()
+def demo(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after one cycle; exit 0 if every workload went 0 → N → 0.")
+    ] = False,
+    listen: Annotated[str, typer.Option(help="gRPC address of the scaler.")] = "127.0.0.1:0",
+    http: Annotated[str, typer.Option(help="Address of its metrics and status page.")] = "127.0.0.1:0",
+) -> None:
+    """Play everything on this machine: the scaler, its backends' doubles, workers, KEDA and the HPA."""
+    import uvloop  # noqa: PLC0415 - see above
+
+    from scaler.demo.run import play  # noqa: PLC0415 - see above
+    from scaler.observe.logs import configure  # noqa: PLC0415 - see above
+
+    configure("error", "console")
+    raise typer.Exit(0 if uvloop.run(play(once=once, listen=listen, http=http)) else 1)
+
+
+@app.command()
+def validate(
+    files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
+) -> None:
+    """Check the metadata of this scaler's triggers without touching a backend; exit 1 with findings."""
+    from scaler.tools.validate import findings  # noqa: PLC0415 - see above
+
+    found, looked_at = findings(files)
+    for finding in found:
+        typer.echo(str(finding))
+    typer.echo(f"{looked_at} triggers of this scaler, {len(found)} findings", err=True)
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Only this ScaledObject or ScaledJob of --namespace.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ask this running server (HOST:PORT of its gRPC); else the backends are read from here."),
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="CA of the server, for TLS.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Client certificate, for mTLS.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the workload's container, for keys …FromEnv.")
+    ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(min=0, help="What the workload has now; by default its minimum.")
+    ] = None,
+    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+    config: Config = None,
+) -> None:
+    """Tell what KEDA is told about each trigger now, and why; exit 1 if a trigger fails."""
+    from scaler.tools.command import Question, run_explain  # noqa: PLC0415 - see above
+
+    question = Question(
+        tuple(files or ()), namespace, name, address, (ca, cert, key), tuple(env or ()), replicas, config
+    )
+    raise typer.Exit(run_explain(question, as_json=output is Output.JSON))
+
+
+@app.command("simulate")
+def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    file: Annotated[str, typer.Argument(help="Manifest with one ScaledObject that has one trigger of this scaler.")],
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV with `time` in seconds and `arrivals` per second, `value`, or the source's own counts; a row holds until the next."
+        ),
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(help="URL of a Prometheus to take the load from, with --query.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="PromQL that gives one series.")] = None,
+    column: Annotated[str, typer.Option(help="What the series of --query is: arrivals, value, or a count.")] = "value",
+    cloudwatch_queue: Annotated[
+        str | None, typer.Option(help="Name of an SQS queue whose messages sent are the arrivals, with --region.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="AWS region of --cloudwatch-queue.")] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="How far back --query and --cloudwatch-queue go.")] = 24.0,
+    service_seconds: Annotated[float, typer.Option(min=0, help="With arrivals: how long a job takes.")] = 1.0,
+    startup_seconds: Annotated[
+        float, typer.Option(min=0, help="With arrivals: from a new replica to its first job.")
+    ] = 0.0,
+    per_replica: Annotated[int, typer.Option(min=1, help="With arrivals: jobs that one replica works on at once.")] = 1,
+    grace_seconds: Annotated[float, typer.Option(min=0, help="With arrivals: terminationGracePeriodSeconds.")] = 30.0,
+    initial_replicas: Annotated[
+        int | None, typer.Option(min=0, help="Replicas at the start; by default minReplicaCount.")
+    ] = None,
+    step_seconds: Annotated[float, typer.Option(min=0.01, help="Length of one step.")] = 1.0,
+    hpa_sync_seconds: Annotated[
+        float, typer.Option(min=0.1, help="The cluster's --horizontal-pod-autoscaler-sync-period.")
+    ] = 15.0,
+    hpa_downscale_stabilization_seconds: Annotated[
+        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-downscale-stabilization.")
+    ] = 300.0,
+    hpa_tolerance: Annotated[
+        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-tolerance.")
+    ] = 0.1,
+    seed: Annotated[
+        int | None, typer.Option(help="With arrivals: random arrivals and service times, the same for the same seed.")
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare settings: KEY=FROM:TO:STEP or KEY=A,B,C; a metadata key, pollingInterval, cooldownPeriod, minReplicaCount or maxReplicaCount."
+        ),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg or .png.")] = None,
+    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+) -> None:
+    """Replay a recorded load through the scaler's formulas, KEDA and the HPA: replicas, waiting times, cost."""
+    from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
+    from scaler.tools import simulate_command as command  # noqa: PLC0415 - see above
+    from scaler.tools.simulate import Options  # noqa: PLC0415 - see above
+    from scaler.tools.work import WorkerModel  # noqa: PLC0415 - see above
+
+    recording = command.Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
+    flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
+    options = Options(step_seconds, initial_replicas, workers, flags, seed)
+    command.run_simulate(file, recording, options, command.Output(output is Output.JSON, plot, sweep))
+
+
+def main() -> None:
+    """Run the command line; every error of ours is one line and exit code 2."""
+    try:
+        app()
+    except ScalerError as error:
+        typer.echo(f"scaler: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,1 @@
+"""Plumbing that several sources share."""

@@ -1,0 +1,182 @@
+"""A page of metrics (Prometheus text or OpenMetrics) to sums, as it streams in: only what is wanted is taken apart."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_LINE_BYTES = 64 * 1024
+MAX_SUMS = 20_000
+"""Sums kept of one page: a label that differs from series to series is none to add up by."""
+MAX_GROUP_BYTES = 1024
+"""Length of a label value by which series are added up."""
+MAX_LAYOUTS, MAX_LAYOUT_BYTES = 16, 4096
+"""How many layouts of lines, and how long ones, get a pattern of their own: making one costs more than a line."""
+
+_LABEL = rb'[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]++|\\.)*+)"[ \t]*+'
+_LABELS = re.compile(_LABEL)
+_ANY_LABEL = re.sub(rb"\((?!\?)", b"(?:", _LABEL)  # without groups
+_SAMPLE = re.compile(
+    rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)"
+    rb"(?:[ \t]*+\{((?:" + _ANY_LABEL + rb"(?:," + _ANY_LABEL + rb")*+,?+)?+[ \t]*+)\}[ \t]*+|[ \t]++)"
+    rb"([-+.0-9a-zA-Z]++)"  # the value
+    rb"(?:[ \t]++[-+.0-9eE]++)?+"  # its time
+    rb"(?:[ \t]++\#.*+)?+[ \t\r]*+"  # an exemplar
+)
+_ESCAPED = re.compile(rb'\\([\\n"])')
+_NOTHING = re.compile(rb"(?!)")
+
+
+class PageError(ValueError):
+    """The page cannot be understood, is not whole, or is larger than a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Series to add up: all those called `name`, one sum for each value of a label.
+
+    That label is the first of `by` that a series carries with a value; a series that carries none counts for the
+    group "". The values are counts: one that is NaN, negative or infinite makes the sum of its group NaN.
+    """
+
+    name: str
+    by: tuple[str, ...] = ()
+
+
+Sums = dict[str, dict[str, float]]
+"""Family → group → sum. A family or group without series is absent, which is not the same as 0."""
+
+
+LEADER = Family("leader_election_master_status")
+"""Published by client-go's leader election: 0 while a pod only stands by, and has no work queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one page said. `name` is the pod or the address."""
+
+    name: str
+    sums: Sums
+
+    @property
+    def stands_by(self) -> bool:
+        """Tell whether the pod says that it takes part in leader elections and leads nothing."""
+        return self.sums.get(LEADER.name, {}).get("") == 0
+
+
+def as_count(value: float) -> float:
+    """Return `value` if something can have been counted to it, else NaN, which no sum loses again."""
+    return value if 0 <= value < math.inf else math.nan
+
+
+class PageParser:
+    """Takes a page in pieces of any size and returns its sums; both may raise `PageError`."""
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        """Look for `families` and for nothing else."""
+        self._by = {family.name.encode(): [label.encode() for label in family.by] for family in families}
+        # A line may begin with blanks; whose series it is shows when it is taken apart.
+        self._prefixes = (*self._by, b" ", b"\t")
+        self._sums: dict[bytes, dict[bytes, float]] = {}
+        self._kept = 0
+        self._alike = _NOTHING
+        self._alike_sums: dict[bytes, float] = {}
+        self._layouts = 0
+        self._rest = b""
+        self._last = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next piece."""
+        lines = (self._rest + piece).split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise PageError(f"a line is longer than {MAX_LINE_BYTES} bytes, which is the limit")
+        if lines:
+            self._last = lines[-1]
+        for line in lines:
+            if line.startswith(self._prefixes):
+                self._take(line)
+
+    def close(self, *, openmetrics: bool = False) -> Sums:
+        """Return the sums of the whole page, which as `openmetrics` must say itself that it has ended."""
+        if self._rest:
+            raise PageError("the last line has no end: the page was cut short")
+        if openmetrics and self._last.rstrip(b"\r") != b"# EOF":
+            raise PageError("the page does not end with # EOF: it was cut short")
+        return {
+            name.decode(): {group.decode(): as_count(total) for group, total in groups.items()}
+            for name, groups in self._sums.items()
+        }
+
+    def _take(self, line: bytes) -> None:
+        """Add up `line`; one laid out like the line before costs a fifth of another."""
+        alike = self._alike.fullmatch(line)
+        if alike is None or b"\\" in line:
+            self._take_apart(line)
+        else:
+            group, value = alike.groups()
+            self._add(self._alike_sums, group, value)
+
+    def _take_apart(self, line: bytes) -> None:
+        sample = _SAMPLE.fullmatch(line)
+        if sample is None:
+            if not line.strip() or line.lstrip().startswith(b"#"):
+                return
+            raise PageError(f"not a series: {_shown(line)}")
+        name, labels, value = sample.groups()
+        if name not in self._by:
+            return
+        found = _LABELS.findall(labels or b"")
+        position = {label: index for index, (label, _) in enumerate(found)}
+        if len(position) != len(found):
+            raise PageError(f"a label is given twice: {_shown(line)}")
+        carried = [position[label] for label in self._by[name] if label in position]
+        chosen = next((index for index in carried if found[index][1]), None)
+        group = b"" if chosen is None else _ESCAPED.sub(_unescape, found[chosen][1])
+        sums = self._sums.setdefault(name, {})
+        self._add(sums, group, value)
+        if chosen == next(iter(carried), None):  # else the next series may have a label that is empty here
+            self._remember(line, len(found), chosen, sums)
+
+    def _add(self, sums: dict[bytes, float], group: bytes, value: bytes) -> None:
+        total = sums.get(group)
+        if total is None:
+            total = 0.0
+            self._admit(group)
+        try:
+            sums[group] = total + as_count(float(value))
+        except ValueError:
+            raise PageError(f"not a number: {_shown(value)}") from None
+
+    def _admit(self, group: bytes) -> None:
+        self._kept += 1
+        if self._kept > MAX_SUMS:
+            raise PageError(f"more than {MAX_SUMS} sums would have to be kept, which is the limit")
+        if len(group) > MAX_GROUP_BYTES:
+            raise PageError(f"a label value is longer than {MAX_GROUP_BYTES} bytes, which is the limit")
+        try:
+            group.decode()
+        except UnicodeDecodeError:
+            raise PageError(f"a label value is not UTF-8: {_shown(group)}") from None
+
+    def _remember(self, line: bytes, labels: int, chosen: int | None, sums: dict[bytes, float]) -> None:
+        """Make the pattern of `line`: the next series mostly differs in label values and value alone."""
+        pieces = line.split(b'"')
+        simple = len(pieces) == 2 * labels + 1 and b"\\" not in line and len(line) <= MAX_LAYOUT_BYTES
+        if not simple or self._layouts == MAX_LAYOUTS:
+            return
+        self._layouts += 1
+        pattern = b"" if chosen is not None else b"()"
+        for index, between in enumerate(pieces[:-1:2]):
+            value = b'"([^"]++)"' if index == chosen else b'"[^"]*+"'
+            pattern += re.escape(between) + value
+        self._alike = re.compile(pattern + rb"\} ([-+.0-9eE]++)")
+        self._alike_sums = sums
+
+
+def _unescape(escape: re.Match[bytes]) -> bytes:
+    return b"\n" if escape[1] == b"n" else escape[1]
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:120].decode("utf-8", "replace"))

@@ -1,0 +1,57 @@
+"""A web server that answers what it is told, byte for byte: for answers that no well-behaved server gives."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+
+
+def answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
+    """Return an HTTP answer that is well formed unless `headers` make it otherwise."""
+    lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in (headers or {}).items())]
+    if not any(line.startswith(("Content-Length:", "Transfer-Encoding:")) for line in lines):
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class RawServer:
+    """Sends `answer` (or what it returns for the head of a request) and closes the connection; None never answers."""
+
+    def __init__(self, answer: bytes | Callable[[str], bytes | None] | None) -> None:
+        """Answer so from the start; `answer` may be changed later."""
+        self.answer = answer
+        self.heads: list[str] = []
+        self.asked = asyncio.Event()  # set when the first request is there
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        """Listen on `host`; `port` 0 takes any."""
+        self._server = await asyncio.start_server(self._serve, host, port, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            self.heads.append(head)
+            self.asked.set()
+            told = self.answer(head) if callable(self.answer) else self.answer
+            if told is None:
+                await reader.read()  # until the client gives up
+            else:
+                writer.write(told)
+                await writer.drain()
+        except (OSError, EOFError):
+            pass  # the client has gone
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+            for writer in tuple(self._open):
+                writer.transport.abort()
+            await self._server.wait_closed()

@@ -1,0 +1,72 @@
+"""A server that speaks Redis' protocol and answers what it is told to: faults that no real server can be brought to."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import hiredis
+
+Command = list[bytes]
+Script = Callable[[Command], bytes | None]
+"""Returns the raw answer to a command, or None to leave it without one."""
+
+
+def array(*items: bytes) -> bytes:
+    """Return an answer that holds `items`."""
+    return b"*%d\r\n" % len(items) + b"".join(b"$%d\r\n%s\r\n" % (len(item), item) for item in items)
+
+
+class RespServer:
+    """Listens on a free port of 127.0.0.1; `answer` may be exchanged at any time."""
+
+    def __init__(self, answer: Script = lambda _: b"+OK\r\n") -> None:
+        """Answer every command with `answer`."""
+        self.answer = answer
+        self.commands: list[Command] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._writers)
+
+    def drop(self) -> None:
+        """Break every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        self._tasks.add(asyncio.current_task())
+        commands = hiredis.Reader()
+        try:
+            while data := await reader.read(65_536):
+                commands.feed(data)
+                while (command := commands.gets()) is not False:
+                    self.commands.append(command)
+                    if (answer := self.answer(command)) is not None:
+                        writer.write(answer)
+                await writer.drain()
+        except OSError:
+            pass  # the client is gone, which is its right
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+            self.drop()
+            await asyncio.gather(*filter(None, self._tasks))
+            await self._server.wait_closed()

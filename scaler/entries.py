@@ -1,0 +1,90 @@
+"""What the store holds of each place, and in which order the due places of a backend have their turns."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from scaler.domain import Place, Reader, Reading
+from scaler.errors import Fault
+from scaler.lanes import Lane
+
+
+@dataclass(slots=True)
+class Entry:
+    """All that is held of one place; times are monotonic seconds."""
+
+    place: Place
+    reader: Reader
+    lane: Lane
+    owner: str  # the namespace that asked first: each namespace has its turns
+    reading: Reading | None = None
+    fault: Fault | None = None
+    fault_at: float = 0.0  # when the present run of faults began
+    failures: int = 0
+    due: float = 0.0
+    started: float | None = None  # when the read that is under way began
+    hinted: bool = False
+    read_seconds: float = 0.0
+    leases: dict[Hashable, tuple[float, float]] = field(default_factory=dict)  # lessee → interval, until
+    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+
+    def interval(self, now: float) -> float | None:
+        """Return the shortest interval of those who still ask, or None; forgets the others."""
+        for lessee in [lessee for lessee, (_, until) in self.leases.items() if until < now]:
+            del self.leases[lessee]
+        if not self.leases:
+            return None
+        return max(self.place.min_refresh_seconds, min(seconds for seconds, _ in self.leases.values()))
+
+
+def untraced(fault: Fault) -> Fault:
+    """Return an equal fault without history.
+
+    An exception keeps the frames of everyone who raised it, and so what they held; one that is kept and raised at
+    every poll of an outage would grow all the time.
+    """
+    return type(fault)(*fault.args)
+
+
+class Turns:
+    """The due places of one backend that wait for its rate.
+
+    Namespaces take turns, so that none starves the others. Within one, what was never read goes first; the rest goes
+    in the order in which it fell due, so that an interval that the rate stretches is stretched evenly.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._owners: OrderedDict[str, tuple[OrderedDict[Place, Entry], OrderedDict[Place, Entry]]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._owners)
+
+    def __contains__(self, entry: Entry) -> bool:
+        return any(entry.place in queue for queue in self._owners.get(entry.owner, ()))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (entry for queues in self._owners.values() for queue in queues for entry in queue.values())
+
+    def add(self, entry: Entry) -> None:
+        """Let `entry` wait for its turn."""
+        first, again = self._owners.setdefault(entry.owner, (OrderedDict(), OrderedDict()))
+        never_read = entry.reading is None and not entry.failures
+        (first if never_read else again)[entry.place] = entry
+
+    def take(self) -> Entry:
+        """Return whose turn it is, which waits no more."""
+        owner, (first, again) = next(iter(self._owners.items()))
+        self._owners.move_to_end(owner)
+        entry = next(iter((first or again).values()))
+        self.discard(entry)
+        return entry
+
+    def discard(self, entry: Entry) -> None:
+        """Let `entry` wait no more."""
+        queues = self._owners.get(entry.owner, ())
+        for queue in queues:
+            queue.pop(entry.place, None)
+        if not any(queues):
+            self._owners.pop(entry.owner, None)

@@ -1,0 +1,59 @@
+"""Everything that can go wrong, as one tree; each leaf knows the gRPC status code that tells it to KEDA."""
+
+from typing import ClassVar
+
+
+class ScalerError(Exception):
+    """Base of all errors that a user may see; its text says what, where and what to do, and holds no secret."""
+
+    code: ClassVar[str] = "INTERNAL"  # the name of a grpc.StatusCode
+
+
+class MetadataError(ScalerError):
+    """The trigger metadata is wrong: names the key, the value and what is allowed."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class UnknownMetricError(ScalerError):
+    """KEDA asked for a metric that the trigger does not have."""
+
+    code = "NOT_FOUND"
+
+
+class NotAllowedError(ScalerError):
+    """The configuration does not let this namespace read this place."""
+
+    code = "PERMISSION_DENIED"
+
+
+class LimitError(ScalerError):
+    """A limit of the configuration is reached; the text names it."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class SettingsError(ScalerError):
+    """The configuration file, an environment variable or a flag is wrong."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class Fault(ScalerError):  # noqa: N818 - the house's word: why there is no reading
+    """Why a place could not be read. Never turned into a value, and never into inactive."""
+
+    code = "UNAVAILABLE"
+
+
+class Unavailable(Fault):
+    """The backend did not answer in time, broke off, or answered what cannot be understood."""
+
+
+class Throttled(Unavailable):
+    """The backend asks to be asked less often; the store slows down for all of its places."""
+
+
+class Refused(Fault):
+    """The backend answered that the credentials are refused or that the thing does not exist."""
+
+    code = "FAILED_PRECONDITION"

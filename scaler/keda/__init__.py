@@ -1,0 +1,1 @@
+"""KEDA's and the HPA's side as code; knows nothing of sources."""

@@ -1,0 +1,127 @@
+"""KEDA as a gRPC client: the calls for one external trigger, with KEDA's retries and its reading of the answers."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import grpc
+
+from scaler.keda.arithmetic import MetricType
+from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.quantity import milli
+from scaler.keda.scalable import ScaledObject
+from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, GetMetricsRequest, ScaledObjectRef
+
+_Answer = TypeVar("_Answer")
+
+
+class Spec(NamedTuple):
+    """A metric as KEDA writes it into the HPA: `s<trigger>-<metric>`."""
+
+    name: str
+    type: MetricType
+    target: float
+
+
+def resolve(metadata: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    """Return the metadata that KEDA sends: the value of `KEYFromEnv` is that of the variable, under the same key.
+
+    A variable that is unset or empty drops the key (KEDA external_scaler.go, parseExternalScalerMetadata). `env` is
+    the environment of the scale target's container.
+    """
+    resolved = {key: env.get(value, "") if key.endswith("FromEnv") else value for key, value in metadata.items()}
+    return {key: value for key, value in resolved.items() if value or not key.endswith("FromEnv")}
+
+
+class ExternalScaler:
+    """One trigger of type `external` or `external-push`. Like KEDA it sets no deadlines.
+
+    Source: KEDA pkg/scalers/external_scaler.go and pkg/scaling/cache/scalers_cache.go, which calls anew once, at once.
+    """
+
+    def __init__(
+        self,
+        stub: Any,
+        scaled_object: ScaledObject,
+        index: int,
+        env: Mapping[str, str],
+        on_error: Callable[[str], None],
+    ) -> None:
+        """Speak for the trigger `index` of `scaled_object`; `on_error` takes the text of every failed call."""
+        trigger = scaled_object.triggers[index]
+        self.index = index
+        self.pushes = trigger.type == "external-push"
+        self._type, self._cached = trigger.target_type, trigger.use_cached_metrics
+        self._stub, self._on_error = stub, on_error
+        self._ref = ScaledObjectRef(
+            name=scaled_object.name,
+            namespace=scaled_object.namespace,
+            scalerMetadata=resolve(trigger.metadata, env),
+        )
+
+    async def specs(self) -> tuple[Spec, ...]:
+        """Call GetMetricSpec; nothing means that it failed or was empty, which is the same to KEDA."""
+        for _ in range(2):
+            response = await self._call("GetMetricSpec", self._stub.GetMetricSpec(self._ref))
+            if response is not None and response.metricSpecs:
+                return self._read_specs(response)
+        return ()
+
+    async def result(self, spec: Spec) -> MetricResult:
+        """Call GetMetrics and then IsActive; an error of either loses both."""
+        request = GetMetricsRequest(scaledObjectRef=self._ref, metricName=spec.name.removeprefix(f"s{self.index}-"))
+        for _ in range(2):
+            metrics = await self._call("GetMetrics", self._stub.GetMetrics(request))
+            if metrics is None:
+                continue
+            activity = await self._call("IsActive", self._stub.IsActive(self._ref))
+            if activity is None:
+                continue
+            values = [
+                milli(value.metricValueFloat if value.metricValueFloat > 0 else value.metricValue)
+                for value in metrics.metricValues
+            ]
+            total = sum(values) / 1000 if values else Missing.NO_VALUES  # the HPA adds them up
+            return self._result(spec, total, active=activity.result)
+        return self._result(spec, Missing.FAILED)
+
+    def no_specs(self) -> MetricResult:
+        """Return what a poll makes of a trigger whose specs could not be read."""
+        return MetricResult("", self._type, 0, Missing.NO_SPECS)
+
+    async def activity(self) -> AsyncIterator[bool]:
+        """Open StreamIsActive and yield what comes; raises `grpc.aio.AioRpcError` unless the server ends it well."""
+        async for response in self._stream(self._stub.StreamIsActive(self._ref)):
+            yield response.result
+
+    async def streamed_specs(self) -> AsyncIterator[tuple[Spec, ...]]:
+        """Open StreamMetricSpec and yield what comes, an empty list too; raises like `activity`."""
+        async for response in self._stream(self._stub.StreamMetricSpec(self._ref)):
+            yield self._read_specs(response)
+
+    async def _call(self, rpc: str, call: Awaitable[_Answer]) -> _Answer | None:
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            self._on_error(f"{rpc}: {error.code().name}: {error.details()}")
+            return None
+
+    async def _stream(self, call: Any) -> AsyncIterator[Any]:
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
+
+    def _read_specs(self, response: GetMetricSpecResponse) -> tuple[Spec, ...]:
+        """Prefer the float target, if it is above 0 (external_scaler.go, buildMetricSpecs)."""
+        return tuple(
+            Spec(
+                f"s{self.index}-{spec.metricName}",
+                self._type,
+                spec.targetSizeFloat if spec.targetSizeFloat > 0 else float(spec.targetSize),
+            )
+            for spec in response.metricSpecs
+        )
+
+    def _result(self, spec: Spec, value: float | Missing, *, active: bool = False) -> MetricResult:
+        return MetricResult(spec.name, spec.type, spec.target, value, active, self._cached)

@@ -1,0 +1,157 @@
+"""KEDA's own part of scaling, as a state machine without I/O: 0 ↔ 1, cooldown, idle, fallback, cached metrics."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from scaler.keda.arithmetic import Metric, MetricType, Pods
+from scaler.keda.scalable import Fallback, ScaledObject
+
+_CACHE_LAG_SECONDS = 0.05
+"""How long after KEDA scaled to 0 its cache may still show the old count: a push then wakes nothing."""
+
+
+class Missing(Enum):
+    """Why a metric has no value."""
+
+    FAILED = "GetMetrics or IsActive failed"
+    NO_SPECS = "GetMetricSpec failed"  # fallback does not count it (KEDA issue 8056)
+    NO_VALUES = "GetMetrics answered an empty list"
+
+
+class MetricResult(NamedTuple):
+    """What one metric of a trigger answered to a poll, or to an HPA sync.
+
+    `name` is the HPA's, `s0-sqs-orders`; it is "" when a trigger's metrics are not even known (`NO_SPECS`).
+    """
+
+    name: str
+    type: MetricType
+    target: float
+    value: float | Missing
+    active: bool = False
+    cached: bool = False  # the trigger has useCachedMetrics
+
+    @property
+    def failed(self) -> bool:
+        """Whether KEDA counts it as an error of the trigger; an empty answer is none."""
+        return self.value is Missing.FAILED or self.value is Missing.NO_SPECS
+
+
+class Outcome(NamedTuple):
+    """What KEDA made of a poll or a push."""
+
+    replicas: int  # what spec.replicas becomes
+    active: bool
+    reason: str  # as in KEDA's conditions Active and Ready
+
+
+@dataclass(slots=True)
+class Executor:
+    """KEDA's scale executor for one ScaledObject, with the memory that KEDA keeps in its status.
+
+    Times are Unix seconds: KEDA keeps them as whole seconds, so the fractions matter. Source: KEDA
+    pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. `scalingModifiers` are not evaluated.
+    """
+
+    scaled_object: ScaledObject
+    created: float
+    _last_active: int | None = field(default=None, init=False)
+    _failures: dict[str, int] = field(default_factory=dict, init=False)
+    _cache: dict[str, MetricResult] = field(default_factory=dict, init=False)
+    _before_zero: tuple[float, int] = field(default=(-math.inf, 0), init=False)
+
+    def poll(self, now: float, pods: Pods, results: Sequence[MetricResult]) -> Outcome:
+        """Judge the results of all triggers, one for each metric, and remember them."""
+        active = error = False
+        for result in results:
+            value, stand_in = self._value(result, pods)
+            active = active or result.active or stand_in
+            error = error or (value is None and result.failed)
+        self._cache = {result.name: result for result in results if result.cached and result.name}
+        return self._request_scale(now, pods.replicas, active=active, error=error)
+
+    def push(self, now: float, replicas: int) -> Outcome:
+        """Take a `true` of StreamIsActive; a `false` is not passed on, KEDA ignores it."""
+        zeroed_at, count = self._before_zero
+        if replicas == 0 and now < zeroed_at + _CACHE_LAG_SECONDS:
+            return self._request_scale(now, count, active=True, error=False)._replace(replicas=0)
+        return self._request_scale(now, replicas, active=True, error=False)
+
+    def cached(self, name: str) -> MetricResult | None:
+        """Return the last poll's result that an HPA sync gets in place of a call (`useCachedMetrics`)."""
+        return self._cache.get(name)
+
+    def for_hpa(self, pods: Pods, results: Sequence[MetricResult]) -> list[Metric]:
+        """Return what the HPA reads for `results`; fallback stands in, and counts its failures here too."""
+        metrics = []
+        for result in results:
+            value, _ = self._value(result, pods)
+            metrics.append(Metric(result.type, result.target, value, result.name))
+            if value is None and result.failed:
+                self._cache.clear()  # one failed read drops the whole cache; the next sync asks the scaler
+        return metrics
+
+    def _value(self, result: MetricResult, pods: Pods) -> tuple[float | None, bool]:
+        """Return the value or what fallback puts in its place, and whether it did."""
+        fallback, value = self.scaled_object.fallback, result.value
+        if not isinstance(value, Missing):
+            if fallback is not None:
+                self._failures[result.name] = 0
+            return value, False
+        if fallback is None or value is Missing.NO_SPECS:
+            return None, False
+        failures = 0 if value is Missing.NO_VALUES else self._failures.get(result.name, 0) + 1
+        self._failures[result.name] = failures
+        if failures <= fallback.failure_threshold:
+            return None, False
+        replicas: float = _fallback_replicas(fallback, pods.replicas)
+        if result.type == "Value":
+            if not pods.ready:
+                return None, False
+            replicas /= pods.ready
+        return int(result.target * 1000 * replicas) / 1000, True
+
+    def _request_scale(self, now: float, replicas: int, *, active: bool, error: bool) -> Outcome:
+        """Decide like KEDA's RequestScale, whose order of cases this keeps."""
+        spec = self.scaled_object
+        idle, least = spec.idle_replica_count, spec.min_replica_count
+        if active:
+            if replicas == 0 or (idle is not None and replicas < least):
+                self._last_active = int(now)
+                return Outcome(max(least, 1), active, "ScalerActive")
+            if error:  # a partial error does not count as activity for the cooldown
+                return Outcome(replicas, active, "PartialTriggerError")
+            self._last_active = int(now)
+            return Outcome(replicas, active, "ScalerActive")
+        if error and (spec.fallback is None or spec.fallback.replicas != 0):
+            return Outcome(replicas, active, "TriggerError" if spec.fallback is None else "ScalerNotActive")
+        if replicas > (0 if idle is None else idle) and (idle is not None or least == 0):
+            if not self._cooled_down(now):
+                return Outcome(replicas, active, "ScalerCooldown")
+            replicas, before = idle or 0, replicas
+            if replicas == 0:
+                self._before_zero = (now, before)
+        elif idle is None:
+            replicas = max(replicas, least)
+        return Outcome(replicas, active, "ScalerNotActive")
+
+    def _cooled_down(self, now: float) -> bool:
+        """Return whether the cooldown is over; a workload that was never active waits initialCooldownPeriod."""
+        if self._last_active is None:
+            return int(self.created) + self.scaled_object.initial_cooldown_period < now
+        return self._last_active + self.scaled_object.cooldown_period < now
+
+
+def _fallback_replicas(fallback: Fallback, replicas: int) -> int:
+    match fallback.behavior:
+        case "currentReplicas":
+            return replicas
+        case "currentReplicasIfHigher":
+            return max(replicas, fallback.replicas)
+        case "currentReplicasIfLower":
+            return min(replicas, fallback.replicas)
+        case _:
+            return fallback.replicas

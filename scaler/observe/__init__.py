@@ -1,0 +1,1 @@
+"""What the scaler shows of itself: metrics, logs, status page."""

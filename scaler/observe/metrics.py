@@ -1,0 +1,181 @@
+"""The scaler's own Prometheus metrics; the house is read when they are scraped, so that calls pay little."""
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from scaler.domain import Place
+from scaler.errors import Fault
+from scaler.scaledobjects import ScaledObjects
+from scaler.snapshots import Snapshots
+from scaler.streams import Streams
+
+RPC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5)
+READ_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+MAX_BACKENDS = 1_000
+"""Backends with a series of their own; metadata can name any number of hosts, and series stay for ever."""
+
+
+def release() -> str:
+    """Return the version of the installed package."""
+    try:
+        return version("keda-queue-scaler")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Metrics:
+    """All counters of one server, on a registry of their own."""
+
+    def __init__(self) -> None:
+        """Register the counters; `watch` adds what is read at scrape time."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._rpcs = Counter(
+            "queue_scaler_rpc", "RPCs that ended, by their status code.", ["rpc", "code"], registry=self.registry
+        )
+        self._rpc_seconds = Histogram(
+            "queue_scaler_rpc_duration_seconds",
+            "Duration of unary RPCs.",
+            ["rpc"],
+            buckets=RPC_SECONDS,
+            registry=self.registry,
+        )
+        self._reads = Counter(
+            "queue_scaler_reads", "Reads of places, by their outcome.", ["kind", "outcome"], registry=self.registry
+        )
+        self._read_seconds = Histogram(
+            "queue_scaler_read_duration_seconds",
+            "Duration of reads.",
+            ["kind"],
+            buckets=READ_SECONDS,
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            "queue_scaler_upstream_requests",
+            "Requests sent to backends.",
+            ["backend", "operation"],
+            registry=self.registry,
+        )
+        self._backends: set[str] = set()
+        self._rpc_cells: dict[tuple[str, str], Counter] = {}
+        self._second_cells: dict[str, Histogram] = {}
+
+    def rpc(self, name: str, code: str) -> None:
+        """Count one call of `name` that ended with `code`."""
+        cell = self._rpc_cells.get((name, code))
+        if cell is None:
+            cell = self._rpc_cells[name, code] = self._rpcs.labels(name, code)
+        cell.inc()
+
+    def rpc_seconds(self, name: str, seconds: float) -> None:
+        """Note how long a unary call took."""
+        cell = self._second_cells.get(name)
+        if cell is None:
+            cell = self._second_cells[name] = self._rpc_seconds.labels(name)
+        cell.observe(seconds)
+
+    def read(self, place: Place, seconds: float, fault: Fault | None) -> None:
+        """Count one read of `place`."""
+        self._reads.labels(place.kind, "ok" if fault is None else type(fault).__name__.lower()).inc()
+        self._read_seconds.labels(place.kind).observe(seconds)
+
+    def requests(self, backend: str, operation: str, requests: int) -> None:
+        """Count `requests` sent to `backend`."""
+        if backend not in self._backends:
+            if len(self._backends) >= MAX_BACKENDS:
+                backend = "other"
+            self._backends.add(backend)
+        self._requests.labels(backend, operation).inc(requests)
+
+    def watch(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
+        """Show also what these hold at the time of a scrape."""
+        self.registry.register(_House(scaled_objects, snapshots, streams))
+
+
+class _House(Collector):
+    def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
+        self._objects, self._snapshots, self._streams = scaled_objects, snapshots, streams
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily("queue_scaler_build_info", "The version that runs.", labels=["version"])
+        build.add_metric([release()], 1)
+        yield build
+        yield GaugeMetricFamily("queue_scaler_streams", "Open streams.", value=len(self._streams))
+        yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._objects))
+        yield from self._each_object()
+        yield from self._each_backend()
+        yield from self._each_kind()
+
+    def _each_object(self) -> Iterable[Metric]:
+        by_metric, by_trigger = ["namespace", "scaledobject", "metric"], ["namespace", "scaledobject", "trigger"]
+        value = GaugeMetricFamily("queue_scaler_metric_value", "What KEDA was told last.", labels=by_metric)
+        target = GaugeMetricFamily("queue_scaler_metric_target", "The target of the metric.", labels=by_metric)
+        active = GaugeMetricFamily(
+            "queue_scaler_active", "1 if active, 0 if inactive, as told last.", labels=by_trigger
+        )
+        failing = GaugeMetricFamily(
+            "queue_scaler_failing", "1 if KEDA is being answered with an error.", labels=by_trigger
+        )
+        for asker in self._objects:
+            # Two triggers of one ScaledObject may have metrics of one name: the series of the latest asker stands.
+            for spec in asker.specs:
+                target.add_metric([asker.namespace, asker.name, spec.name], spec.target)
+            labels = [asker.namespace, asker.name, asker.specs[0].name]
+            failing.add_metric(labels, 0 if asker.error is None else 1)
+            if asker.assessment is not None and asker.error is None:
+                active.add_metric(labels, 1 if asker.active else 0)
+                for metric in asker.assessment.metrics:
+                    value.add_metric([asker.namespace, asker.name, metric.name], metric.value)
+        yield from (value, target, active, failing)
+
+    def _each_backend(self) -> Iterable[Metric]:
+        families = {
+            "limit": GaugeMetricFamily(
+                "queue_scaler_backend_limit", "Most reads per second, as configured.", labels=["backend"]
+            ),
+            "rate": GaugeMetricFamily(
+                "queue_scaler_backend_rate",
+                "Reads per second allowed now; below the limit after throttling.",
+                labels=["backend"],
+            ),
+            "lag_seconds": GaugeMetricFamily(
+                "queue_scaler_backend_lag_seconds", "How late reads are for want of rate.", labels=["backend"]
+            ),
+            "places": GaugeMetricFamily(
+                "queue_scaler_backend_places", "Places that are kept fresh.", labels=["backend"]
+            ),
+        }
+        for status in self._snapshots.backends()[:MAX_BACKENDS]:
+            for name, family in families.items():
+                family.add_metric([status.backend], getattr(status, name))
+        yield from families.values()
+
+    def _each_kind(self) -> Iterable[Metric]:
+        places: dict[str, int] = {}
+        failing: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for status in self._snapshots.statuses():
+            kind = status.place.kind
+            places[kind] = places.get(kind, 0) + 1
+            failing[kind] = failing.get(kind, 0) + (status.fault is not None)
+            oldest[kind] = max(oldest.get(kind, 0.0), status.age or 0.0)
+        for name, text, values in (
+            ("queue_scaler_places", "Places that are kept fresh.", places),
+            ("queue_scaler_places_failing", "Places whose last read was a fault.", failing),
+            ("queue_scaler_oldest_reading_seconds", "Age of the oldest reading.", oldest),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["kind"])
+            for kind, value in values.items():
+                family.add_metric([kind], value)
+            yield family

@@ -1,0 +1,31 @@
+"""The HTTP side: own metrics, health for probes, and what the status page asks for."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from scaler.observe.metrics import Metrics
+
+
+def make_app(metrics: Metrics, ready: Callable[[], bool]) -> web.Application:
+    """Return the application with `/metrics`, `/healthz` and `/readyz`.
+
+    `ready` does not depend on any backend: an outage of one must not take the scaler away from the others.
+    """
+    app = web.Application()
+
+    async def metrics_page(request: web.Request) -> web.Response:
+        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encoder(metrics.registry), headers={"Content-Type": content_type})
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if ready() else web.Response(text="draining\n", status=503)
+
+    app.router.add_get("/metrics", metrics_page)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    return app

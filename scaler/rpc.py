@@ -1,0 +1,128 @@
+"""Puts the service on grpc: measures each call, and turns errors into status codes."""
+
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+
+from scaler.errors import ScalerError
+from scaler.explainer import Explainer
+from scaler.observe.logs import Once
+from scaler.observe.metrics import Metrics
+from scaler.pb import explainer_pb2
+from scaler.pb import externalscaler_pb2 as pb
+from scaler.service import Service
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
+EXPLAINER_NAME = explainer_pb2.DESCRIPTOR.services_by_name["Explainer"].full_name
+log = structlog.get_logger()
+
+MAX_MESSAGE_BYTES = 2_000
+"""Of an error. It travels percent-encoded in a header, and clients refuse headers from 8 KiB on."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Unary = Callable[[Any], Awaitable[Any]]
+Streaming = Callable[[Any], AsyncGenerator[Any]]
+
+
+class Calls:
+    """Makes grpc's handlers of the service's methods."""
+
+    def __init__(self, metrics: Metrics, once: Once) -> None:
+        """Count in `metrics`; log the same error of the same caller as seldom as `once` lets it."""
+        self._metrics, self._once = metrics, once
+
+    def handlers(self, service: Service) -> grpc.GenericRpcHandler:
+        """Return the handlers of KEDA's five RPCs."""
+        unary: dict[str, Unary] = {
+            "GetMetricSpec": service.get_metric_spec,
+            "GetMetrics": service.get_metrics,
+            "IsActive": service.is_active,
+        }
+        streaming: dict[str, Streaming] = {
+            "StreamIsActive": service.stream_is_active,
+            "StreamMetricSpec": service.stream_metric_spec,
+        }
+        return self._generic(pb.DESCRIPTOR.services_by_name["ExternalScaler"], unary, streaming)
+
+    def explainer_handlers(self, explainer: Explainer, wait_seconds: float) -> grpc.GenericRpcHandler:
+        """Return the handler of Explain, whose answer is JSON."""
+
+        async def explain(request: pb.ScaledObjectRef) -> explainer_pb2.Explanation:
+            view = await explainer.explain(request.namespace, request.name, request.scalerMetadata, wait_seconds)
+            return explainer_pb2.Explanation(json=json.dumps(view, allow_nan=False))
+
+        return self._generic(explainer_pb2.DESCRIPTOR.services_by_name["Explainer"], {"Explain": explain}, {})
+
+    def _generic(
+        self, service: ServiceDescriptor, unary: dict[str, Unary], streaming: dict[str, Streaming]
+    ) -> grpc.GenericRpcHandler:
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for name, method in service.methods_by_name.items():
+            request, answer = (
+                message_factory.GetMessageClass(kind) for kind in (method.input_type, method.output_type)
+            )
+            parse, write = request.FromString, answer.SerializeToString
+            if name in unary:
+                handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(name, unary[name]), parse, write)
+            else:
+                handler = self._streaming(name, streaming[name])
+                handlers[name] = grpc.unary_stream_rpc_method_handler(handler, parse, write)
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def _unary(self, name: str, call: Unary) -> Callable[[Any, Context], Awaitable[Any]]:
+        async def handler(request: Any, context: Context) -> Any:
+            began, code = time.perf_counter(), "CANCELLED"
+            try:
+                answer = await call(request)
+                code = "OK"
+            except Exception as error:  # noqa: BLE001 - the last line: whatever it is becomes a status code
+                code = self._code(name, request, error)
+                await _abort(context, code, error)
+            else:
+                return answer
+            finally:
+                self._metrics.rpc(name, code)
+                self._metrics.rpc_seconds(name, time.perf_counter() - began)
+
+        return handler
+
+    def _streaming(self, name: str, call: Streaming) -> Callable[[Any, Context], AsyncIterator[Any]]:
+        async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
+            code = "CANCELLED"
+            try:
+                async with aclosing(call(request)) as messages:  # so that a stream that is cancelled ends at once
+                    async for message in messages:
+                        yield message
+                code = "OK"
+            except Exception as error:  # noqa: BLE001 - the last line: whatever it is becomes a status code
+                code = self._code(name, request, error)
+                await _abort(context, code, error)
+            finally:
+                self._metrics.rpc(name, code)
+
+        return handler
+
+    def _code(self, name: str, request: Any, error: Exception) -> str:
+        """Return the status code of `error`, and log it, but not at every poll."""
+        ref = request.scaledObjectRef if isinstance(request, pb.GetMetricsRequest) else request
+        about = {"rpc": name, "namespace": ref.namespace[:253], "scaledobject": ref.name[:253]}
+        code = error.code if isinstance(error, ScalerError) else "INTERNAL"
+        if self._once((code, about["namespace"], about["scaledobject"])):
+            if isinstance(error, ScalerError):
+                log.warning("answered with an error", code=code, error=str(error), **about)
+            else:
+                log.error("internal error", error=type(error).__name__, exc_info=error, **about)
+        return code
+
+
+async def _abort(context: Context, code: str, error: Exception) -> NoReturn:
+    text = str(error) if isinstance(error, ScalerError) else "internal error of the scaler; its log says more"
+    await context.abort(grpc.StatusCode[code], text.encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore"))

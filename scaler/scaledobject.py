@@ -1,0 +1,108 @@
+"""One trigger of one ScaledObject or ScaledJob: what was read for it, what it was told, and how it settles."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scaler.domain import Assessment, MetricSpec, Place, Reading
+from scaler.history import History
+from scaler.sources.base import Trigger
+
+if TYPE_CHECKING:
+    from scaler.clock import Timer
+    from scaler.errors import ScalerError
+
+Key = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+class ScaledObject:
+    """Who asks, and what it was told last. Times are monotonic seconds."""
+
+    __slots__ = (
+        "active_at",
+        "active_since",
+        "answered",
+        "answered_at",
+        "asked_at",
+        "assessment",
+        "calls",
+        "error",
+        "error_at",
+        "found",
+        "history",
+        "inactive_seen",
+        "key",
+        "known",
+        "listeners",
+        "name",
+        "namespace",
+        "places",
+        "prepared",
+        "prepared_specs",
+        "raw",
+        "readings",
+        "renew_at",
+        "specs",
+        "timer",
+        "trigger",
+    )
+
+    def __init__(self, key: Key, trigger: Trigger, now: float) -> None:
+        """Know nothing of what to tell yet."""
+        self.key = key
+        self.namespace, self.name = key[0], key[1]
+        self.trigger = trigger
+        self.specs: tuple[MetricSpec, ...] = trigger.specs()
+        self.places: tuple[Place, ...] = trigger.places()
+        self.found: tuple[Place, ...] = ()  # the further places that are leased, as the newest readings name them
+        self.readings: Mapping[Place, Reading] = {}
+        self.raw: Assessment | None = None  # by the readings alone
+        self.assessment: Assessment | None = None  # as told: active through a settling time
+        self.prepared: object = None  # the messages that the service made of `assessment`
+        self.prepared_specs: object = None  # the message that the service made of `specs`
+        self.asked_at = now
+        self.answered: Assessment | None = None  # what GetMetrics was told last
+        self.answered_at = -math.inf
+        self.renew_at = -math.inf
+        self.calls = 0
+        self.error: ScalerError | None = None
+        self.error_at = -math.inf
+        self.known = False  # whether what a stream was told stands on readings that are young enough
+        self.active_at = -math.inf  # when the newest readings that said active were taken
+        self.active_since = math.nan
+        self.inactive_seen = math.nan  # when inactive was first read after a fault
+        self.listeners: set[Callable[[], None]] = set()
+        self.timer: Timer | None = None
+        self.history = History()
+
+    @property
+    def active(self) -> bool:
+        """Whether the last assessment says active; False also when there is none."""
+        return self.assessment is not None and self.assessment.active
+
+    def settle(self, raw: Assessment, readings: Mapping[Place, Reading], now: float) -> Assessment:
+        """Return what to tell: `raw`, or its active twin while inactive was not seen long enough after a fault.
+
+        KEDA's cooldown runs on through an outage, so the first inactive answer after it scales to zero at once. A
+        fault is one of any place, also one during which the reading before it was still served, and every error that
+        was told. For `settleSeconds` after it even active proves little: what came back may not be whole.
+        """
+        # What is read seldom is as good as new until it is read again.
+        taken = min((reading.at + place.min_refresh_seconds for place, reading in readings.items()), default=now)
+        taken = min(now, taken)
+        if raw.active:
+            self.active_at, self.inactive_seen = taken, math.nan
+            return raw
+        fault_at = max([self.error_at, *(reading.healed for reading in readings.values())])
+        settle_seconds = self.trigger.settle_seconds
+        if not self.active or self.active_at - fault_at >= settle_seconds:
+            return raw
+        if not self.inactive_seen >= fault_at:
+            self.inactive_seen = taken
+        seen = taken - self.inactive_seen
+        if seen >= settle_seconds:
+            self.inactive_seen = math.nan
+            return raw
+        reason = f"active: inactive since a fault, but only seen for {seen:.0f} s of settleSeconds {settle_seconds:g}"
+        return replace(raw, active=True, reasons=(reason, *raw.reasons))

@@ -1,0 +1,214 @@
+"""The configuration: one YAML file, every field also in the environment, flags above both."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from scaler.access import AccessRule
+from scaler.clients.aws import AwsSettings
+from scaler.clients.kubernetes_settings import KubernetesSettings
+from scaler.clients.prometheus import PrometheusServer
+from scaler.clients.redis import RedisServer
+from scaler.clients.settings_model import Section
+from scaler.errors import SettingsError
+
+
+class TlsSettings(Section):
+    """The section `tls:`; with it, gRPC is served with TLS only."""
+
+    cert_file: Path = Field(description="Certificate chain of the server, PEM.")
+    key_file: Path = Field(description="Its private key, PEM.")
+    client_ca_file: Path | None = Field(
+        None,
+        alias="clientCAFile",
+        description="CA of the clients: with it, only clients with a certificate of it are served (mTLS).",
+    )
+
+
+class RateSettings(Section):
+    """Most upstream requests per second for one backend of each kind; idle intervals stretch evenly beyond it."""
+
+    sqs: float = Field(200, gt=0, description="For one AWS account and region.")
+    redis: float = Field(50, gt=0, description="Pipelined reads of one Redis.")
+    kubernetes: float = Field(50, gt=0, description="Of one API server.")
+    prometheus: float = Field(20, gt=0, description="Queries of one Prometheus.")
+    pages: float = Field(50, gt=0, description="Reads of the pages of one controller.")
+
+
+class LimitSettings(Section):
+    """The section `limits:`."""
+
+    max_scaled_objects: int = Field(50_000, gt=0, description="Distinct triggers that are kept in memory.")
+    max_scaled_objects_per_namespace: int | None = Field(
+        None, gt=0, description="Of one namespace; by default half of maxScaledObjects, once that half is used."
+    )
+    max_streams: int = Field(20_000, gt=0, description="Open StreamIsActive and StreamMetricSpec streams together.")
+    max_places: int = Field(100_000, gt=0, description="Distinct places that are read.")
+    max_metadata_bytes: int = Field(65_536, gt=0, description="Size of one trigger's metadata.")
+    rpc_deadline_seconds: float = Field(2.0, gt=0.2, le=60, description="Every unary RPC answers or fails within it.")
+    requests_per_second: RateSettings = RateSettings()
+
+
+class DrainSettings(Section):
+    """The section `drain:`: how the server ends on SIGTERM."""
+
+    wait_seconds: float = Field(2.0, ge=0, description="How long it still serves after it says NOT_SERVING.")
+    grace_seconds: float = Field(5.0, ge=0, description="How long calls that are under way may take after that.")
+
+
+class LogSettings(Section):
+    """The section `log:`."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console", "auto"] = Field(
+        "auto", description="`auto` is console on a terminal, else JSON."
+    )
+
+
+class PageSettings(Section):
+    """The section `page:`, the status page and its API."""
+
+    enabled: bool = True
+    token_file: Path | None = Field(None, description="File with a bearer token that `/` and `/api` then ask for.")
+
+
+class CostSettings(Section):
+    """The section `cost:`, for the estimated bill."""
+
+    sqs_price_per_million: float = Field(0.40, ge=0, description="US dollars per million SQS requests.")
+    price_date: str = Field("2026-08", description="When the price was looked up.")
+
+
+_SECTION_HELP = "see docs/configuration.md"
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SCALER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    listen: str = Field("0.0.0.0:9090", description="gRPC: HOST:PORT.")
+    http: str = Field("0.0.0.0:9091", description="Metrics, health and the status page: HOST:PORT.")
+    health_listen: str = Field(
+        "0.0.0.0:9092", description="gRPC health without TLS for the kubelet; served when gRPC has TLS."
+    )
+    tls: TlsSettings | None = None
+    redis: dict[str, RedisServer] = Field(default_factory=dict, description="Redis connections by name.")
+    prometheus: dict[str, PrometheusServer] = Field(default_factory=dict, description="Prometheus servers by name.")
+    aws: AwsSettings = AwsSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    access: tuple[AccessRule, ...] = Field((), description="Who may read what; none: everything is allowed.")
+    limits: LimitSettings = LimitSettings()
+    drain: DrainSettings = DrainSettings()
+    log: LogSettings = LogSettings()
+    page: PageSettings = PageSettings()
+    cost: CostSettings = CostSettings()
+    lease_seconds: float = Field(
+        100.0,
+        ge=1,
+        description="How long a place is kept fresh after it was asked for: three times KEDA's default pollingInterval, and a little.",
+    )
+    connection_age_seconds: float = Field(
+        600.0,
+        ge=10,
+        description="How old a gRPC connection grows before KEDA is asked to make a new one, and so sees new replicas.",
+    )
+
+    @field_validator("listen", "http", "health_listen")
+    @classmethod
+    def _check_address(cls, address: str) -> str:
+        if (
+            not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}", address)
+            or int(address.rpartition(":")[2]) > 65_535
+        ):
+            raise ValueError("must be HOST:PORT, such as 0.0.0.0:9090")
+        return address
+
+
+def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Return the configuration from the file `config`, the environment and `flags`, the later ones winning.
+
+    Raises `SettingsError` that names the file or variable, the key and what is wrong; never shows a value, which may
+    be a secret.
+    """
+    values = _by_name(_read(config), Settings) if config is not None else {}
+    where = f"{config}: " if config is not None else ""
+    above = {key: value for key, value in (flags or {}).items() if value is not None}
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            return InitSettingsSource(settings_cls, above), env_settings, init_settings
+
+    try:
+        return Layered(**values)
+    except ValidationError as error:
+        findings = "; ".join(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}" for finding in error.errors())
+        raise SettingsError(
+            f"{where}{findings} (configuration file, or SCALER_… in the environment; {_SECTION_HELP})"
+        ) from None
+
+
+def _by_name(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return `values` with the file's camelCase keys as field names, which the environment uses, so that both merge."""
+    names = {field.alias or to_camel(name): name for name, field in model.model_fields.items()}
+    return {
+        names.get(key, key): _values_by_name(value, model.model_fields[names[key]].annotation)
+        if key in names
+        else value
+        for key, value in values.items()
+    }
+
+
+def _values_by_name(value: Any, annotation: Any) -> Any:
+    inner = get_args(annotation)
+    section = next(
+        (kind for kind in (annotation, *inner) if isinstance(kind, type) and issubclass(kind, Section)), None
+    )
+    if section is None:
+        return value
+    if isinstance(value, list):
+        return [_values_by_name(item, section) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if get_origin(annotation) is dict:
+        return {name: _values_by_name(item, section) for name, item in value.items()}
+    return _by_name(value, section)
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        parsed = yaml.safe_load(config.read_text())
+    except OSError as error:
+        raise SettingsError(f"{config}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(
+            f"{config}{line}: not YAML ({getattr(error, 'problem', None) or 'wrong encoding'})"
+        ) from None
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):
+        raise SettingsError(f"{config}: the file must hold keys and values, such as `listen: 0.0.0.0:9090`")
+    return parsed

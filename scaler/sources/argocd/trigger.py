@@ -1,0 +1,225 @@
+"""Source `argocd`: requests of the repo-server, shards worth running of the application-controller, and queues."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from scaler.clients.objects import Objects
+from scaler.domain import Assessment, Metric, MetricSpec, Place, Readings
+from scaler.sources.argocd.applications import APPLICATIONS, application
+from scaler.sources.argocd.clusters import CLUSTER_SECRETS, SECRETS, cluster
+from scaler.sources.argocd.repo_server import WANTED, RepoServer
+from scaler.sources.argocd.sharding import Algorithm
+from scaler.sources.argocd.shards import CLUSTER_INFO, FixedShard, Fleet, Shards
+from scaler.sources.base import (
+    NAMESPACE,
+    Claim,
+    CommaList,
+    Count,
+    Flag,
+    Interval,
+    Seconds,
+    Target,
+    Trigger,
+    idle_refresh_field,
+    refresh_field,
+)
+from scaler.sources.names import metric_name
+from scaler.sources.page_keys import WAYS, PageKeys
+from scaler.sources.workqueue import Series, WorkqueueTrigger
+
+PAGE_FIELDS = PageKeys.model_fields.keys() - Trigger.model_fields.keys()
+PORTS = {"repo-server": 8084, "application-controller": 8082, "applicationset-controller": 8080}
+"""Of the metrics, in the official manifests."""
+QUEUES = {
+    "application-controller": ("app_reconciliation_queue", "app_operation_processing_queue"),
+    "applicationset-controller": ("applicationset",),
+}
+"""Of the application-controller those whose work a shard shares; the operation queue also gets what turns out to be none."""
+FLEET_KEYS = frozenset({"sharding_algorithm", "in_cluster", "application_namespaces"})
+KEYS = {
+    "repo-server": PAGE_FIELDS | {"pending_requests"},
+    "applicationset-controller": PAGE_FIELDS | {"queues", "queue_length"},
+    "application-controller": PAGE_FIELDS
+    | FLEET_KEYS
+    | {
+        "queues",
+        "queue_length",
+        "max_shards",
+        "clusters",
+        "overdue_applications",
+        "resync_seconds",
+        "resync_jitter_seconds",
+    },
+    "shard": FLEET_KEYS | {"shard", "shards"},
+}
+"""The fields that mean something to a component, or to a fixed shard of the application-controller."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationSets:
+    """The queue of the applicationset-controller; always active, and of more replicas one works."""
+
+    queues: WorkqueueTrigger
+
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """Return the one metric."""
+        return (MetricSpec(metric_name("argocd", "applicationset-controller"), self.queues.queue_length),)
+
+    def places(self) -> tuple[Place, ...]:
+        """Return its pages."""
+        return self.queues.places()
+
+    def assess(self, readings: Readings, now: float) -> Assessment:
+        """Judge by the items in the queue and at work."""
+        load = self.queues.assess(readings, now)
+        items = load.metrics[0].value
+        return replace(
+            load,
+            metrics=(Metric(self.specs()[0].name, items),),
+            active=True,
+            reasons=(f"active: always; {items:g} ApplicationSets wait or are at work",),
+        )
+
+
+class ArgocdTrigger(PageKeys):
+    """Scales on what a component of Argo CD has to do."""
+
+    component: Literal["repo-server", "application-controller", "applicationset-controller"] = Field(
+        description="The component that is measured."
+    )
+    argocd_namespace: str = Field(
+        "argocd", alias="namespace", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="Namespace of Argo CD."
+    )
+    pending_requests: Target = Field(3, description="`repo-server`: target, pending requests per replica.")
+    queues: CommaList | None = Field(
+        None, description="Names of the work queues; left out, those of the component that shards or replicas share."
+    )
+    queue_length: Target = Field(50, description="Items in the queues per shard.")
+    sharding_algorithm: Algorithm = Field(
+        "legacy", description="The value of `ARGOCD_CONTROLLER_SHARDING_ALGORITHM`, which decides who owns a cluster."
+    )
+    max_shards: Count = Field(
+        20, ge=1, le=64, description="Never more shards than this; set it to `maxReplicaCount` or below."
+    )
+    clusters: Literal["secrets", "metrics"] = Field(
+        "secrets",
+        description="Where clusters are found: in their Secrets, or without the right to read these in `argocd_cluster_info`, which tells how many there are but not who owns them.",
+    )
+    in_cluster: Flag = Field(
+        True, description="Whether Argo CD manages its own cluster too (`cluster.inClusterEnabled`)."
+    )
+    application_namespaces: CommaList | None = Field(
+        None, description="Namespaces of Applications; left out, that of Argo CD."
+    )
+    overdue_applications: Target = Field(100, description="Second metric: overdue applications that a shard may have.")
+    resync_seconds: Seconds = Field(
+        120, description="`timeout.reconciliation` (180 before Argo CD 3.0); 0: no resync, and no second metric."
+    )
+    resync_jitter_seconds: Seconds = Field(60, description="`timeout.reconciliation.jitter` (0 before Argo CD 3.0).")
+    shard: Count | None = Field(
+        None, description="With `shards`: active when this shard of a fixed fleet owns a cluster; counted from 0."
+    )
+    shards: Count | None = Field(
+        None, ge=1, le=64, description="How many shards the fixed fleet has (`ARGOCD_CONTROLLER_REPLICAS`)."
+    )
+    # The page of an application-controller is megabytes, and the HPA looks every 15 s. Only fixed shards are ever idle:
+    # these need no page, and watches tell of clusters.
+    refresh_seconds: Interval = refresh_field(15)
+    idle_refresh_seconds: Interval = idle_refresh_field(0.5)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_pods(cls, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Read the pods of the official manifests, whose label the chart of argo-helm has too, unless told otherwise."""
+        component = metadata.get("component")
+        if component not in PORTS or "shard" in metadata or "shards" in metadata:
+            return metadata
+        if not metadata.keys() & WAYS.keys():
+            metadata = {"podSelector": f"app.kubernetes.io/name=argocd-{component}", **metadata}
+        if "podSelector" in metadata:
+            metadata = {"podNamespace": metadata.get("namespace", "argocd"), "port": PORTS[component], **metadata}
+        return metadata
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        fixed = self.shard is not None or self.shards is not None
+        if fixed and self.component != "application-controller":
+            raise ValueError("shard: has a meaning only for component application-controller")
+        if fixed and (self.shard is None or self.shards is None or self.shard >= self.shards):
+            raise ValueError("shard: must come with shards, and be below it: shards count from 0")
+        meant = (
+            KEYS["shard" if fixed else self.component] | Trigger.model_fields.keys() | {"component", "argocd_namespace"}
+        )
+        for field in sorted(self.model_fields_set - meant):
+            key = type(self).model_fields[field].alias
+            raise ValueError(f"{key}: has no meaning for {'a fixed shard' if fixed else f'component {self.component}'}")
+        if self.metric_type == "Value" and self.component == "application-controller":
+            raise ValueError("metricType: must be AverageValue, because the value is a number of shards already")
+        return self
+
+    def _queues(self) -> WorkqueueTrigger:
+        """Return the queues as a trigger of their own, read from the same pages."""
+        return WorkqueueTrigger.model_validate(
+            {
+                NAMESPACE: self.namespace,
+                "source": "workqueue",
+                "queues": self.queues or QUEUES[self.component],
+                "queueLength": self.queue_length,
+                **self.model_dump(by_alias=True, include=set(PAGE_FIELDS), exclude_unset=True),
+            }
+        )
+
+    def _fleet(self, *, count_applications: bool) -> Fleet:
+        """Return what decides who owns a cluster; Applications are read to be counted, or as consistent hashing does."""
+        namespaces = self.application_namespaces or (self.argocd_namespace,)
+        secrets = Objects(SECRETS, self.argocd_namespace, CLUSTER_SECRETS, cluster)
+        return Fleet(
+            secrets=secrets if self.clusters == "secrets" else None,
+            applications=tuple(Objects(APPLICATIONS, namespace, "", application) for namespace in namespaces)
+            if count_applications or self.sharding_algorithm == "consistent-hashing"
+            else (),
+            algorithm=self.sharding_algorithm,
+            in_cluster=self.in_cluster,
+        )
+
+    @property
+    def view(self) -> RepoServer | ApplicationSets | Shards | FixedShard:
+        """What this trigger looks at, with the rules of it."""
+        if self.component == "repo-server":
+            return RepoServer(self.page_places(WANTED), self.pending_requests)
+        if self.component == "applicationset-controller":
+            return ApplicationSets(self._queues())
+        if self.shard is not None and self.shards is not None:
+            return FixedShard(self._fleet(count_applications=False), self.shard, self.shards)
+        queues = self._queues()
+        wanted = Series(queues.metric_name).wanted
+        if self.clusters == "metrics":
+            wanted = replace(wanted, families=wanted.families | {CLUSTER_INFO})
+        return Shards(
+            queues=queues,
+            pages=self.page_places(wanted),
+            fleet=self._fleet(count_applications=self.resync_seconds > 0),
+            most=self.max_shards,
+            overdue_target=self.overdue_applications,
+            period=self.resync_seconds + self.resync_jitter_seconds if self.resync_seconds else None,
+        )
+
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """Return the metrics of the component."""
+        return self.view.specs()
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the pages and objects that the component needs."""
+        return self.view.places()
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Return the way to the pages, and the namespaces whose objects are read."""
+        read = [Claim("kubernetes", place.namespace) for place in self.places() if isinstance(place, Objects)]
+        return tuple(dict.fromkeys((*self.page_claims(), *read)))
+
+    def assess(self, readings: Readings, now: float) -> Assessment:
+        """Judge as the component has it; raises `Unavailable` where the pages do not tell."""
+        return self.view.assess(readings, now)

@@ -1,0 +1,179 @@
+"""What every source is made of: the metadata types, the `Trigger` that a source declares, and what its reader gets."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from scaler.clients.backends import Backends
+from scaler.domain import Assessment, MetricSpec, Place, Reader, Readings
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(r"[+-]?[0-9]{1,19}", value):
+            raise ValueError("a whole number")
+        return int(value)
+    return value
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise ValueError("a number") from None
+        if not number.is_finite() or len(value) > 40:
+            raise ValueError("a number")
+        return float(number)
+    return value
+
+
+def _boolean(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in {"true", "false"}:
+            raise ValueError("true or false")
+        return value == "true"
+    return value
+
+
+def _comma_list(value: Any) -> Any:
+    if isinstance(value, str):
+        items = tuple(item.strip() for item in value.split(","))
+        if not all(items):
+            raise ValueError("a comma-separated list without empty items")
+        if len(items) > MAX_LIST:
+            raise ValueError(f"a comma-separated list of at most {MAX_LIST} items")
+        return tuple(dict.fromkeys(items))
+    return value
+
+
+MAX_LIST = 200
+"""Items that one comma-separated value may hold: each is a place to read, so that one trigger cannot ask for 10,000."""
+
+Count = Annotated[int, BeforeValidator(_integer), Field(ge=0, le=2**63 - 1)]
+Number = Annotated[float, BeforeValidator(_decimal)]
+Target = Annotated[float, BeforeValidator(_decimal), Field(ge=0.001, le=1e12)]
+"""A target of the HPA, which keeps three decimals and refuses 0 (facts: KEDA `pkg/scalers/scaler.go`)."""
+Seconds = Annotated[float, BeforeValidator(_decimal), Field(ge=0, le=86_400)]
+Interval = Annotated[float, BeforeValidator(_decimal), Field(ge=0.1, le=3_600)]
+Flag = Annotated[bool, BeforeValidator(_boolean)]
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+
+NAMESPACE = "(namespace)"
+"""Stands for the ScaledObject's namespace among the fields of a trigger; the parser lets no metadata key through to it."""
+
+MetricType = Literal["AverageValue", "Value"]
+
+
+def refresh_field(default: float) -> Any:
+    """Declare `refreshSeconds` with the default of a source."""
+    return Field(default, description="How old a reading may be, in seconds, while the backend answers.")
+
+
+def idle_refresh_field(default: float) -> Any:
+    """Declare `idleRefreshSeconds` with the default of a source."""
+    return Field(default, description="The same while inactive and a push stream is open: how fast it wakes.")
+
+
+def settle_field(default: float) -> Any:
+    """Declare `settleSeconds` with the default of a source."""
+    return Field(default, description="How long inactive must be seen after a fault before KEDA is told.")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One thing that a trigger wants to use, for the access rules.
+
+    `kind` is `sqs` (a queue's ARN), `role` (an ARN), `endpoint` (a URL for AWS requests), `redis` or `prometheus`
+    (a name in the configuration), `url` (a URL that is fetched) or `kubernetes` (a namespace whose objects are read,
+    `*` for all of them).
+    """
+
+    kind: Literal["sqs", "role", "endpoint", "redis", "prometheus", "url", "kubernetes"]
+    value: str
+
+
+class Trigger(BaseModel, ABC):
+    """The metadata of one trigger, parsed: what a ScaledObject asks of a source. Frozen, hashable, and pure.
+
+    A source subclasses it: its fields are the metadata keys (camelCase by alias; `Field(description=…)` becomes the
+    reference page), its methods the source's rules. `validator` functions raise `ValueError` with what is allowed.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=False,
+    )
+
+    namespace: str = Field(alias=NAMESPACE)
+    """The namespace of the ScaledObject, as KEDA tells it."""
+
+    source: str = Field(description="Which source reads the metric.")
+    metric_type: MetricType = Field(
+        "AverageValue",
+        description="Set it to `Value` when the trigger itself has `metricType: Value`, so that ratios and ages are reported in the form that this HPA type needs.",
+    )
+    refresh_seconds: Interval = refresh_field(10)
+    idle_refresh_seconds: Interval = idle_refresh_field(1)
+    settle_seconds: Seconds = settle_field(0)
+    stale_seconds: Seconds = Field(
+        60,
+        description="How long the last good reading is served when the backend fails; after that KEDA gets an error.",
+    )
+
+    @abstractmethod
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """Return the metrics of this trigger, at least one, from the metadata alone."""
+
+    @abstractmethod
+    def places(self) -> tuple[Place, ...]:
+        """Return what must be read before this trigger can be assessed, without duplicates."""
+
+    def found(self, readings: Readings) -> tuple[Place, ...]:
+        """Return the further places that the readings of `places()` name (the queues of a listing); usually none."""
+        del readings
+        return ()
+
+    @abstractmethod
+    def claims(self) -> tuple[Claim, ...]:
+        """Return everything that the access rules must grant to the namespace."""
+
+    counts: ClassVar[tuple[str, ...]] = ()
+    """What `imagined` takes, for `simulate`: first what waits, then what is being worked on, then anything else."""
+
+    def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:
+        """Return the readings that the source would find with `counts` while `replicas` run, at Unix time `now`."""
+        raise NotImplementedError(f"source {self.source} cannot be imagined from {sorted(counts)}, {replicas}, {now}")
+
+    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+        """Return what is allowed but will not do what its author thinks, for `explain` and `validate`; usually nothing.
+
+        `target_kind` is the kind of the workload that is scaled (`Deployment`, `StatefulSet`, `Job`).
+        """
+        del target_kind, max_replicas
+        return ()
+
+    @abstractmethod
+    def assess(self, readings: Readings, now: float) -> Assessment:
+        """Judge from one reading for each of `places()` and `found()`, at Unix time `now`; one metric for every spec, in its order.
+
+        Pure: equal readings give an equal assessment until `Assessment.until`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One line of the registry: a name for `source:`, the trigger that it declares and the readers of its places."""
+
+    name: str
+    trigger: type[Trigger]
+    readers: tuple[Callable[[Backends], Reader], ...]

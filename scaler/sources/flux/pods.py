@@ -1,0 +1,77 @@
+"""The pods of a Flux controller and the pages of those that are ready: its queues, for as long as it runs."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yarl import URL
+
+from scaler.clients.metrics_page import LEADER, Page
+from scaler.clients.pages import UrlPages, Wanted
+from scaler.errors import Unavailable
+from scaler.sources.workqueue import WHY_MISSING, Series
+
+SERIES = Series("workqueue_depth")
+WANTED = Wanted(SERIES.wanted.families | {LEADER}, SERIES.wanted.proof | {LEADER.name}, WHY_MISSING)
+"""Also proved by the lease: one pod alone may be one that stands by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerPod:
+    """A pod that has not ended; it has a page to read if it is `ready` and not `leaving`."""
+
+    name: str
+    address: str
+    ready: bool
+    leaving: bool
+
+
+def controller_pod(raw: Mapping[str, Any]) -> ControllerPod | None:
+    """Keep a pod."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    if status.get("phase") in {"Succeeded", "Failed"}:
+        return None
+    ready = any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions") or ()
+    )
+    return ControllerPod(metadata["name"], status.get("podIP", ""), ready, "deletionTimestamp" in metadata)
+
+
+def pages_of(pods: Iterable[ControllerPod], port: int, path: str) -> tuple[UrlPages, ...]:
+    """Return the pages of the pods that have one.
+
+    A pod that is starting, or a source-controller that stands by, is not ready and serves nothing yet; one that is
+    leaving may be gone at any moment. Nothing is lost by leaving them out: what waits for them shows in the objects.
+    """
+    return tuple(
+        UrlPages(str(URL.build(scheme="http", host=pod.address, port=port, path=path)), WANTED)
+        for pod in pods
+        if pod.ready and not pod.leaving and pod.address
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """What the pods that lead say: items that wait and workers at work; and how many pods stand by."""
+
+    depth: float = 0.0
+    workers: float = 0.0
+    standing_by: int = 0
+
+
+def queues_of(pages: Sequence[Page], queues: Collection[str]) -> Queues:
+    """Add up `queues` over `pages`; raises `Unavailable` for a leading pod that does not tell of each."""
+    leading = [page for page in pages if not page.stands_by]
+    for page in leading:
+        if missing := set(queues) - SERIES.queues(page):
+            raise Unavailable(
+                f"{page.name}: the page has neither {SERIES.depth} nor {SERIES.adds} of {', '.join(sorted(missing))}: "
+                f"{WHY_MISSING}"
+            )
+    loads = [SERIES.load(page, queues) for page in leading]
+    return Queues(
+        depth=math.fsum(depth for load in loads for depth in load.waiting.values()),
+        workers=math.fsum(load.active or 0.0 for load in loads),
+        standing_by=len(pages) - len(leading),
+    )

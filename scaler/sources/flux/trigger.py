@@ -1,0 +1,209 @@
+"""Source `flux`: objects of a Flux controller, or of one shard of it, that wait for work, whether it runs or sleeps."""
+
+import re
+from binascii import crc32
+from collections.abc import Iterable, Sequence
+
+from pydantic import Field, field_validator
+
+from scaler.clients.metrics_page import Page
+from scaler.clients.objects import Objects
+from scaler.clients.pages import PODS, UrlPages
+from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.errors import Refused
+from scaler.sources.base import (
+    Claim,
+    CommaList,
+    Count,
+    Flag,
+    Interval,
+    Seconds,
+    Target,
+    Trigger,
+    idle_refresh_field,
+    refresh_field,
+)
+from scaler.sources.flux.judge import Findings, Rules, judge
+from scaler.sources.flux.kinds import ARTIFACTS, CONTROLLERS, Controller
+from scaler.sources.flux.pods import Queues, controller_pod, pages_of, queues_of
+from scaler.sources.flux.work import Artifact, Work
+from scaler.sources.names import metric_name
+
+SHARD_LABEL = "sharding.fluxcd.io/key"
+COUNTED = {
+    "requested": "asked to be reconciled",
+    "changed": "spec changed",
+    "revision": "source has a new revision",
+    "deleted": "being deleted",
+    "unfinished": "being reconciled, or cut short",
+    "retrying": "failing, tried again",
+    "due": "interval has passed",
+}
+"""The causes of `judge` that make an object pending, in words."""
+
+
+class FluxTrigger(Trigger):
+    """Scales on the objects of a Flux controller that wait for it, and on its queue."""
+
+    controller: Controller = Field(description="The controller whose objects are counted.")
+    shard: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
+        description="Value of the label `sharding.fluxcd.io/key`; left out, the main controller is meant, which takes objects without it.",
+    )
+    namespaces: CommaList | None = Field(
+        None, description="Namespaces whose objects are counted; left out, all of them."
+    )
+    pending_objects: Target = Field(10, description="Target: objects that wait, per replica.")
+    due_lead_seconds: Seconds = Field(
+        30, description="Active this long before an interval passes, so that the controller has started by then."
+    )
+    retry_hold_seconds: Seconds = Field(
+        600, description="How long after a change an object that fails is held to wait for Flux's next try."
+    )
+    wake_on_interval: Flag = Field(
+        True, description="Wake for `spec.interval` too; otherwise only changes and requests wake the controller."
+    )
+    pod_selector: str | None = Field(
+        None,
+        min_length=1,
+        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`.",
+    )
+    pod_namespace: str = Field(
+        "flux-system",
+        pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Namespace of the controller's pods.",
+    )
+    port: Count = Field(8080, ge=1, le=65_535, description="Port of the pods' metrics.")
+    path: str = Field("/metrics", pattern="^/", description="Path of the pods' metrics.")
+    # Objects are told by watches and cost nothing to look at; of a controller that sleeps there is no page to fetch.
+    refresh_seconds: Interval = refresh_field(5)
+    idle_refresh_seconds: Interval = idle_refresh_field(0.5)
+
+    @field_validator("namespaces")
+    @classmethod
+    def _check_namespaces(cls, namespaces: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for namespace in namespaces or ():
+            if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
+                raise ValueError("a comma-separated list of namespaces, without patterns")
+        return namespaces
+
+    @property
+    def workload(self) -> str:
+        """The name of the controller's Deployment, as Flux's documentation has it."""
+        return f"{self.controller}-{self.shard}" if self.shard else self.controller
+
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """Return the one metric: objects that wait, with `pendingObjects` of them per replica."""
+        parts = (self.controller, self.shard) if self.shard else (self.controller,)
+        return (MetricSpec(metric_name("flux", *parts), self.pending_objects),)
+
+    def _pods(self) -> Objects:
+        return Objects(PODS, self.pod_namespace, self.pod_selector or f"app={self.workload}", controller_pod)
+
+    def _works(self) -> tuple[Objects, ...]:
+        selector = f"{SHARD_LABEL}={self.shard}" if self.shard else f"!{SHARD_LABEL}"
+        return tuple(
+            Objects(kind.resource, namespace, selector, kind.keep)
+            for kind in CONTROLLERS[self.controller]
+            for namespace in self.namespaces or ("",)
+        )
+
+    def _sources(self, readings: Readings) -> tuple[Objects, ...]:
+        """Return the sources of all kinds that are referred to, whatever shard they belong to.
+
+        Raises `Refused` where a reference leads out of `namespaces`: its revisions could not be seen.
+        """
+        references = {work.source for work in self._all_works(readings) if work.source}
+        kinds = {reference.partition("/")[0] for reference in references}
+        if unknown := kinds - ARTIFACTS.keys():
+            raise Refused(f"{self.workload}: an object uses a {min(unknown)}, a kind of source that is not known here")
+        if self.namespaces:
+            for reference in sorted(references):
+                _, namespace, name = reference.split("/")
+                if namespace not in self.namespaces:
+                    raise Refused(
+                        f"{self.workload}: an object uses {reference.partition('/')[0]} {name} of namespace {namespace}, "
+                        f"which `namespaces` does not list, so that its new revisions would wake nothing; add {namespace}"
+                    )
+        return tuple(
+            Objects(resource, namespace, "", keep)
+            for kind in sorted(kinds)
+            for resource, keep in (ARTIFACTS[kind],)
+            for namespace in self.namespaces or ("",)
+        )
+
+    def _all_works(self, readings: Readings) -> Iterable[Work]:
+        for place in self._works():
+            yield from readings[place].objects
+
+    def places(self) -> tuple[Place, ...]:
+        """Return the objects of the controller and shard, and its pods."""
+        return (*self._works(), self._pods())
+
+    def found(self, readings: Readings) -> tuple[Place, ...]:
+        """Return the sources that the objects refer to, and the pages of the pods that are ready."""
+        return (*self._sources(readings), *pages_of(readings[self._pods()].objects, self.port, self.path))
+
+    def claims(self) -> tuple[Claim, ...]:
+        """Return the namespaces whose objects are read, `*` for all, and that of the pods."""
+        namespaces = (*(self.namespaces or ("*",)), self.pod_namespace)
+        return tuple(Claim("kubernetes", namespace) for namespace in dict.fromkeys(namespaces))
+
+    def assess(self, readings: Readings, now: float) -> Assessment:
+        """Judge by value = objects that wait + depth of the queues of a controller that runs.
+
+        Active as long as that is above 0, a worker is at work or an object falls due within `dueLeadSeconds`. With no
+        pod there is no queue, and the objects decide. Raises `Unavailable` where a ready pod's page lacks the queues.
+        """
+        pages = [page for place, scraped in readings.items() if isinstance(place, UrlPages) for page in scraped]
+        queues = queues_of(pages, [kind.queue for kind in CONTROLLERS[self.controller]])
+        works = list(self._all_works(readings))
+        artifacts: dict[str, Artifact] = {
+            artifact.name: artifact
+            for place, listed in readings.items()
+            if isinstance(place, Objects) and (place.resource, place.project) in ARTIFACTS.values()
+            for artifact in listed.objects
+        }
+        found = judge(works, artifacts, self._rules(), now)
+        pending = sum(found.counts.get(cause, 0) for cause in COUNTED)
+        active = bool(pending or queues.depth or queues.workers or found.counts.get("soon"))
+        return Assessment(
+            (Metric(self.specs()[0].name, pending + queues.depth),),
+            active,
+            (self._reason(found, queues, len(works), active=active),),
+            (*self._components(found), *_running(readings[self._pods()].objects, pages, queues)),
+            found.until,
+        )
+
+    def _rules(self) -> Rules:
+        return Rules(
+            lead=self.due_lead_seconds,
+            retry_hold=self.retry_hold_seconds,
+            wake_on_interval=self.wake_on_interval,
+            phase=crc32(self.workload.encode()),
+        )
+
+    def _reason(self, found: Findings, queues: Queues, total: int, *, active: bool) -> str:
+        if not active:
+            return f"inactive: none of {total} objects of {self.workload} waits, and none is due soon"
+        told = [
+            f"{found.counts[cause]} {words} ({', '.join(found.examples[cause])}{', …' * (found.counts[cause] > len(found.examples[cause]))})"
+            for cause, words in (*COUNTED.items(), ("soon", "due soon"))
+            if cause in found.counts
+        ]
+        if queues.depth or queues.workers:
+            told.append(f"{queues.depth:g} in the queue and {queues.workers:g} being worked on")
+        return f"active: {'; '.join(told)}"
+
+    def _components(self, found: Findings) -> Iterable[Component]:
+        for cause, words in COUNTED.items():
+            yield Component(words, found.counts.get(cause, 0), "objects")
+        lead = f"not counted, but keeps it active: dueLeadSeconds is {self.due_lead_seconds:g}"
+        yield Component("due soon", found.counts.get("soon", 0), "objects", lead)
+
+
+def _running(pods: Sequence[object], pages: Sequence[Page], queues: Queues) -> Iterable[Component]:
+    yield Component("queue depth", queues.depth, "items", "" if pages else "no pod is ready, so there is no queue")
+    yield Component("active workers", queues.workers, "workers", "not counted, but keep it active")
+    yield Component("pods", len(pods), "pods", f"{len(pages)} ready, {queues.standing_by} of them standing by")

@@ -1,0 +1,254 @@
+"""What is kept of Flux objects: what each says about the work it waits for. Pure: decoded JSON in, frozen values out."""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+FINALIZER = "finalizers.fluxcd.io"
+"""Of every Flux kind (`…Finalizer` in each controller's api): while it is there, the controller has to clean up."""
+
+Object = Mapping[str, Any]
+Cause = Literal["", "deleted", "requested", "changed", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an object says about the work that waits for its controller.
+
+    `cause` is why it waits whatever its source and the time, empty if it does not. `source` names the object whose
+    artifact it uses (`GitRepository/namespace/name`), `attempted` the revision or digest of that artifact that the
+    controller took up last. `changed` is when someone last wrote to it other than to its status. `failed` is when the
+    failure that it reports was first reported, and `stalled` says that the controller will not try again. `last` is
+    when it was last reconciled, if it tells, and `interval` how often it wants to be (0: it does not). Times in Unix
+    seconds.
+    """
+
+    name: str
+    cause: Cause = ""
+    source: str = ""
+    attempted: str = ""
+    changed: float = 0.0
+    failed: float | None = None
+    stalled: bool = False
+    last: float | None = None
+    interval: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a source offers: `name` as in `Work.source`, `digest` that of an OCI revision, `updated` in Unix seconds."""
+
+    name: str
+    revision: str
+    digest: str
+    updated: float
+
+
+def kustomization(raw: Object) -> Work | None:
+    """Keep a Kustomization. Since Flux 2.7 its history tells when it was last reconciled, successfully or not."""
+    status = _part(raw, "status")
+    return _work(
+        raw,
+        uses=(_reference(raw, _part(_part(raw, "spec"), "sourceRef")), status.get("lastAttemptedRevision", "")),
+        last=max((_time(entry["lastReconciled"]) for entry in status.get("history") or ()), default=None),
+    )
+
+
+def helm_release(raw: Object) -> Work | None:
+    """Keep a HelmRelease: of a HelmChart the version counts, of other sources the digest.
+
+    (helm-controller, `requestsForHelmChartChange`, `requestsForOCIRepositoryChange`.) Its HelmChart, if the controller
+    has made one from the chart template, is in the status as `namespace/name`.
+    """
+    status = _part(raw, "status")
+    reference = _part(_part(raw, "spec"), "chartRef")
+    made = status.get("helmChart", "")
+    source = _reference(raw, reference) if reference else f"HelmChart/{made}" if made else ""
+    by_digest = reference.get("kind", "HelmChart") != "HelmChart"
+    attempted = "lastAttemptedRevisionDigest" if by_digest else "lastAttemptedRevision"
+    return _work(raw, uses=(source, status.get(attempted, "")), requests=HELM_REQUESTS)
+
+
+def source(raw: Object) -> Work | None:
+    """Keep a GitRepository, OCIRepository or Bucket, none of which tells when it was last checked."""
+    return _work(raw)
+
+
+def helm_repository(raw: Object) -> Work | None:
+    """Keep a HelmRepository; one of `type: oci` is never reconciled and has no status (source-controller)."""
+    if _part(raw, "spec").get("type") == "oci" and not _part(raw, "metadata").get("deletionTimestamp"):
+        return None
+    return _work(raw)
+
+
+def helm_chart(raw: Object) -> Work | None:
+    """Keep a HelmChart, which is made from another source's artifact."""
+    observed = _part(raw, "status").get("observedSourceArtifactRevision", "")
+    return _work(raw, uses=(_reference(raw, _part(_part(raw, "spec"), "sourceRef")), observed))
+
+
+def image_repository(raw: Object) -> Work | None:
+    """Keep an ImageRepository, which tells when it was last scanned."""
+    scan = _part(_part(raw, "status"), "lastScanResult")
+    return _work(raw, last=_time(scan["scanTime"]) if scan.get("scanTime") else None)
+
+
+def image_policy(raw: Object) -> Work | None:
+    """Keep an ImagePolicy; unless it always reflects the digest, it follows its ImageRepository and has no interval.
+
+    Before Flux 2.7 it did not handle requests to reconcile, so these count only where it polls.
+    """
+    spec = _part(raw, "spec")
+    if spec.get("digestReflectionPolicy") != "Always":
+        return _work(raw, interval=0.0, requests={})
+    return _work(raw, interval=_seconds(spec.get("interval", "10m")))
+
+
+def image_update_automation(raw: Object) -> Work | None:
+    """Keep an ImageUpdateAutomation, which tells when it last ran to its end."""
+    run = _part(raw, "status").get("lastAutomationRunTime")
+    return _work(raw, last=_time(run) if run else None)
+
+
+def git_artifact(raw: Object) -> Artifact | None:
+    """Keep the artifact of a GitRepository."""
+    return _artifact("GitRepository", raw)
+
+
+def oci_artifact(raw: Object) -> Artifact | None:
+    """Keep the artifact of an OCIRepository."""
+    return _artifact("OCIRepository", raw)
+
+
+def bucket_artifact(raw: Object) -> Artifact | None:
+    """Keep the artifact of a Bucket."""
+    return _artifact("Bucket", raw)
+
+
+def chart_artifact(raw: Object) -> Artifact | None:
+    """Keep the artifact of a HelmChart."""
+    return _artifact("HelmChart", raw)
+
+
+def helm_artifact(raw: Object) -> Artifact | None:
+    """Keep the artifact, which is the index, of a HelmRepository."""
+    return _artifact("HelmRepository", raw)
+
+
+def external_artifact(raw: Object) -> Artifact | None:
+    """Keep the artifact of an ExternalArtifact."""
+    return _artifact("ExternalArtifact", raw)
+
+
+def _artifact(kind: str, raw: Object) -> Artifact | None:
+    found = _part(_part(raw, "status"), "artifact")
+    if not found:
+        return None
+    revision = str(found["revision"])
+    _, _, digest = revision.rpartition("@")
+    return Artifact(f"{kind}/{_name(raw)}", revision, digest, _time(found["lastUpdateTime"]))
+
+
+REQUESTS = {"reconcile.fluxcd.io/requestedAt": "lastHandledReconcileAt"}
+HELM_REQUESTS = REQUESTS | {
+    "reconcile.fluxcd.io/forceAt": "lastHandledForceAt",
+    "reconcile.fluxcd.io/resetAt": "lastHandledResetAt",
+}
+"""Annotations that ask for work, and where the status repeats them once they were seen to."""
+
+
+def _work(
+    raw: Object,
+    *,
+    uses: tuple[str, str] = ("", ""),
+    last: float | None = None,
+    interval: float | None = None,
+    requests: Mapping[str, str] = REQUESTS,
+) -> Work | None:
+    """Return what is kept of `raw`; None for what no controller touches: suspended and not being deleted.
+
+    `uses` is its source and what it took up of it last; `interval` is that of the spec if not given.
+    """
+    metadata, spec, status = _part(raw, "metadata"), _part(raw, "spec"), _part(raw, "status")
+    if metadata.get("deletionTimestamp"):  # cleaned up even if suspended, and nothing else is done with it
+        return Work(_name(raw), "deleted") if FINALIZER in (metadata.get("finalizers") or ()) else None
+    if spec.get("suspend"):
+        return None
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    failed = ready.get("status") == "False"
+    return Work(
+        name=_name(raw),
+        cause=_cause(metadata, status, ready, requests),
+        source=sys.intern(uses[0]),
+        attempted=sys.intern(uses[1]),
+        changed=_changed(metadata),
+        failed=_time(ready["lastTransitionTime"]) if failed else None,
+        stalled=conditions.get("Stalled", {}).get("status") == "True",
+        last=last,
+        interval=_seconds(spec.get("interval", "0s")) if interval is None else interval,
+    )
+
+
+def _cause(metadata: Object, status: Object, ready: Object, requests: Mapping[str, str]) -> Cause:
+    annotations = _part(metadata, "annotations")
+    if any(
+        annotations.get(asked, "") != status.get(seen, "") for asked, seen in requests.items() if asked in annotations
+    ):
+        return "requested"
+    generation = metadata["generation"]
+    # The observed generation stays behind until an attempt succeeds or never can: one that failed is told by these.
+    tried = (status.get("lastAttemptedGeneration"), ready.get("observedGeneration"))
+    if generation != status.get("observedGeneration") and not (ready.get("status") == "False" and generation in tried):
+        return "changed"
+    return "unfinished" if ready.get("status") == "Unknown" else ""  # at work, or cut short by the end of its pod
+
+
+def _changed(metadata: Object) -> float:
+    """Return when anything but the status was last written, which the API server keeps for each writer."""
+    return max(
+        (
+            _time(entry["time"])
+            for entry in metadata.get("managedFields") or ()
+            if entry.get("subresource") != "status" and entry.get("time")
+        ),
+        default=_time(metadata["creationTimestamp"]),
+    )
+
+
+def _part(raw: Object, key: str) -> Object:
+    return raw.get(key) or {}
+
+
+def _name(raw: Object) -> str:
+    return f"{raw['metadata']['namespace']}/{raw['metadata']['name']}"
+
+
+def _reference(raw: Object, reference: Object) -> str:
+    if not reference:
+        return ""
+    namespace = reference.get("namespace") or raw["metadata"]["namespace"]
+    return f"{reference['kind']}/{namespace}/{reference['name']}"
+
+
+def _time(text: str) -> float:
+    """Return the Unix time of an RFC 3339 timestamp."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} is no RFC 3339 timestamp")
+    return moment.timestamp()
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a duration as Flux's CRDs allow it: `1h30m`, `10m0s`, `500ms`."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is no duration")
+    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))

@@ -1,0 +1,128 @@
+"""The metadata keys that say where pages of metrics are, for every source that reads some."""
+
+import re
+
+from pydantic import Field, field_validator, model_validator
+from yarl import URL
+
+from scaler.clients.fetch import checked_url, shown
+from scaler.clients.pages import PodPages, UrlPages, Wanted
+from scaler.clients.prometheus import PrometheusPages, label_matchers
+from scaler.domain import Place
+from scaler.sources.base import Claim, CommaList, Count, Trigger
+
+WAYS = {
+    "metricsURL": "metrics_url",
+    "podSelector": "pod_selector",
+    "prometheus": "prometheus",
+    "prometheusURL": "prometheus_url",
+}
+"""The keys that each name a way to the pages, and the fields behind them."""
+_BELONGS_TO = {
+    "podNamespace": ("pod_namespace", ("podSelector",)),
+    "port": ("port", ("podSelector",)),
+    "path": ("path", ("podSelector",)),
+    "selector": ("selector", ("prometheus", "prometheusURL")),
+}
+_REQUIREMENT = r"\s*+(![\w./-]++|[\w./-]++(\s*+(==?|!=)\s*+[\w.-]*+|\s++(in|notin)\s*+\([\w\s.,-]++\))?)\s*+"
+
+
+class PageKeys(Trigger):
+    """A trigger on pages of metrics, which are reached in at most one of four ways."""
+
+    metrics_url: CommaList | None = Field(
+        None,
+        alias="metricsURL",
+        repr=False,
+        json_schema_extra={"secret": True},
+        description="URL of the metrics page, or several with commas; a host name with several addresses (a headless Service) means every one of them.",
+    )
+    pod_selector: str | None = Field(
+        None, description="Label selector of the pods whose pages are read; they are found through the Kubernetes API."
+    )
+    pod_namespace: str | None = Field(None, description="Namespace of these pods; without it that of the ScaledObject.")
+    port: Count = Field(8080, ge=1, le=65_535, description="Port of the pages of these pods.")
+    path: str = Field("/metrics", description="Path of the pages of these pods.")
+    prometheus: str | None = Field(
+        None, description="A Prometheus named in the configuration, which has read the pages already."
+    )
+    prometheus_url: str | None = Field(
+        None,
+        alias="prometheusURL",
+        repr=False,
+        json_schema_extra={"secret": True},
+        description="Base URL of a Prometheus, instead of a name.",
+    )
+    selector: str = Field(
+        "", description='Label matchers for the series in Prometheus: `namespace="argocd",job="argocd-metrics"`.'
+    )
+
+    @field_validator("metrics_url")
+    @classmethod
+    def _check_urls(cls, urls: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if urls is None else tuple(map(checked_url, urls))
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        return None if url is None else checked_url(url)
+
+    @field_validator("pod_selector")
+    @classmethod
+    def _check_pod_selector(cls, selector: str | None) -> str | None:
+        if selector is not None and not re.fullmatch(f"{_REQUIREMENT}(,{_REQUIREMENT})*", selector):
+            raise ValueError("a label selector of Kubernetes, such as app=argocd-repo-server or app in (a, b)")
+        return selector
+
+    @field_validator("pod_namespace")
+    @classmethod
+    def _check_pod_namespace(cls, namespace: str | None) -> str | None:
+        if namespace is not None and not re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
+            raise ValueError("the name of a namespace")
+        return namespace
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if not re.fullmatch("/[!-~]*", path) or "?" in path or "#" in path:
+            raise ValueError("a path such as /metrics")
+        return path
+
+    @field_validator("selector")
+    @classmethod
+    def _check_selector(cls, selector: str) -> str:
+        return label_matchers(selector)
+
+    @model_validator(mode="after")
+    def _check_ways(self) -> "PageKeys":
+        if len(self.ways) > 1:
+            raise ValueError(f"{', '.join(self.ways)}: give only one of them")
+        for key, (field, owners) in _BELONGS_TO.items():
+            if field in self.model_fields_set and not set(owners) & set(self.ways):
+                raise ValueError(f"{key}: has a meaning only together with {' or '.join(owners)}")
+        return self
+
+    @property
+    def ways(self) -> list[str]:
+        """The keys given of `WAYS`."""
+        return [key for key, field in WAYS.items() if getattr(self, field) is not None]
+
+    def page_places(self, wanted: Wanted) -> tuple[Place, ...]:
+        """Return the places that hold `wanted`; each is read as a tuple of `Page`. None if no way is given."""
+        if self.metrics_url is not None:
+            return tuple(UrlPages(url, wanted) for url in self.metrics_url)
+        if self.pod_selector is not None:
+            namespace = self.pod_namespace or self.namespace
+            return (PodPages(namespace, self.pod_selector, self.port, self.path, wanted),)
+        if self.prometheus is not None or self.prometheus_url is not None:
+            return (PrometheusPages(self.prometheus or "", self.prometheus_url or "", self.selector, wanted.families),)
+        return ()
+
+    def page_claims(self) -> tuple[Claim, ...]:
+        """Return what the access rules must grant for `page_places`; a URL without credentials and query."""
+        if self.pod_selector is not None:
+            return (Claim("kubernetes", self.pod_namespace or self.namespace),)
+        if self.prometheus is not None:
+            return (Claim("prometheus", self.prometheus),)
+        urls = self.metrics_url or filter(None, [self.prometheus_url])
+        return tuple(Claim("url", shown(URL(url))) for url in urls)

@@ -1,0 +1,75 @@
+"""The formulas of source `sidekiq`: from counts and times to what the HPA compares with its targets."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from scaler.sources.sidekiq.state import Due, Oldest
+from scaler.sources.sidekiq.workload import Workload
+
+_MARGIN_SECONDS = 0.001
+"""Times are floats, so a moment is looked at again just after it, never just before."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusyAim:
+    """What a trigger asks of its busy metric."""
+
+    ratio: float
+    average: bool
+    """`AverageValue`: the HPA divides by the number of pods. Otherwise `Value`: it does not."""
+    count_waiting: bool = False
+    threads: int | None = None
+    """Threads of a process, where the trigger tells them."""
+
+
+def busy_value(aim: BusyAim, workload: Workload, waiting: int) -> float:
+    """Return the busy metric: the number of fully busy processes (`AverageValue`), or the share of busy threads.
+
+    The HPA divides the former by the number of pods, and so compares the same share in both cases. Without any process
+    that tells its threads there is no share. Then `waiting` jobs ask for one process, or with `count_waiting` and known
+    threads for as many as they need; and processes that cannot be understood are kept, as many as they are.
+    """
+    counted = waiting if aim.count_waiting else 0
+    if workload.processes:
+        share = (workload.busy + counted) / workload.concurrency
+        return share * workload.processes if aim.average else share
+    present = aim.ratio * max(1, workload.unclear) if aim.average else aim.ratio
+    if waiting:
+        threads = aim.threads or workload.threads_seen
+        return max(present, counted / threads) if threads else present
+    return present if workload.unclear_busy or (workload.unclear and workload.doubtful) else 0.0
+
+
+def latency(jobs: Iterable[Oldest], now: float, *, target: float) -> float:
+    """Return how long the oldest of `jobs` has waited at Unix time `now`, in seconds.
+
+    A job that does not tell its time counts as `target`, which asks for neither more nor fewer processes.
+    """
+    return max((_age(job, now, target) for job in jobs if job.exists), default=0.0)
+
+
+def _age(job: Oldest, now: float, target: float) -> float:
+    return target if job.since is None else max(0.0, job.clock.to_redis(now) - job.since)
+
+
+def due_soon(due: Due, queues: Collection[str], lead: float, now: float) -> tuple[int, float]:
+    """Return how many jobs of `queues` are due within `lead` seconds of Unix time `now`, and when that changes next.
+
+    Jobs that do not tell their queue count for every queue, and so does what lies beyond the end of a full page: the
+    first process that runs moves them all.
+    """
+    horizon = due.clock.to_redis(now) + lead
+    count, following = 0, math.inf
+    for queue, times in due.times.items():
+        if queue is None or queue in queues:
+            position = bisect_right(times, horizon)
+            count += position
+            if position < len(times):
+                following = min(following, times[position])
+    if due.complete_until <= horizon:
+        count = max(count, 1)
+    else:
+        following = min(following, due.complete_until)
+    return count, due.clock.to_wall(following - lead) + _MARGIN_SECONDS

@@ -1,0 +1,53 @@
+"""A Redis as Sidekiq would leave it, made up from counts: what `simulate` has in place of a reading."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from scaler.domain import Place, Readings
+from scaler.sources.sidekiq.places import Plan
+from scaler.sources.sidekiq.state import Capsule, Depth, Due, Info, Oldest, Process, Processes, RedisClock
+from scaler.sources.sidekiq.workload import Selection, compile_pattern
+
+USUAL_CONCURRENCY = 5
+"""Threads of a process that is told nothing else (Sidekiq 7 and newer)."""
+_CLOCK = RedisClock(0.0)
+_NOTHING_DUE = Due(MappingProxyType({}), float("inf"), _CLOCK)
+
+
+def imagined(plan: Plan, selection: Selection, counts: Mapping[str, float], at: tuple[int, float]) -> Readings:
+    """Return readings of every place of `plan`; `at` is how many processes there are, and the Unix time.
+
+    Raises `ValueError` where `selection` asks for host names that cannot be made up.
+    """
+    replicas, now = at
+    concurrency = round(counts.get("concurrency", USUAL_CONCURRENCY))
+    waiting, busy = (round(counts.get(name, 0)) for name in ("waiting", "busy"))
+    readings: dict[Place, object] = {plan.due: _NOTHING_DUE}
+    readings |= {place: Depth(0, paused=False) for place in plan.depths}
+    readings[plan.depths[0]] = Depth(waiting, paused=False)
+    age = counts.get("latency", 0.0)
+    readings |= {place: Oldest(exists=False, since=None, clock=_CLOCK) for place in plan.oldest}
+    if waiting and plan.oldest:
+        readings[plan.oldest[0]] = Oldest(exists=True, since=now - age, clock=_CLOCK)
+    queues = frozenset(place.queue for place in plan.depths)
+    readings[plan.processes] = Processes(tuple(_processes(selection, queues, replicas, (busy, concurrency))))
+    return readings
+
+
+def _processes(
+    selection: Selection, queues: frozenset[str], replicas: int, threads: tuple[int, int]
+) -> Iterator[Process]:
+    """Share the busy threads among the processes, as evenly as they come."""
+    busy, concurrency = threads
+    capsules = (Capsule(selection.capsule, concurrency, queues),) if selection.capsule else ()
+    labels = frozenset((selection.label,) if selection.label else ())
+    info = Info(selection.tag or "", labels, selection.queues or queues, capsules, concurrency)
+    hostname = f"{selection.deployment or 'imagined'}-5d4f9c7b48-abcde"
+    if selection.hostname_regex is not None and compile_pattern(selection.hostname_regex).search(hostname) is None:
+        hostname = selection.hostname_regex.strip("^$")
+        if compile_pattern(selection.hostname_regex).search(hostname) is None:
+            raise ValueError("hostnameRegex: no host name can be made up that fits; replay a trace of `value` instead")
+    for number in range(replicas):
+        share = busy // replicas + (number < busy % replicas)
+        jobs = tuple((queue, share) for queue in sorted(queues)[:1])
+        yield Process(f"{hostname}:1:{number:012x}", info, share, concurrency, quiet=False, late=False, jobs=jobs)

@@ -1,0 +1,222 @@
+"""Reads Sidekiq from Redis: all that is due of one Redis in at most two round trips."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar, cast
+
+from scaler.clients.addresses import Addresses
+from scaler.clients.backends import Backends
+from scaler.clients.redis import RedisServer
+from scaler.clients.redis_connection import RedisConnection
+from scaler.clients.redis_faults import Command
+from scaler.domain import Hint, Place, Reader, Report
+from scaler.errors import Fault, Refused, Unavailable
+from scaler.sources.sidekiq.hints import Hints
+from scaler.sources.sidekiq.places import Answers, ErrorAnswer, RedisRef, SidekiqPlace
+from scaler.sources.sidekiq.state import RedisClock, parse_time
+
+CLOCK_TOLERANCE_SECONDS = 0.5
+"""Clocks are compared at every read; a smaller change is the network's, and would make every reading a new one."""
+_TIME: Command = ("TIME",)
+
+
+class SidekiqReader(Reader):
+    """Keeps one connection to each Redis that is read, and one more that hears of changes."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({SidekiqPlace.kind})
+    together: ClassVar[bool] = True
+    timeout_seconds: ClassVar[float] = 5.0
+
+    def __init__(self, backends: Backends) -> None:
+        """Connect to nothing yet."""
+        self._backends = backends
+        self._hint: Hint | None = None
+        self._redises: dict[RedisRef, _Redis] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def read(self, places: Sequence[Place], report: Report) -> None:
+        """Read every Redis on its own, so that none waits for another."""
+        groups: dict[RedisRef, list[SidekiqPlace]] = {}
+        for place in cast("Sequence[SidekiqPlace]", places):
+            groups.setdefault(place.redis, []).append(place)
+        await asyncio.gather(*(self._read_one(ref, group, report) for ref, group in groups.items()))
+
+    async def _read_one(self, ref: RedisRef, places: list[SidekiqPlace], report: Report) -> None:
+        redis = self._redises.get(ref)
+        if redis is None:
+            redis = self._redises[ref] = _Redis(ref, self._backends, self._hint)
+        waiting = dict.fromkeys(places)
+
+        def report_once(place: Place, outcome: object) -> None:
+            del waiting[cast("SidekiqPlace", place)]
+            report(place, outcome)
+
+        try:
+            await redis.read(places, report_once)
+        except Fault as fault:
+            for place in waiting:
+                report(place, fault)
+
+    def listen(self, hint: Hint) -> None:
+        """Call `hint` for places whose keys Redis says have changed."""
+        self._hint = hint
+
+    def forget(self, place: Place) -> None:
+        """Close the connections of a Redis that nobody asks for any more."""
+        place = cast("SidekiqPlace", place)
+        redis = self._redises.get(place.redis)
+        if redis is not None and redis.forget(place):
+            del self._redises[place.redis]
+            task = asyncio.get_running_loop().create_task(redis.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        redises, self._redises = list(self._redises.values()), {}
+        await asyncio.gather(*(redis.close() for redis in redises), *self._closing)
+
+
+class _Redis:
+    """One Redis as seen by one identity."""
+
+    def __init__(self, ref: RedisRef, backends: Backends, hint: Hint | None) -> None:
+        self._ref = ref
+        self._backends = backends
+        self._hint = hint
+        self._connection: RedisConnection | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._clock: RedisClock | None = None
+        self._places: set[SidekiqPlace] = set()
+        self._by_key: dict[bytes, set[SidekiqPlace]] = {}
+        self._hints: dict[str, Hints] = {}
+
+    async def read(self, places: Sequence[SidekiqPlace], report: Report) -> None:
+        """Report each of `places`; raises a `Fault` for those that are left."""
+        for place in places:
+            self._remember(place)
+        async with self._one_at_a_time:
+            if self._connection is None:
+                self._connection = await self._connect()
+            try:
+                await self._read(self._connection, places, report)
+            except BaseException:
+                # Answers may be on their way that belong to no question any more. A lost connection is a fault even
+                # when the next one could be made at once: what comes after it may be a Redis that has lost its data.
+                lost, self._connection = self._connection, None
+                await lost.close()
+                raise
+        self._listen({place.prefix for place in places})
+
+    async def _connect(self, protocol: int = 2) -> RedisConnection:
+        self._backends.count_requests(self._ref.backend, "connect", 1)
+        if self._ref.url is not None:
+            server, guard = RedisServer(url=self._ref.url), self._backends.addresses
+        else:
+            named = self._backends.redis.get(self._ref.name or "")
+            if named is None:
+                raise Refused(f"redis: the configuration has no connection named {self._ref.name}")
+            server, guard = named, Addresses()  # what the operator has written may be on this machine
+        return await RedisConnection.open(server, guard, self._ref.backend, protocol=protocol)
+
+    async def _read(self, connection: RedisConnection, places: Sequence[SidekiqPlace], report: Report) -> None:
+        answers = Answers()
+        await self._ask(connection, answers, [_TIME, *(command for place in places for command in place.first())])
+        try:
+            now = parse_time(answers[_TIME])
+        except ErrorAnswer as answer:
+            raise connection.fault(answer.error, answer.command) from None
+        except (ValueError, TypeError):
+            raise Unavailable(f"{self._ref}: an answer to TIME that cannot be understood") from None
+        clock = self._compare_clocks(now)
+        more: dict[SidekiqPlace, list[Command]] = {}
+        for place in places:
+            try:
+                commands = list(place.second(answers, now))
+            except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
+                report(place, self._fault(connection, place, error))
+                continue
+            if commands:
+                more[place] = commands
+            else:
+                self._report(connection, place, answers, (now, clock), report)
+        if more:
+            await self._ask(connection, answers, [command for commands in more.values() for command in commands])
+        for place in more:
+            self._report(connection, place, answers, (now, clock), report)
+
+    async def _ask(self, connection: RedisConnection, answers: Answers, commands: list[Command]) -> None:
+        commands = list(dict.fromkeys(commands))
+        self._backends.count_requests(self._ref.backend, "pipeline", 1)
+        answers.add(commands, await connection.ask(commands))
+
+    def _report(
+        self,
+        connection: RedisConnection,
+        place: SidekiqPlace,
+        answers: Answers,
+        times: tuple[float, RedisClock],
+        report: Report,
+    ) -> None:
+        try:
+            outcome = place.value(answers, *times)
+        except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
+            outcome = self._fault(connection, place, error)
+        report(place, outcome)
+
+    def _fault(self, connection: RedisConnection, place: SidekiqPlace, error: Exception) -> Fault:
+        if isinstance(error, ErrorAnswer):
+            return connection.fault(error.error, error.command)
+        if isinstance(error, Fault):
+            return type(error)(f"{place}: {error}")
+        return Unavailable(f"{place}: an answer that cannot be understood ({type(error).__name__})")
+
+    def _compare_clocks(self, now: float) -> RedisClock:
+        ahead = now - self._backends.clock.wall()
+        if self._clock is None or abs(ahead - self._clock.ahead) > CLOCK_TOLERANCE_SECONDS:
+            self._clock = RedisClock(ahead)
+        return self._clock
+
+    # Hints
+
+    def _remember(self, place: SidekiqPlace) -> None:
+        if place not in self._places:
+            self._places.add(place)
+            for key in place.watched():
+                self._by_key.setdefault(key.encode(), set()).add(place)
+
+    def forget(self, place: SidekiqPlace) -> bool:
+        """Tell whether `place` was the last one."""
+        if place in self._places:
+            self._places.remove(place)
+            self._unwatch(place)
+        return not self._places
+
+    def _unwatch(self, place: SidekiqPlace) -> None:
+        for key in map(str.encode, place.watched()):
+            self._by_key[key].discard(place)
+            if not self._by_key[key]:
+                del self._by_key[key]
+
+    def _listen(self, prefixes: set[str]) -> None:
+        """Listen to what is read, once it was read well."""
+        for prefix in prefixes if self._hint is not None else ():
+            if prefix not in self._hints:
+                connect = partial(self._connect, protocol=3)
+                self._hints[prefix] = Hints(connect, prefix, self._changed, self._backends.clock)
+
+    def _changed(self, keys: list[bytes] | None) -> None:
+        if self._hint is None:
+            return
+        changed = self._places if keys is None else {place for key in keys for place in self._by_key.get(key, ())}
+        for place in list(changed):
+            self._hint(place)
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await asyncio.gather(*(hints.close() for hints in self._hints.values()))
+        self._hints.clear()
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None

@@ -1,0 +1,226 @@
+"""Reads counts and listings from SQS: botocore's credentials, endpoints and signatures, aiohttp's connections.
+
+The request is AWS's JSON protocol (`X-Amz-Target: AmazonSQS.…`); a third of boto3's processor time and no threads.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any, ClassVar
+
+import aiohttp
+from botocore.credentials import ReadOnlyCredentials
+from botocore.utils import get_environ_proxies
+
+from scaler.clients.aws import is_aws_host
+from scaler.clients.aws_identity import EXPIRED, Identities, Identity, in_thread
+from scaler.clients.aws_signature import Scope, signed_headers
+from scaler.clients.backends import Backends
+from scaler.clients.fetch import _faults as faults
+from scaler.clients.http import open_session
+from scaler.domain import Place, Reader, Report
+from scaler.errors import Fault, Refused, Unavailable
+from scaler.sources.sqs.answers import (
+    ATTRIBUTES,
+    SKEWED,
+    error_code,
+    fault_of,
+    parse_body,
+    parse_counts,
+    parse_listing,
+)
+from scaler.sources.sqs.trigger import Account, Counts, Listing, Queue
+
+MAX_LISTED = 1_000
+"""Queues of one prefix: each is a request for every refresh, and what ListQueues gives in one page."""
+MAX_BYTES = 1 << 20
+MAX_ENDPOINTS = 1_000
+SKEW_SECONDS = 60.0
+"""A difference of clocks below it does not explain a refused signature: AWS allows five minutes and more."""
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """Where requests go, through which proxy, and how far AWS's clock is ahead of this machine's, in seconds."""
+
+    url: str
+    proxy: str | None
+    skew: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, from where, and with whose credentials it was asked for."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    endpoint: Endpoint
+    credentials: ReadOnlyCredentials = field(repr=False)
+
+    @property
+    def code(self) -> str:
+        """The error code."""
+        return error_code(self.body, self.headers)
+
+
+class SqsReader(Reader):
+    """Reads every queue with one GetQueueAttributes, whoever asks for it."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({Queue.kind, Listing.kind})
+    timeout_seconds: ClassVar[float] = 5.0
+
+    def __init__(self, backends: Backends) -> None:
+        """Connect to nothing yet."""
+        self._backends = backends
+        self._identities = Identities(backends.clock)
+        self._http: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | bool = True
+        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
+        self._finding = asyncio.Lock()
+
+    async def read(self, places: Sequence[Place], report: Report) -> None:
+        """Read all places at the same time."""
+        outcomes = await asyncio.gather(*(self._read(place, report) for place in places), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _read(self, place: Place, report: Report) -> None:
+        try:
+            match place:
+                case Queue():
+                    report(place, await self._count(place))
+                case Listing():
+                    report(place, await self._list(place))
+        except Fault as fault:
+            report(place, type(fault)(f"{place}: {fault}"))
+
+    async def _count(self, place: Queue) -> Counts:
+        request = {"QueueUrl": place.queue, "AttributeNames": list(ATTRIBUTES.values())}
+        return parse_counts(await self._call(place.account, "GetQueueAttributes", request))
+
+    async def _list(self, place: Listing) -> tuple[str, ...]:
+        request: dict[str, Any] = {"QueueNamePrefix": place.prefix, "MaxResults": MAX_LISTED}
+        urls: list[str] = []
+        while True:
+            answer = await self._call(place.account, "ListQueues", request)
+            urls += parse_listing(answer, place.prefix)
+            if len(urls) > MAX_LISTED:
+                raise Refused(f"more than {MAX_LISTED} queues; choose a longer queueNamePrefix")
+            if not answer.get("NextToken"):
+                break
+            request["NextToken"] = answer["NextToken"]
+        if not urls:
+            raise Refused("no queue has this prefix; check queueNamePrefix and awsRegion")
+        return tuple(sorted(urls))
+
+    async def _call(self, account: Account, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return AWS's answer; raises the `Fault` that it stands for. Mends old credentials and a wrong clock once."""
+        body = json.dumps(request).encode()
+        answer = await self._ask(account, operation, body)
+        if answer.status != 200 and self._mended(account, answer):
+            answer = await self._ask(account, operation, body)
+        if answer.status != 200:
+            raise fault_of(answer.status, answer.code, operation)
+        return parse_body(answer.body)
+
+    def _identity(self, account: Account) -> Identity:
+        if account.role is None:
+            return self._identities.own()
+        grant = self._backends.aws.grant(account.namespace, account.role)
+        if grant is None:
+            raise Refused(f"aws.roles does not grant role {account.role} to namespace {account.namespace}")
+        return self._identities.role(account.role, grant.external_id, account.namespace, account.region)
+
+    def _mended(self, account: Account, answer: Answer) -> bool:
+        """Learn from an error about credentials or clocks; tell whether the same request may now go well."""
+        if answer.code in EXPIRED:
+            self._identity(account).renew(answer.credentials)
+            return True
+        return answer.code in SKEWED and self._learn_skew(answer)
+
+    def _learn_skew(self, answer: Answer) -> bool:
+        """Take AWS's clock from the answer; tell whether it differs enough to explain a refused signature."""
+        try:
+            theirs = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except (KeyError, ValueError):
+            return False
+        before, answer.endpoint.skew = answer.endpoint.skew, theirs - self._backends.clock.wall()
+        return abs(answer.endpoint.skew - before) > SKEW_SECONDS
+
+    async def _ask(self, account: Account, operation: str, body: bytes) -> Answer:
+        endpoint = await self._endpoint(account)
+        credentials = await self._identity(account).credentials()
+        plain = {
+            "Content-Type": "application/x-amz-json-1.0",
+            "X-Amz-Target": f"AmazonSQS.{operation}",
+            "x-amzn-query-mode": "true",  # boto3 sends it too: errors then carry the older code
+        }
+        now = self._backends.clock.wall() + endpoint.skew
+        headers = signed_headers(credentials, Scope(account.region, "sqs"), (endpoint.url, plain, body), now)
+
+        async def send() -> Answer:
+            self._backends.count_requests(account.backend, operation, 1)
+            async with self._session().post(
+                endpoint.url,
+                data=body,
+                headers=headers | {"Accept-Encoding": "identity"},
+                proxy=endpoint.proxy,
+                ssl=self._tls,
+                allow_redirects=False,
+                auto_decompress=False,
+            ) as response:
+                return Answer(response.status, await _whole(response), response.headers, endpoint, credentials)
+
+        with faults(endpoint.url):
+            try:
+                return await send()
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                return await send()  # an idle connection that was closed just now; if not, it fails again
+
+    async def _endpoint(self, account: Account) -> Endpoint:
+        key = (account.region, account.endpoint)
+        if key not in self._endpoints:
+            async with self._finding:
+                if key not in self._endpoints:
+                    await self._find(key)
+        return self._endpoints[key]
+
+    async def _find(self, key: tuple[str, str | None]) -> None:
+        found = await in_thread(partial(self._identities.endpoint, "sqs", *key))
+        # A proxy connects where the address guard cannot see, so it is only used to SQS itself.
+        proxy = get_environ_proxies(found).get("https") if is_aws_host(found) else None
+        if len(self._endpoints) >= MAX_ENDPOINTS:
+            self._endpoints.clear()
+        self._endpoints[key] = Endpoint(f"{found.rstrip('/')}/", proxy)
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            bundle = self._identities.session.get_config_variable("ca_bundle")
+            if bundle:
+                self._tls = ssl.create_default_context(cafile=bundle)
+            # The store holds each backend to its share of requests; a common limit would let one starve the others.
+            self._http = open_session(self._backends.addresses, connections=0)
+        return self._http
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._identities.close()
+        if self._http is not None:
+            await self._http.close()
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise Unavailable(f"{response.url}: the answer is larger than {MAX_BYTES} bytes")
+    return bytes(body)

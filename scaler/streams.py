@@ -1,0 +1,118 @@
+"""Open streams: what wakes one, when it repeats itself, and how all of them end normally."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+
+from scaler.clock import Clock
+from scaler.quota import Quota
+
+FIRST_REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 1.0, 60.0
+
+
+class Life:
+    """One open stream, from its opening to its normal end."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        """End by itself after `seconds`."""
+        self.ended = False
+        self._clock = clock
+        self._woken: asyncio.Future[None] | None = None
+        self._pending = False
+        self._end = clock.call_at(clock.now() + seconds, self.end)
+
+    def wake(self) -> None:
+        """Something has changed."""
+        self._pending = True
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    def catch_up(self) -> None:
+        """Whatever has woken it so far is taken into account."""
+        self._pending = False
+
+    def end(self) -> None:
+        """End the stream at its next step."""
+        self.ended = True
+        self.wake()
+
+    def close(self) -> None:
+        """Forget the timer."""
+        self._end.cancel()
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait until woken, or for `seconds`; tell whether it was woken."""
+        if not self._pending:
+            self._woken = asyncio.get_running_loop().create_future()
+            woken = self._woken
+            timer = None
+            if seconds is not None:
+                timer = self._clock.call_at(
+                    self._clock.now() + seconds, lambda: None if woken.done() else woken.set_result(None)
+                )
+            try:
+                await woken
+            finally:
+                self._woken = None
+                if timer is not None:
+                    timer.cancel()
+        was_woken, self._pending = self._pending, False
+        return was_woken
+
+
+class Streams:
+    """All open streams of the process."""
+
+    def __init__(
+        self, clock: Clock, quota: Quota, longest_seconds: float, dice: Callable[[], float] = random.random
+    ) -> None:
+        """Let a stream live for `longest_seconds` at most, each a little shorter, so that a fleet returns spread out."""
+        self._clock, self._quota, self._longest, self._dice = clock, quota, longest_seconds, dice
+        self._open: set[Life] = set()
+        self._draining = False
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+    @contextmanager
+    def open(self, namespace: str) -> Iterator[Life]:
+        """Count a stream of `namespace`, and end its life with the block; raises `LimitError`."""
+        self._quota.take(namespace)
+        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()))
+        if self._draining:
+            life.end()
+        self._open.add(life)
+        try:
+            yield life
+        finally:
+            life.close()
+            self._open.discard(life)
+            if self._draining and not self._open:
+                self._empty.set()
+            self._quota.give_back(namespace)
+
+    async def drain(self) -> None:
+        """End all streams normally, and wait until they have.
+
+        KEDA comes back 2 s after a normal end, and up to 60 s after any other.
+        """
+        self._draining = True
+        for life in list(self._open):
+            life.end()
+        if self._open:
+            await self._empty.wait()
+
+
+async def activations(life: Life, active: Callable[[], bool]) -> AsyncGenerator[None]:
+    """Yield whenever `true` is to be sent: when active at the start or anew, then after 1, 2, 4 … and every 60 s."""
+    pause = FIRST_REPEAT_SECONDS
+    while not life.ended:
+        is_active = active()
+        life.catch_up()
+        if is_active:
+            yield
+        woken = await life.wait(pause if is_active else None)
+        pause = FIRST_REPEAT_SECONDS if woken else min(LONGEST_REPEAT_SECONDS, pause * 2)

@@ -1,0 +1,75 @@
+"""What is allowed but does not do what its author thinks: the known traps of ScaledObjects that use this scaler."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
+from scaler.sources.base import Trigger as ParsedTrigger
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """A warning about `key` in the manifest, at `line`."""
+
+    line: int
+    key: str
+    text: str
+
+
+def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: ParsedTrigger) -> Iterator[Trap]:
+    """Yield the traps of one trigger of `owner`; `parsed` is its metadata."""
+    specs = parsed.specs()
+    if trigger.target_type != parsed.metric_type:
+        yield Trap(
+            trigger.key_lines.get("metricType", trigger.line),
+            "metricType",
+            f"the trigger's metricType is {trigger.target_type}, but its metadata says {parsed.metric_type}: "
+            "ratios and ages would be reported in the wrong form; make both the same",
+        )
+    if trigger.type == "external-push" and trigger.use_cached_metrics:
+        yield Trap(
+            trigger.line,
+            "useCachedMetrics",
+            "with external-push the HPA keeps seeing the value of the last poll, up to pollingInterval old",
+        )
+    if trigger.type == "external-push" and isinstance(owner, ScaledJob):
+        yield Trap(trigger.line, "type", "KEDA does not act on pushes for a ScaledJob; use type external")
+    if len(specs) > 1 and isinstance(owner, ScaledJob):
+        yield Trap(trigger.line, "metadata", f"a ScaledJob uses only the first of these metrics: {_names(parsed)}")
+    if len(specs) > 1 and isinstance(owner, ScaledObject) and owner.advanced.scaling_modifiers is not None:
+        yield Trap(
+            trigger.line,
+            "metadata",
+            f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
+            "split it into several triggers",
+        )
+    kind = owner.scale_target_ref.kind if isinstance(owner, ScaledObject) else "Job"
+    for text in parsed.cautions(kind, owner.max_replica_count):
+        yield Trap(trigger.line, "source", text)
+
+
+def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
+    """Yield the traps of a whole ScaledObject or ScaledJob."""
+    if not isinstance(owner, ScaledObject):
+        return
+    sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
+    if owner.fallback is not None and owner.fallback.replicas == 0 and sleeps:
+        yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
+    if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
+        yield Trap(
+            owner.line,
+            "scalingModifiers",
+            "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
+            "so work in progress does not keep the workload alive",
+        )
+    if sleeps and owner.cooldown_period < 60:
+        yield Trap(
+            owner.line,
+            "cooldownPeriod",
+            f"{owner.cooldown_period} s is shorter than many jobs run and than the counts of SQS (60 s) and the "
+            "heartbeats of Sidekiq (10 s) need to settle; use 60 or more, and more than your longest job",
+        )
+
+
+def _names(parsed: ParsedTrigger) -> str:
+    return ", ".join(spec.name for spec in parsed.specs())

@@ -1,0 +1,73 @@
+"""The chart rendered by real helm binaries: each set of values once for the whole session."""
+
+import functools
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools import binaries
+
+CHART = Path(__file__).parents[2] / "charts" / "keda-queue-scaler"
+
+
+class Rendered(list[dict[str, Any]]):
+    """The objects of a chart."""
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [each for each in self if each["kind"] == kind]
+
+    def one(self, kind: str, name: str = "") -> dict[str, Any]:
+        (found,) = [each for each in self.of(kind) if name in {"", each["metadata"]["name"]}]
+        return found
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        spec: dict[str, Any] = self.one("Deployment")["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = yaml.safe_load(self.one("ConfigMap", "keda-queue-scaler")["data"]["config.yaml"])
+        return config
+
+
+class Chart:
+    """Helm on the chart, as release `keda-queue-scaler` in namespace `scaling`."""
+
+    path = CHART
+
+    def render(self, values: dict[str, Any] | None = None, helm: str = binaries.HELM_4) -> Rendered:
+        code, text = _helm(helm, "template", json.dumps(values or {}))
+        assert code == 0, text
+        return Rendered(document for document in yaml.safe_load_all(text) if document)
+
+    def refusal(self, values: dict[str, Any], helm: str = binaries.HELM_4) -> str:
+        code, text = _helm(helm, "template", json.dumps(values))
+        assert code != 0, "the chart takes these values"
+        return text
+
+    def notes(self, values: dict[str, Any] | None = None) -> str:
+        code, text = _helm(binaries.HELM_4, "install", json.dumps(values or {}), "--dry-run=client")
+        assert code == 0, text
+        return text.partition("\nNOTES:\n")[2]
+
+
+@functools.cache
+def _helm(package: str, command: str, values: str, *flags: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [binaries.binary(package, "helm"), command, "keda-queue-scaler", CHART, "--namespace=scaling", "-f-", *flags],
+        input=values,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout if done.returncode == 0 else done.stderr
+
+
+@pytest.fixture(scope="session")
+def chart() -> Chart:
+    return Chart()

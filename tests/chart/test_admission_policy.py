@@ -1,0 +1,214 @@
+"""The ValidatingAdmissionPolicy, evaluated by Google's CEL: it refuses what the parser refuses, and never more."""
+
+import functools
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_strings
+from hypothesis import given, settings
+
+from scaler.errors import MetadataError
+from scaler.sources import SOURCES
+from scaler.triggers import parse
+from tools.keys import keys
+
+ADDRESS = "keda-queue-scaler.scaling.svc.cluster.local:9090"
+ENV = cel.NewEnv(
+    variables=dict.fromkeys(("object", "oldObject", "request", "variables"), cel.Type.DYN),
+    extensions=[ext_strings.ExtStrings()],
+)
+GOOD = {
+    "sqs": {"queueURL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"},
+    "sidekiq": {"redis": "main", "queues": "default"},
+    "workqueue": {"metricsURL": "http://controller:8080/metrics", "queues": "q"},
+    "argocd": {"component": "repo-server"},
+    "flux": {"controller": "helm-controller"},
+}
+
+
+class Policy:
+    """A rendered policy, as an API server evaluates it."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+
+    @functools.cached_property
+    def programs(self) -> dict[str, Any]:
+        parts = (*self.spec["matchConditions"], *self.spec["variables"], *self.spec["validations"])
+        texts = [text for part in parts for key, text in part.items() if key in {"expression", "messageExpression"}]
+        return {text: ENV.compile(text) for text in texts}
+
+    def refusals(self, triggers: list[Any], old: list[Any] | None = None) -> list[str]:
+        """Return what it says about an object with `triggers`, an update of one with `old`."""
+        data: dict[str, Any] = {
+            "object": {"spec": {"triggers": triggers}},
+            "oldObject": {"spec": {"triggers": old}},
+            "request": {"operation": "CREATE" if old is None else "UPDATE"},
+            "variables": {},
+        }
+        if not all(self._value(condition["expression"], data) for condition in self.spec["matchConditions"]):
+            return []
+        for variable in self.spec["variables"]:
+            data["variables"][variable["name"]] = self._value(variable["expression"], data)
+        return [
+            self._value(validation["messageExpression"], data)
+            if "messageExpression" in validation
+            else validation["message"]
+            for validation in self.spec["validations"]
+            if not self._value(validation["expression"], data)
+        ]
+
+    def _value(self, text: str, data: dict[str, Any]) -> Any:
+        value = self.programs[text].eval(data=data)
+        assert value.type() != cel.Type.ERROR, f"{text}: {value.value()}"
+        return value.plain_value()
+
+
+@pytest.fixture(scope="module")
+def policy(chart: Any) -> Policy:
+    return Policy(chart.render({"admissionPolicy": {"enabled": True}}).one("ValidatingAdmissionPolicy")["spec"])
+
+
+def ours(metadata: dict[str, str], kind: str = "external") -> list[Any]:
+    return [{"type": kind, "metadata": {"scalerAddress": ADDRESS, **metadata}}]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_has_a_good_trigger(policy: Policy, source: str) -> None:
+    metadata = {"source": source, **GOOD[source]}
+    parse(metadata, "shop")
+    assert policy.refusals(ours(metadata)) == []
+    assert policy.refusals(ours({**metadata, "enableTLS": "true", "staleSeconds": " 90 ", "settleSeconds": ""})) == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "source: required, one of sqs, sidekiq, workqueue, argocd, flux"),
+        ({"source": "sqss"}, "source: required, one of sqs, sidekiq, workqueue, argocd, flux"),
+        ({"source": "sqs", "queueUrl": "a"}, "queueUrl: unknown key for source sqs; known: source, metricType"),
+        (
+            {"source": "sqs", "queueURL": "a", "queueLenghtFromEnv": "A"},
+            "queueLenghtFromEnv: unknown key for source sqs",
+        ),
+        ({"source": "sqs", "queueURL": "a", "queueURLFromEnv": "A"}, "given both plain and with FromEnv"),
+        (
+            {"source": "sqs", "queueURL": "a,,b"},
+            "source sqs: queueURL: must be a comma-separated list without empty items",
+        ),
+        (
+            {"source": "sqs", "queueURL": "a", "queueLength": "five"},
+            "source sqs: queueLength: must be a whole number, above 0",
+        ),
+        (
+            {"source": "sqs", "queueURL": "a", "queueLength": "0"},
+            "source sqs: queueLength: must be a whole number, above 0",
+        ),
+        ({"source": "sqs", "queueURL": "a", "scaleOnDelayed": "yes"}, "scaleOnDelayed: must be true or false"),
+        ({"source": "sidekiq", "redis": "main"}, "source sidekiq: queues: required"),
+        ({"source": "sidekiq", "redis": "main", "queues": " "}, "source sidekiq: queues: required"),
+        (
+            {"source": "sidekiq", "redis": "main", "queues": "a", "busyRatio": "75%"},
+            "busyRatio: must be a number, 0.001 or more",
+        ),
+        ({"source": "argocd", "component": "server"}, "component: must be one of repo-server, application-controller"),
+        (
+            {"source": "flux", "controller": "helm-controller", "metricType": "Utilization"},
+            "metricType: must be one of AverageValue, Value",
+        ),
+        ({"source": "flux", "controller": "helm-controller", "staleSeconds": "1m"}, "staleSeconds: must be a number"),
+        (
+            {"source": "flux", "controller": "helm-controller", "refreshSeconds": "0.01"},
+            "refreshSeconds: must be a number, 0.1 or more",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("kind", ["external", "external-push"])
+def test_a_mistake_is_named_and_is_one_to_the_parser_too(
+    policy: Policy, metadata: dict[str, str], message: str, kind: str
+) -> None:
+    (told,) = policy.refusals(ours(metadata, kind))
+    assert message in told
+    resolved = {key: "b" if key.endswith("FromEnv") else value for key, value in metadata.items()}
+    with pytest.raises(MetadataError):
+        parse(resolved, "shop")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "keda-queue-scaler.scaling",
+        "keda-queue-scaler.scaling.svc",
+        "dns:///keda-queue-scaler.scaling.svc.cluster.local.",
+    ],
+)
+def test_it_knows_the_service_by_every_name(policy: Policy, host: str) -> None:
+    assert policy.refusals(ours({"scalerAddress": f"{host}:9090", "source": "x"}))
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        {"type": "external", "metadata": {"scalerAddress": "other.scaling.svc:9090", "source": "x"}},
+        {"type": "external", "metadata": {"scalerAddress": "keda-queue-scaler.scaling2:9090", "source": "x"}},
+        {"type": "external", "metadata": {"scalerAddress": "keda-queue-scaler:9090", "source": "x"}},
+        {"type": "external", "metadata": {"source": "x"}},
+        {"type": "external"},
+        {"type": "cron", "metadata": {"scalerAddress": ADDRESS}},
+    ],
+    ids=["another scaler", "another namespace", "no namespace", "no address", "no metadata", "another type"],
+)
+def test_the_triggers_of_others_are_not_its_business(policy: Policy, trigger: Any) -> None:
+    assert policy.refusals([trigger]) == []
+
+
+def test_the_bare_name_counts_beside_keda(chart: Any) -> None:
+    values = {"admissionPolicy": {"enabled": True}, "keda": {"namespace": "scaling"}}
+    beside = Policy(chart.render(values).one("ValidatingAdmissionPolicy")["spec"])
+    assert beside.refusals(ours({"scalerAddress": "keda-queue-scaler:9090", "source": "x"}))
+    assert not beside.refusals(ours({"scalerAddress": "keda-queue-scalers:9090", "source": "x"}))
+
+
+def test_what_was_wrong_before_may_still_be_changed_elsewhere(policy: Policy) -> None:
+    wrong = ours({"source": "x"})
+    assert policy.refusals(wrong, old=wrong) == []
+    assert policy.refusals(wrong, old=ours({"source": "y"}))
+
+
+def test_one_wrong_trigger_among_good_ones_is_found(policy: Policy) -> None:
+    good = ours({"source": "argocd", **GOOD["argocd"]})
+    (told,) = policy.refusals([*good, *ours({"source": "argocd", "component": "server"}), *good])
+    assert "component" in told
+
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        ["", " ", "true", "false", "True", "0", "1", "-1", "+5", "0.5", ".5", "5.", "1e3", "1E-2", "nan", "inf"]
+    ),
+    st.sampled_from(
+        ["9223372036854775807", "9223372036854775808", "99999999999999999999", "1,2", ",", "a,", " a , b "]
+    ),
+    st.sampled_from(["AverageValue", "Value", "legacy", "max", "repo-server", "helm-controller", "http://a/metrics"]),
+    st.text("0123456789+-.eE", max_size=6),
+    st.integers(-2, 100).map(str),
+)
+
+
+@st.composite
+def metadatas(draw: Any) -> dict[str, str]:
+    source = draw(st.sampled_from(sorted(SOURCES)))
+    names = [key.name for key in keys(SOURCES[source].trigger) if key.name != "source"]
+    changes = draw(st.dictionaries(st.sampled_from([*names, "unknownKey"]), TEXTS, max_size=3))
+    return {"source": source, **GOOD[source], **changes}
+
+
+@settings(max_examples=300, deadline=None)
+@given(metadata=metadatas())
+def test_what_the_parser_takes_passes(policy: Policy, metadata: dict[str, str]) -> None:
+    refusals = policy.refusals(ours(metadata))
+    if refusals:
+        with pytest.raises(MetadataError):
+            parse(metadata, "shop")

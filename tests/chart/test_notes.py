@@ -1,0 +1,69 @@
+"""What `helm install` tells: the address, and a ScaledObject that works."""
+
+import textwrap
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from scaler.keda import manifests
+from scaler.triggers import parse
+from tools import crds
+
+ISSUER = {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "internal"}}}
+
+
+def scaled_object(notes: str) -> dict[str, Any]:
+    """Return the manifest in the notes: the indented block that begins with its apiVersion."""
+    lines = notes[notes.index("    apiVersion: keda.sh/v1alpha1") :].splitlines()
+    block = lines[: next(number for number, line in enumerate(lines) if line and not line.startswith("    "))]
+    found: dict[str, Any] = yaml.safe_load(textwrap.dedent("\n".join(block)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "authentication"),
+    [
+        ({}, None),
+        ({"tls": ISSUER}, {"name": "keda-queue-scaler", "kind": "ClusterTriggerAuthentication"}),
+        (
+            {"tls": {**ISSUER, "triggerAuthentication": {"cluster": False, "namespaces": ["shop"]}}},
+            {"name": "keda-queue-scaler"},
+        ),
+        ({"tls": {**ISSUER, "clientAuth": False, "triggerAuthentication": {"cluster": False}}}, None),
+    ],
+    ids=["plain", "TLS", "TLS by namespace", "TLS without authentication"],
+)
+def test_the_scaled_object_of_the_notes_works(
+    chart: Any, values: dict[str, Any], authentication: dict[str, str] | None
+) -> None:
+    manifest = scaled_object(chart.notes(values))
+    jsonschema.validate(manifest, crds.schema("keda.sh/v1alpha1", "ScaledObject"))
+    read = manifests.parse(yaml.safe_dump(manifest))
+    assert not read.findings
+    (trigger,) = manifest["spec"]["triggers"]
+    assert parse(trigger["metadata"], "shop").source == "sqs"
+    assert trigger["metadata"]["scalerAddress"] == "keda-queue-scaler.scaling.svc.cluster.local:9090"
+    assert trigger.get("authenticationRef") == authentication
+    assert ("enableTLS" in trigger["metadata"]) == ("tls" in values and authentication is None)
+
+
+def test_the_address_follows_name_port_and_domain(chart: Any) -> None:
+    notes = chart.notes({"fullnameOverride": "scaler", "ports": {"grpc": 50051}, "clusterDomain": "example.internal"})
+    assert "scalerAddress: scaler.scaling.svc.example.internal:50051" in notes
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({}, "WARNING: config.access is empty"),
+        ({"networkPolicy": {"enabled": False}}, "WARNING: without mTLS and without networkPolicy"),
+        ({"replicas": 1}, "WARNING: with one replica"),
+    ],
+    ids=["no access rules", "anybody may call", "one replica"],
+)
+def test_a_weak_installation_is_warned_about(chart: Any, values: dict[str, Any], warning: str) -> None:
+    strong = {"config": {"access": [{"namespaces": ["shop"], "sqs": ["*"]}]}, "tls": ISSUER}
+    assert warning in chart.notes(values)
+    assert "WARNING" not in chart.notes(strong)

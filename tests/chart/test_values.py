@@ -1,0 +1,111 @@
+"""The chart's values: documented, closed, and refused where they are wrong, with the path."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from scaler.settings import load
+from tools import binaries
+from tools.chart_values import documented
+
+
+@pytest.mark.parametrize("helm", [binaries.HELM_3, binaries.HELM_4], ids=["helm-3", "helm-4"])
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"replica": 3}, "replica"),
+        ({"image": {"tagg": "1"}}, "image"),
+        ({"image": {"digest": "sha256:beef"}}, "image/digest"),
+        ({"image": {"pullPolicy": "always"}}, "image/pullPolicy"),
+        ({"replicas": "2"}, "replicas"),
+        ({"ports": {"grpc": 90900}}, "ports/grpc"),
+        ({"config": {"acess": []}}, "config"),
+        ({"config": {"access": [{"namespaces": ["shop"], "queues": []}]}}, "config/access/0"),
+        ({"config": {"limits": {"rpcDeadlineSeconds": 0}}}, "config/limits/rpcDeadlineSeconds"),
+        ({"config": {"listen": "0.0.0.0:1"}}, "config"),
+        ({"secretMounts": [{"name": "redis"}]}, "secretMounts/0"),
+        ({"tls": {"certManager": {"duration": "90 days"}}}, "tls/certManager/duration"),
+        ({"sources": {"argo": {"enabled": True}}}, "sources"),
+        ({"podAntiAffinity": "required"}, "podAntiAffinity"),
+        ({"securityContext": {"readOnlyRootFileSystem": True}}, "securityContext"),
+        ({"probes": {"liveness": {"period": 3}}}, "probes/liveness"),
+        ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "podDisruptionBudget/maxUnavailable"),
+        ({"metrics": {"serviceMonitor": {"enabled": "yes"}}}, "metrics/serviceMonitor/enabled"),
+        ({"admissionPolicy": {"validationActions": ["Deny", "Warn"]}}, "admissionPolicy/validationActions"),
+        ({"extraEnv": [{"value": "a"}]}, "extraEnv/0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_value_is_refused_with_its_path(chart: Any, values: dict[str, Any], path: str, helm: str) -> None:
+    told = chart.refusal(values, helm)
+    assert "schema" in told
+    assert path in told.replace(".", "/")
+
+
+def test_tls_needs_a_certificate(chart: Any) -> None:
+    assert "tls.secretName: name the Secret" in chart.refusal({"tls": {"enabled": True}})
+
+
+def test_every_value_is_documented_and_in_the_schema(chart: Any) -> None:
+    values = documented((chart.path / "values.yaml").read_text())
+    schema = json.loads((chart.path / "values.schema.json").read_text())
+    assert len(values) > 100
+    for value in values:
+        node = schema
+        for key in value.path:
+            assert node["additionalProperties"] is False
+            node = node["properties"][key]
+        assert value.comment.endswith("."), value.path
+        assert node["description"] == value.comment
+
+
+def test_a_value_without_a_comment_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"values.yaml:2: b needs a line"):
+        documented("# -- A comment.\nb: 1\n".replace("# -- A comment.", "# A comment."))
+
+
+def test_as_part_of_another_chart_it_takes_what_helm_adds(chart: Any) -> None:
+    assert chart.render({"global": {"imageRegistry": "registry"}, "enabled": True}).one("Deployment")
+
+
+def test_the_server_takes_the_configuration_of_the_chart(chart: Any, tmp_path: Any) -> None:
+    config = {
+        "redis": {
+            "main": {
+                "url": "rediss://redis.shop.svc:6379/0",
+                "passwordFile": "/etc/keda-queue-scaler/secrets/redis/password",
+            }
+        },
+        "prometheus": {"main": {"url": "http://prometheus.monitoring.svc:9090"}},
+        "aws": {"roles": [{"arn": "arn:aws:iam::*:role/keda-*", "namespaces": ["shop-*"], "externalId": "x"}]},
+        "access": [{"namespaces": ["shop-*"], "sqs": ["arn:aws:sqs:*"], "redis": ["main"]}],
+        "limits": {"maxStreams": 10, "requestsPerSecond": {"sqs": 20}},
+        "log": {"level": "debug"},
+        "leaseSeconds": 60,
+    }
+    rendered = chart.render(
+        {"config": config, "tls": {"enabled": True, "secretName": "a"}, "ports": {"health": 8081}}
+    ).config
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(rendered))
+    settings = load(file)
+    assert settings.redis["main"].url.get_secret_value() == "rediss://redis.shop.svc:6379/0"
+    assert settings.access[0].sqs == ("arn:aws:sqs:*",)
+    assert settings.limits.max_streams == 10
+    assert settings.lease_seconds == 60
+    assert settings.tls is not None
+    assert str(settings.tls.client_ca_file) == "/etc/keda-queue-scaler/tls/ca.crt"
+    assert settings.health_listen == "0.0.0.0:8081"
+
+
+def test_a_change_of_the_configuration_restarts_the_pods(chart: Any) -> None:
+    def checksum(values: dict[str, Any]) -> str:
+        found: str = chart.render(values).one("Deployment")["spec"]["template"]["metadata"]["annotations"][
+            "checksum/config"
+        ]
+        return found
+
+    assert checksum({}) == checksum({"replicas": 3})
+    assert checksum({}) != checksum({"config": {"leaseSeconds": 60}})

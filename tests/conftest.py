@@ -1,0 +1,162 @@
+"""What most tests need: time moved by hand, a scripted backend, and a server behind a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import grpc.aio
+import pytest
+import structlog
+
+from scaler.clock import Clock
+from scaler.demo.clock import ManualClock
+from scaler.demo.scripted import SOURCE, ScriptedReader
+from scaler.domain import Place, Reader, Reading
+from scaler.pb import externalscaler_pb2 as pb
+from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
+from scaler.server import Server
+from scaler.settings import Settings
+from scaler.snapshots import Snapshots
+from scaler.sources import SOURCES
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """Render logs cheaply: structlog's default draws every traceback with its variables."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def reader(clock: ManualClock) -> ScriptedReader:
+    return ScriptedReader(clock)
+
+
+OpenStore = Callable[..., Snapshots]
+Ask = Callable[..., "asyncio.Task[dict[Place, Reading]]"]
+
+
+@pytest.fixture
+async def open_store(clock: ManualClock) -> AsyncIterator[OpenStore]:
+    """Make stores on the manual clock that leave no alarm behind."""
+    opened: list[Snapshots] = []
+
+    def opening(*readers: Reader, jitter: float = 0.0, **kwargs: Any) -> Snapshots:
+        opened.append(Snapshots(readers, clock, dice=lambda: jitter, **kwargs))
+        return opened[-1]
+
+    yield opening
+    for store in opened:
+        await store.close()
+    assert clock.pending == 0
+
+
+@pytest.fixture
+def assert_empty(clock: ManualClock) -> Callable[[Snapshots], None]:
+    """Assert that a store holds nothing at all."""
+
+    def assert_empty(store: Snapshots) -> None:
+        inside = store._refresher
+        assert not any((inside.entries, inside.lanes, inside.ready, inside.members, inside._heap, inside._tasks))
+        assert clock.pending == 0
+
+    return assert_empty
+
+
+@pytest.fixture
+async def store(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore, assert_empty: Callable[[Snapshots], None]
+) -> AsyncIterator[Snapshots]:
+    """Make a store that holds nothing when nobody has asked it for long enough."""
+    made = open_store(reader)
+    yield made
+    assert reader.most_at_once <= 1
+    reader.answers.clear()
+    await clock.advance(10_000)
+    assert_empty(made)
+
+
+@pytest.fixture
+def ask(clock: ManualClock) -> Ask:
+    """Ask a store for places as an RPC does: lease them, then wait up to 1.9 s."""
+
+    def asking(
+        store: Snapshots, *places: Place, refresh: float = 10, stale: float = 60, lessee: str = "me"
+    ) -> "asyncio.Task[dict[Place, Reading]]":
+        for place in places:
+            store.lease(lessee, place, refresh, clock.now() + 100)
+        return asyncio.ensure_future(store.read(places, refresh, stale, 1.9))
+
+    return asking
+
+
+@pytest.fixture
+def value(clock: ManualClock, ask: Ask) -> Callable[..., Awaitable[Any]]:
+    """Ask a store for the value of a place that answers at once."""
+
+    async def asking(store: Snapshots, place: Place, **kwargs: Any) -> Any:
+        task = ask(store, place, **kwargs)
+        await clock.advance(0)
+        return (await task)[place].value
+
+    return asking
+
+
+@pytest.fixture
+def scripted_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let metadata say `source: scripted`."""
+    monkeypatch.setitem(SOURCES, SOURCE.name, SOURCE)
+
+
+class Client:
+    """A server on a port of its own, and KEDA's side of it."""
+
+    def __init__(self, server: Server, channel: grpc.aio.Channel) -> None:
+        self.server, self.channel = server, channel
+        self.stub = ExternalScalerStub(channel)
+
+    @staticmethod
+    def ref(spots: str = "a", *, namespace: str = "shop", **metadata: str) -> pb.ScaledObjectRef:
+        return pb.ScaledObjectRef(
+            name="orders", namespace=namespace, scalerMetadata={"source": "scripted", "spots": spots, **metadata}
+        )
+
+    def get_metric_spec(self, ref: pb.ScaledObjectRef) -> Any:
+        return self.stub.GetMetricSpec(ref)
+
+    def get_metrics(self, ref: pb.ScaledObjectRef, name: str = "scripted") -> Any:
+        return self.stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref, metricName=name))
+
+    def is_active(self, ref: pb.ScaledObjectRef) -> Any:
+        return self.stub.IsActive(ref)
+
+    async def value(self, ref: pb.ScaledObjectRef, name: str = "scripted") -> float:
+        return (await self.get_metrics(ref, name)).metricValues[0].metricValueFloat
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def serve(clock: ManualClock, reader: ScriptedReader, scripted_source: None) -> Serve:
+    """Serve the scripted source on the manual clock; keyword arguments are settings."""
+
+    @asynccontextmanager
+    async def serving(*, on: Clock = clock, **settings: Any) -> AsyncIterator[Client]:
+        quick: Mapping[str, Any] = {"listen": "127.0.0.1:0", "http": "127.0.0.1:0", "drain": {"grace_seconds": 0.0}}
+        server = Server(Settings(**{**quick, **settings}), on, [reader])
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+                yield Client(server, channel)
+        finally:
+            await server.close()
+        if on is clock:
+            assert clock.pending == 0
+
+    return serving

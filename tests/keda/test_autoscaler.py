@@ -1,0 +1,71 @@
+from dataclasses import replace
+from typing import Any
+
+from scaler.keda.autoscaler import Autoscaler
+from scaler.keda.executor import MetricResult, Outcome
+from scaler.keda.hpa import Decision
+from scaler.keda.scalable import ScaledObject, ScaleTargetRef
+
+
+def autoscaler(replicas: int = 0, **spec: Any) -> Autoscaler:
+    scaled_object = ScaledObject(name="shop", scale_target_ref=ScaleTargetRef(name="shop"), triggers=(), **spec)
+    return Autoscaler(scaled_object, 0, replicas)
+
+
+def told(value: float) -> list[MetricResult]:
+    return [MetricResult("s0-q", "AverageValue", 5, value, value > 0)]
+
+
+def test_from_zero_up_and_back_to_zero() -> None:
+    """KEDA wakes, the HPA grows by its limit and shrinks after its window, KEDA ends it after the cooldown."""
+    both = autoscaler(cooldown_period=330, max_replica_count=7)
+    counts = []
+    for at in range(0, 750, 15):
+        load = told(60 if 30 <= at < 90 else 0)
+        if at % 30 == 0:
+            both.poll(at, load)
+        both.sync(at, load if both.looks_at_metrics() else ())
+        counts.append(both.replicas)
+    # Awake at 30 s. The last recommendation above 1 is of 75 s, so 1 at 375 s. Last active at 60 s, and the first poll
+    # later than 60 + 330 s is that at 420 s.
+    assert counts == [0, 0, 4, *[7] * 22, *[1] * 3, *[0] * 22]
+
+
+def test_a_push_wakes_between_polls() -> None:
+    both = autoscaler()
+    assert both.push(1) == Outcome(1, active=True, reason="ScalerActive")
+    assert both.sync(2, told(20)).desired == both.replicas == 4
+
+
+def test_pods_that_are_not_there_yet() -> None:
+    both = autoscaler(1)
+    assert both.sync(0, told(5.4), status_replicas=0).desired == 2  # without the tolerance
+    both = autoscaler(3)
+    value = [MetricResult("s0-q", "Value", 5, 10)]
+    assert both.sync(0, value, ready=2).desired == 4
+
+
+def test_a_pause_holds_everything_and_the_hpa_forgets() -> None:
+    both = autoscaler(6, cooldown_period=0)
+    both.sync(0, told(30))
+    running = both.scaled_object
+    both.scaled_object = replace(running, paused=True, paused_replicas=3)
+    assert both.replicas == 3
+    assert both.poll(1, told(0)) == Outcome(3, active=False, reason="ScaledObjectPaused")
+    assert both.push(2) == Outcome(3, active=False, reason="ScaledObjectPaused")
+    assert not both.looks_at_metrics()
+    paused = both.sync(15, ())
+    assert paused == Decision(3, scaling_active="ScaledObjectPaused")
+    assert paused.steps() == ("paused by annotation: KEDA has deleted the HPA",)
+    both.scaled_object = running
+    assert both.sync(30, told(10)).desired == 3  # its first recommendation is 3, no longer 6
+    assert both.sync(331, told(10)).desired == 2
+
+
+def test_an_edit_changes_the_bounds_and_keeps_the_memory() -> None:
+    both = autoscaler(6)
+    both.sync(0, told(30))
+    both.scaled_object = replace(both.scaled_object, max_replica_count=4)
+    assert both.sync(15, ()).desired == 4
+    both.scaled_object = replace(both.scaled_object, max_replica_count=10)
+    assert both.sync(30, told(5)).desired == 6  # 300 s have not passed since it was 6

@@ -1,0 +1,320 @@
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.keda.behavior import Behavior, Policy, ScaleDown, ScaleUp
+from scaler.keda.hpa import HpaSpec
+from scaler.keda.manifests import ManifestError, parse
+from scaler.keda.scalable import (
+    Advanced,
+    AuthenticationRef,
+    Fallback,
+    HorizontalPodAutoscalerConfig,
+    ScaledJob,
+    ScaledObject,
+    ScaleTargetRef,
+    ScalingModifiers,
+    Trigger,
+)
+
+SHORT = """\
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  name: shop
+spec:
+  scaleTargetRef:
+    name: shop-worker
+  triggers:
+    - type: external
+      metadata:
+        scalerAddress: scaler:9090
+        queueLength: "5"
+"""
+
+FULL = """\
+# a comment
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  name: shop
+  namespace: eu
+  labels: {team: a}
+spec:
+  scaleTargetRef: {name: shop, kind: StatefulSet, apiVersion: apps/v1, envSourceContainerName: main}
+  pollingInterval: 5
+  cooldownPeriod: 60
+  initialCooldownPeriod: 10
+  idleReplicaCount: 0
+  minReplicaCount: 2
+  maxReplicaCount: 20
+  fallback: {failureThreshold: 3, replicas: 6, behavior: currentReplicasIfHigher}
+  advanced:
+    restoreToOriginalReplicaCount: true
+    scalingModifiers: {formula: "a + b", target: "5", activationTarget: "1"}
+    horizontalPodAutoscalerConfig:
+      name: shop-hpa
+      behavior:
+        scaleUp: {selectPolicy: Min, policies: [{type: Pods, value: 2, periodSeconds: 60}], tolerance: "0.05"}
+        scaleDown: {stabilizationWindowSeconds: 120}
+  triggers:
+    - type: external-push
+      name: a
+      metricType: Value
+      useCachedMetrics: true
+      authenticationRef: {name: certs, kind: ClusterTriggerAuthentication}
+      metadata: {source: sqs,
+                 queueURL: orders}
+    - {type: cron, name: b, metadata: {start: 0 8 * * *}}
+"""
+
+
+def parsed(text: str) -> Any:
+    manifests = parse(text, "f.yaml")
+    assert manifests.findings == ()
+    (found,) = manifests.objects
+    return found
+
+
+def problems(text: str) -> list[str]:
+    return [str(finding) for finding in parse(text, "f.yaml").findings]
+
+
+def test_kedas_defaults() -> None:
+    assert parsed(SHORT) == ScaledObject(
+        name="shop",
+        namespace="default",
+        file="f.yaml",
+        line=1,
+        paused=False,
+        paused_replicas=None,
+        scale_target_ref=ScaleTargetRef(name="shop-worker", kind="Deployment", api_version="apps/v1"),
+        polling_interval=30,
+        cooldown_period=300,
+        initial_cooldown_period=0,
+        idle_replica_count=None,
+        min_replica_count=0,
+        max_replica_count=100,
+        fallback=None,
+        advanced=Advanced(),
+        triggers=(
+            Trigger(
+                type="external",
+                metadata={"scalerAddress": "scaler:9090", "queueLength": "5"},
+                line=9,
+                key_lines={"scalerAddress": 11, "queueLength": 12},
+            ),
+        ),
+    )
+    assert parsed(SHORT).hpa_spec() == HpaSpec(1, 100, None)
+
+
+def test_everything() -> None:
+    behavior = Behavior(ScaleUp((Policy("Pods", 2, 60),), "Min", 0, 0.05), ScaleDown(stabilization_window_seconds=120))
+    shop = parsed(FULL)
+    assert shop == ScaledObject(
+        name="shop",
+        namespace="eu",
+        file="f.yaml",
+        line=2,
+        scale_target_ref=ScaleTargetRef(name="shop", kind="StatefulSet", env_source_container_name="main"),
+        polling_interval=5,
+        cooldown_period=60,
+        initial_cooldown_period=10,
+        idle_replica_count=0,
+        min_replica_count=2,
+        max_replica_count=20,
+        fallback=Fallback(failure_threshold=3, replicas=6, behavior="currentReplicasIfHigher"),
+        advanced=Advanced(
+            restore_to_original_replica_count=True,
+            scaling_modifiers=ScalingModifiers(formula="a + b", target="5", activation_target="1"),
+            horizontal_pod_autoscaler_config=HorizontalPodAutoscalerConfig(name="shop-hpa", behavior=behavior),
+        ),
+        triggers=(
+            Trigger(
+                type="external-push",
+                name="a",
+                metric_type="Value",
+                use_cached_metrics=True,
+                authentication_ref=AuthenticationRef(name="certs", kind="ClusterTriggerAuthentication"),
+                metadata={"source": "sqs", "queueURL": "orders"},
+                line=26,
+                key_lines={"source": 31, "queueURL": 32},
+            ),
+            Trigger(type="cron", name="b", metadata={"start": "0 8 * * *"}, line=33, key_lines={"start": 33}),
+        ),
+    )
+    assert shop.hpa_spec() == HpaSpec(2, 20, behavior)
+    assert [trigger.target_type for trigger in shop.triggers] == ["Value", "AverageValue"]
+
+
+def test_metadata_stays_out_of_the_repr() -> None:
+    assert "scaler:9090" not in repr(parsed(SHORT))
+
+
+def test_a_scaled_job_and_the_fields_that_decide_nothing_here() -> None:
+    job = parsed(
+        SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace(
+            "  scaleTargetRef:\n    name: shop-worker\n",
+            "  jobTargetRef: {template: {spec: {containers: [{name: a, image: b}]}}}\n  rollout: {strategy: gradual}\n",
+        )
+    )
+    assert isinstance(job, ScaledJob)
+    assert (job.kind, job.polling_interval, job.min_replica_count, job.max_replica_count) == ("ScaledJob", 30, 0, 100)
+
+
+def test_other_kinds_are_passed_over_and_lists_opened() -> None:
+    indented = "".join(f"    {line}" for line in SHORT.splitlines(keepends=True))
+    text = (
+        "kind: Deployment\nspec: {triggers: 5}\n---\n---\njust text\n---\n[a, b]\n---\n"
+        f"apiVersion: v1\nkind: List\nitems:\n  - {{kind: Secret}}\n  -\n{indented}---\n{SHORT}"
+    )
+    manifests = parse(text)
+    lines = text.splitlines()
+    assert [found.name for found in manifests.objects] == ["shop", "shop"]
+    for found in manifests.objects:
+        assert found.file == "-"
+        assert "apiVersion: keda.sh/v1alpha1" in lines[found.line - 1]
+        assert "type: external" in lines[found.triggers[0].line - 1]
+        assert "queueLength" in lines[found.triggers[0].key_lines["queueLength"] - 1]
+
+
+def test_null_is_absent() -> None:
+    nulls = SHORT.replace("  name: shop\n", "  name: shop\n  namespace:\n", 1).replace(
+        "  triggers:", "  fallback: null\n  triggers:"
+    )
+    assert (parsed(nulls).namespace, parsed(nulls).fallback) == ("default", None)
+
+
+def test_an_empty_file_holds_nothing() -> None:
+    assert parse("") == parse("# nothing\n---\n")
+    assert parse("").objects == ()
+
+
+def test_aliases_and_merges() -> None:
+    text = SHORT + "    - type: external\n      metadata: {<<: *common, queueLength: '9'}\n"
+    text = text.replace("metadata:\n        scalerAddress", "metadata: &common\n        scalerAddress")
+    assert parsed(text).triggers[1].metadata == {"scalerAddress": "scaler:9090", "queueLength": "9"}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "paused", "replicas"),
+    [
+        ('{autoscaling.keda.sh/paused: "true"}', True, None),
+        ('{autoscaling.keda.sh/paused: "yes indeed"}', True, None),
+        ('{autoscaling.keda.sh/paused: "false"}', False, None),
+        ('{autoscaling.keda.sh/paused-replicas: "0"}', True, 0),
+        ("{}", False, None),
+        ("", False, None),
+    ],
+)
+def test_pauses(annotations: str, paused: bool, replicas: int | None) -> None:  # noqa: FBT001 - a column of the table
+    found = parsed(SHORT.replace("  name: shop\n", f"  name: shop\n  annotations: {annotations}\n", 1))
+    assert (found.paused, found.paused_replicas) == (paused, replicas)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ('"5"', "5", '12: spec.triggers[0].metadata.queueLength: must be a string: put it in quotes, "5"'),
+        ('"5"', "0x1F", '12: spec.triggers[0].metadata.queueLength: must be a string: put it in quotes, "0x1F"'),
+        ('"5"', "true", '12: spec.triggers[0].metadata.queueLength: must be a string: put it in quotes, "true"'),
+        ('"5"', "No", '12: spec.triggers[0].metadata.queueLength: must be a string: put it in quotes, "No"'),
+        ('"5"', "", '12: spec.triggers[0].metadata.queueLength: must be a string: write "" or leave the key out'),
+        ("  triggers:", "  minReplicaCout: 1\n  triggers:", "8: spec.minReplicaCout: KEDA knows no such field; did you mean minReplicaCount?"),
+        ("      metadata:", "      metadat: {}\n      metadata:", "10: spec.triggers[0].metadat: KEDA knows no such field; did you mean metadata?"),
+        ("  triggers:", "  zzz: 1\n  triggers:", "8: spec.zzz: KEDA knows no such field"),
+        ("  triggers:", "  minReplicaCount: 101\n  triggers:", "8: spec.minReplicaCount: 101 is above maxReplicaCount 100"),
+        ("  triggers:", "  idleReplicaCount: 0\n  triggers:", "8: spec.idleReplicaCount: must be below minReplicaCount 0"),
+        ("    - type: external\n", "    - type: external\n      metricType: Utilization\n", "10: spec.triggers[0].metricType: must be AverageValue or Value; Utilization is for cpu and memory"),
+        ("    - type: external\n", "    - {type: cpu, name: a, metadata: {}}\n    - name: a\n      type: external\n", "10: spec.triggers[1].name: a is the name of another trigger"),
+        ("  name: shop\n", "  name: shop\n  annotations: {autoscaling.keda.sh/paused: true}\n", '5: metadata.annotations.autoscaling.keda.sh/paused: must be a string: put it in quotes, "true"'),
+        ("kind: ScaledObject", "kind: ScaledJob", "6: spec.scaleTargetRef: KEDA knows no such field; did you mean jobTargetRef?"),
+    ],
+)  # fmt: skip
+def test_findings(old: str, new: str, finding: str) -> None:
+    """Each leaves an object that can be read."""
+    assert old in SHORT
+    assert problems(SHORT.replace(old, new, 1)) == [f"f.yaml:{finding}"]
+
+
+def test_what_a_finding_leaves_of_metadata() -> None:
+    text = SHORT.replace('"5"', "5") + "        scaleOnInFlight: false\n        empty:\n        day: 2026-01-01\n"
+    found = parse(text)
+    assert found.objects[0].triggers[0].metadata == {
+        "scalerAddress": "scaler:9090",
+        "queueLength": "5",
+        "scaleOnInFlight": "false",
+        "day": "2026-01-01",  # a date is text to Kubernetes
+    }
+    assert [finding.line for finding in found.findings] == [12, 13, 14]
+
+
+def test_more_findings() -> None:
+    job = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace(
+        "  scaleTargetRef:\n    name: shop-worker\n", ""
+    )
+    assert problems(job + "      metricType: Value\n") == [
+        "f.yaml:11: spec.triggers[0].metricType: is not allowed in a ScaledJob"
+    ]
+    no_triggers = re.sub(r"triggers:\n.*", "triggers: []\n", SHORT, flags=re.DOTALL)
+    assert problems(no_triggers) == ["f.yaml:8: spec.triggers: needs at least one trigger"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("keda.sh/v1alpha1", "keda.k8s.io/v1alpha1", "1: apiVersion: must be keda.sh/v1alpha1"),
+        ("name: shop\n", "name: 5\n", "4: metadata.name: must be a name"),
+        ("name: shop\n", "generateName: shop\n", "3: metadata.name: must be a name"),
+        ("name: shop\n", "name: shop\n  namespace: [a]\n", "5: metadata.namespace: must be a name"),
+        ("metadata:\n  name: shop", "metadata: shop", "3: metadata: must be a mapping"),
+        ("spec:", "spec: 5\nspecs:", "5: spec: must be a mapping"),
+        ("    name: shop-worker", "    name: 5", "7: spec.scaleTargetRef.name: must be a valid string"),
+        ("    name: shop-worker", "    kind: Deployment", "6: spec.scaleTargetRef.name: is required"),
+        ("    - type: external\n", "    - types: external\n", "9: spec.triggers[0].type: is required"),
+        ("    - type: external\n", "    - external\n    - type: external\n", "9: spec.triggers[0]: must be an object"),
+        ("  triggers:", "  trigger:", "5: spec.triggers: is required"),
+        ("  triggers:", "  minReplicaCount: '1'\n  triggers:", "8: spec.minReplicaCount: must be a valid integer"),
+        ("  triggers:", "  minReplicaCount: 1.5\n  triggers:", "8: spec.minReplicaCount: must be a valid integer"),
+        ("  triggers:", "  minReplicaCount: true\n  triggers:", "8: spec.minReplicaCount: must be a valid integer"),
+        ("  triggers:", "  idleReplicaCount: -1\n  triggers:", "8: spec.idleReplicaCount: must be greater than or equal to 0"),
+        ("  triggers:", "  pollingInterval: 0\n  triggers:", "8: spec.pollingInterval: must be greater than or equal to 1"),
+        ("  triggers:", "  fallback: {replicas: 1}\n  triggers:", "8: spec.fallback.failureThreshold: is required"),
+        ("  triggers:", "  fallback:\n    failureThreshold: 1\n    replicas: x\n  triggers:", "10: spec.fallback.replicas: must be a valid integer"),
+        ("  triggers:", "  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {tolerance: 0.1}}}}\n  triggers:", '8: spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.tolerance: must be in quotes, "0.1"'),
+        ("  name: shop\n", "  name: shop\n  annotations: {autoscaling.keda.sh/paused-replicas: many}\n", "5: metadata.annotations.autoscaling.keda.sh/paused-replicas: must be a count"),
+        ("type: external", "type: [", "11: not YAML: expected ',' or ']', but got ':'"),
+        ("type: external", "\ttype: external", "9: not YAML: found character '\\t' that cannot start any token"),
+        ("spec:", "kind: ScaledObject\nspec:", "5: not YAML: kind is there twice"),
+        ("spec:", "? [a]\n: b\nspec:", "5: not YAML: a key must be plain text"),
+        ("name: shop\n", "name: !secret shop\n", "4: not YAML: could not determine a constructor for the tag '!secret'"),
+        ("name: shop\n", "name: !!binary c2hvcA==\n", "4: not YAML: the tag tag:yaml.org,2002:binary has no place here"),
+        ("name: shop\n", "name: sh\x00op\n", "4: not YAML: special characters are not allowed"),
+        ("name: shop\n", "name: *shop\n", "4: not YAML: found undefined alias 'shop'"),
+        ("name: shop\n", "name: &a [*a]\n", "1: nested too deeply"),
+    ],
+)  # fmt: skip
+def test_errors(old: str, new: str, error: str) -> None:
+    assert old in SHORT
+    with pytest.raises(ManifestError) as raised:
+        parse(SHORT.replace(old, new, 1), "f.yaml")
+    assert str(raised.value) == f"f.yaml:{error}"
+
+
+@given(st.text(max_size=40), st.integers(0, len(SHORT)), st.integers(0, 30))
+def test_whatever_is_written_is_read_or_told_in_one_way(text: str, at: int, cut: int) -> None:
+    written = SHORT[:at] + text + SHORT[at + cut :]
+    try:
+        found = parse(written, "f.yaml")
+    except ManifestError as error:
+        place = re.match(r"f\.yaml:(\d+): ", str(error))
+        assert place
+        assert 1 <= int(place[1]) <= written.count("\n") + text.count("\r") + text.count("\x85") + 50
+    else:
+        for manifest in found.objects:
+            for trigger in manifest.triggers:
+                assert all(isinstance(value, str) for value in trigger.metadata.values())

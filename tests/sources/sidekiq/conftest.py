@@ -1,0 +1,109 @@
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from scaler.clients.backends import Backends
+from scaler.demo.valkey import Valkey
+from scaler.domain import Fault, Place
+from scaler.sources.base import NAMESPACE
+from scaler.sources.sidekiq import SidekiqReader, SidekiqTrigger
+
+DUMPS = Path(__file__).parent / "dumps"
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as started:
+        yield started
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    client = valkey.client()
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def trigger(valkey: Valkey) -> Callable[..., SidekiqTrigger]:
+    """Return a function that makes a trigger, by default on the server of `valkey` and its queue `default`."""
+
+    def make(**metadata: str) -> SidekiqTrigger:
+        where = {} if "redis" in metadata else {"redisURL": valkey.url}
+        fields = {"source": "sidekiq", "queues": "default", **where, **metadata}
+        return SidekiqTrigger.model_validate({**fields, NAMESPACE: "shop"})
+
+    return make
+
+
+class Asking:
+    """Reads what triggers need with one reader, as the store does."""
+
+    def __init__(self, backends: Backends) -> None:
+        self.reader = SidekiqReader(backends)
+
+    async def outcomes(self, *triggers: SidekiqTrigger) -> dict[Place, Any]:
+        """Return what is reported for each place of `triggers`, all read together; each is reported once."""
+        reported: dict[Place, Any] = {}
+
+        def report(place: Place, outcome: Any) -> None:
+            assert place not in reported
+            reported[place] = outcome
+
+        places = list(dict.fromkeys(place for trigger in triggers for place in trigger.places()))
+        await self.reader.read(places, report)
+        assert set(reported) == set(places)
+        return reported
+
+    async def readings(self, *triggers: SidekiqTrigger) -> dict[Place, Any]:
+        """Return what was found; raises the first fault."""
+        found = await self.outcomes(*triggers)
+        for outcome in found.values():
+            if isinstance(outcome, Fault):
+                raise outcome
+        return found
+
+
+@pytest.fixture
+async def asking() -> AsyncIterator[Callable[..., Asking]]:
+    """Return a function that makes a reader, by default without any configuration; it is closed at the end."""
+    made: list[Asking] = []
+
+    def make(backends: Backends | None = None) -> Asking:
+        made.append(Asking(backends or Backends()))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.reader.close()
+
+
+@pytest.fixture
+def restore(redis: Redis) -> Callable[[str], Awaitable[dict[str, Any]]]:
+    """Return a function that writes a dump of a real Sidekiq key by key, with what is left of each time to live."""
+
+    async def restored(name: str) -> dict[str, Any]:
+        dump: dict[str, Any] = json.loads((DUMPS / name).read_text())
+        for key, entry in dump["keys"].items():
+            value: Any = entry["value"]
+            match entry["type"]:
+                case "set":
+                    await redis.sadd(key, *value)
+                case "hash":
+                    await redis.hset(key, mapping=value)
+                case "list":
+                    await redis.rpush(key, *value)
+                case "zset":
+                    await redis.zadd(key, dict(value))
+                case "string":
+                    await redis.set(key, value)
+            if entry["pttl"] > 0:
+                await redis.pexpire(key, entry["pttl"])
+        return dump
+
+    return restored

@@ -1,0 +1,345 @@
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.sources.sidekiq.state import (
+    LATE_SECONDS,
+    MAX_COUNT,
+    Capsule,
+    Due,
+    Info,
+    Oldest,
+    Process,
+    RedisClock,
+    parse_due,
+    parse_info,
+    parse_length,
+    parse_members,
+    parse_oldest,
+    parse_process,
+    parse_time,
+)
+
+NOW = 1_795_345_098.5
+HERE = RedisClock(0.0)
+IDENTITY = b"web-1:7:0123456789ab"
+INFO = {"hostname": "web-1", "tag": "shop", "labels": ["a"], "queues": ["critical", "default"], "concurrency": 5}
+
+
+def told(**changes: Any) -> bytes:
+    """Return `info` with changes; None leaves a key out."""
+    return json.dumps({key: value for key, value in {**INFO, **changes}.items() if value is not None}).encode()
+
+
+def beat(
+    info: bytes | None = None,
+    busy: bytes | None = b"3",
+    at: bytes | None = b"1795345098.1",
+    quiet: bytes | None = b"false",
+    concurrency: bytes | None = None,
+) -> list[bytes | None]:
+    """Return the answer to HMGET."""
+    return [told() if info is None else info, busy, at, quiet, concurrency]
+
+
+def process(fields: Any, pttl: int = 59_000, jobs: Any = None) -> Process | None:
+    return parse_process(IDENTITY, fields, pttl, jobs, NOW)
+
+
+def known(fields: Any, pttl: int = 59_000, jobs: Any = None) -> Process:
+    found = process(fields, pttl, jobs)
+    assert found is not None
+    return found
+
+
+# A process
+
+
+def test_process_tells_what_it_is() -> None:
+    found = known(beat())
+    assert (found.identity, found.hostname) == ("web-1:7:0123456789ab", "web-1")
+    assert found.info == Info("shop", frozenset("a"), frozenset({"critical", "default"}), (), 5)
+    assert (found.busy, found.concurrency, found.quiet, found.late, found.jobs) == (3, 5, False, False, None)
+
+
+CAPSULES = {
+    "default": {"concurrency": 4, "mode": "strict", "weights": {"default": 0}},
+    "slow": {"concurrency": 2, "mode": "weighted", "weights": {"reports": 1, "mail": 3}},
+}
+
+
+@pytest.mark.parametrize(
+    ("info", "field", "expected"),
+    [
+        (told(), None, 5),
+        (told(), b"7", 7),
+        (told(concurrency=None, capsules=CAPSULES), b"6", 6),
+        (told(concurrency=None, capsules=CAPSULES), None, 6),
+        (told(concurrency=10, capsules=CAPSULES), None, 10),
+        (told(concurrency=None), None, None),
+        (told(concurrency=0), None, None),
+        (told(concurrency="5"), None, None),
+        (told(concurrency=True), None, None),
+        (told(concurrency=None, capsules={"default": {"weights": {"default": 0}}}), b"3", 3),
+        (told(), b"five", 5),
+        (told(), b"-5", 5),
+        (told(), b"99999999", 5),
+        (b"garbage", b"4", 4),
+        (b"garbage", None, None),
+    ],
+    ids=[
+        "6 and 7: in info",
+        "8.1.2: field beats info",
+        "8.1.2: field",
+        "8.1.2 without the field: capsules",
+        "8.0.9: info beats capsules",
+        "nowhere",
+        "zero is no capacity",
+        "text",
+        "bool",
+        "capsule without it",
+        "field is text",
+        "field is negative",
+        "field is too great",
+        "info is garbage, field is not",
+        "all garbage",
+    ],
+)
+def test_threads_are_found_where_the_version_keeps_them(info: bytes, field: bytes | None, expected: int | None) -> None:
+    assert known(beat(info, concurrency=field)).concurrency == expected
+
+
+def test_queues_are_those_of_the_capsules_before_those_of_the_process() -> None:
+    info = parse_info(told(capsules=CAPSULES, queues=["old"]))
+    assert info is not None
+    assert info.queues == {"default", "reports", "mail"}
+    assert info.capsules == (
+        Capsule("default", 4, frozenset({"default"})),
+        Capsule("slow", 2, frozenset({"reports", "mail"})),
+    )
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        b"",
+        b"garbage",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"7",
+        told(queues=None),
+        told(queues="default"),
+        told(queues=[1]),
+        told(tag=7),
+        told(labels="a"),
+        told()[:-1],
+        told(capsules=[]),
+        told(capsules={"a": {"concurrency": 1}}),
+        told(capsules={"a": None}),
+        b"[" * 100_000,
+        b'{"concurrency":' + b"9" * 5_000 + b"}",
+        told(tag="x" * 20_000)[:-1],
+    ],
+    ids=range(18),
+)
+def test_info_that_cannot_be_understood_leaves_the_process_known(info: bytes) -> None:
+    found = known(beat(info))
+    assert found.info is None
+    assert (found.busy, found.hostname) == (3, "web-1")
+
+
+def test_long_info_is_understood_too() -> None:
+    info = parse_info(told(queues=[f"queue-{number}" for number in range(5_000)]))
+    assert info is not None
+    assert len(info.queues) == 5_000
+
+
+@pytest.mark.parametrize("busy", [None, b"", b"many", b"-1", b"1.5", b"\xc2\xb2", str(MAX_COUNT + 1).encode()])
+def test_busy_that_cannot_be_understood_is_not_zero(busy: bytes | None) -> None:
+    assert known(beat(busy=busy)).busy is None
+
+
+@pytest.mark.parametrize(
+    ("quiet", "expected"), [(b"true", True), (b"false", False), (b"nonsense", False), (None, False)]
+)
+def test_quiet(quiet: bytes | None, expected: bool) -> None:  # noqa: FBT001 - a column
+    assert known(beat(quiet=quiet)).quiet is expected
+
+
+@pytest.mark.parametrize(
+    ("pttl", "at", "late"),
+    [
+        (60_000, None, False),
+        (30_000, None, False),
+        (29_999, None, True),
+        (0, None, True),
+        (90_000, None, False),
+        (10_000, str(NOW).encode(), True),
+        (-1, str(NOW - LATE_SECONDS).encode(), False),
+        (-1, str(NOW - LATE_SECONDS - 1).encode(), True),
+        (-1, str(NOW + 100).encode(), False),
+    ],
+    ids=[
+        "just beaten",
+        "30 s",
+        "more than 30 s",
+        "about to expire",
+        "longer than ever set",
+        "the time to live beats the clock of the worker",
+        "restored dump, 30 s",
+        "restored dump, 31 s",
+        "restored dump, worker's clock ahead",
+    ],
+)
+def test_process_is_late_30_s_after_its_last_beat(pttl: int, at: bytes | None, late: bool) -> None:  # noqa: FBT001 - a column
+    assert known(beat(at=at), pttl).late is late
+
+
+@pytest.mark.parametrize(
+    ("fields", "pttl"),
+    [
+        ([None] * 5, -2),
+        ([None, b"3", str(NOW).encode(), b"false", b"5"], 50_000),
+        (beat(), -2),
+        (beat(at=str(NOW - 61).encode()), -1),
+        (beat(at=None), -1),
+        (beat(at=b"nan"), -1),
+        (beat(at=b"yesterday"), -1),
+    ],
+    ids=["no key", "no info", "expired meanwhile", "old dump", "dump without beat", "dump: nan", "dump: garbage"],
+)
+def test_member_without_a_live_heartbeat_is_a_ghost(fields: Any, pttl: int) -> None:
+    assert process(fields, pttl) is None
+
+
+def test_jobs_are_counted_by_queue_and_strange_ones_left_out() -> None:
+    running = [b'{"queue":"mail","payload":"{}","run_at":1}', b'{"queue":"default"}', b'{"queue":"mail"}']
+    strange = [b"garbage", b"[]", b'{"queue":7}', b"{}"]
+    answer = [part for job in running + strange for part in (b"tid", job)]
+    assert known(beat(), jobs=answer).jobs == (("default", 1), ("mail", 2))
+    assert known(beat(), jobs=[]).jobs == ()
+
+
+# Other answers
+
+
+def test_time_has_microseconds() -> None:
+    assert parse_time([b"1795345098", b"531931"]) == 1_795_345_098.531931
+
+
+def test_members_are_in_order() -> None:
+    assert parse_members([b"b", b"a"]) == (b"a", b"b")
+    assert parse_members([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("job", "since"),
+    [
+        (b'{"enqueued_at":1795345071.6586316,"created_at":1.0}', 1795345071.6586316),
+        (b'{"enqueued_at":1795345071658}', 1795345071.658),
+        (b'{"enqueued_at":1795345071}', 1795345071.0),
+        (b'{"enqueued_at":"1795345071.5"}', 1795345071.5),
+        (b'{"enqueued_at":null,"created_at":1795345071658}', 1795345071.658),
+        (b'{"enqueued_at":"soon","created_at":1795345071.0}', 1795345071.0),
+        (b'{"enqueued_at":0}', None),
+        (b'{"enqueued_at":-5}', None),
+        (b'{"enqueued_at":NaN}', None),
+        (b'{"enqueued_at":1e999}', None),
+        (b'{"enqueued_at":[]}', None),
+        (b"{}", None),
+        (b"garbage", None),
+        (b"[1]", None),
+    ],
+    ids=[
+        "to 7: seconds",
+        "8: milliseconds",
+        "foreign client: whole seconds",
+        "Oj: text",
+        "created_at",
+        "garbage, created_at",
+        "zero",
+        "negative",
+        "nan",
+        "infinite",
+        "list",
+        "none",
+        "no json",
+        "no object",
+    ],
+)
+def test_oldest_job_tells_since_when_it_waits(job: bytes, since: float | None) -> None:
+    assert parse_oldest(job, HERE) == Oldest(exists=True, since=since, clock=HERE)
+
+
+def test_empty_queue_has_no_oldest_job() -> None:
+    assert parse_oldest(None, HERE) == Oldest(exists=False, since=None, clock=HERE)
+
+
+def test_due_jobs_are_sorted_by_queue() -> None:
+    schedule = [b'{"queue":"default"}', b"20.5", b'{"queue":"mail"}', b"30"]
+    retry = [b'{"queue":"default"}', b"10", b"garbage", b"11", b'{"queue":null}', b"12"]
+    due = parse_due([schedule, retry], 500, HERE)
+    assert due == Due({"default": (10.0, 20.5), "mail": (30.0,), None: (11.0, 12.0)}, math.inf, HERE)
+
+
+def test_full_page_tells_where_it_ends() -> None:
+    page = [b'{"queue":"default"}', b"1", b'{"queue":"default"}', b"2"]
+    assert parse_due([page, []], 2, HERE).complete_until == 2
+    assert parse_due([page, [b"{}", b"1", b"{}", b"1"]], 2, HERE).complete_until == 1
+    assert parse_due([page, []], 3, HERE).complete_until == math.inf
+
+
+# Hostile answers
+
+anything = st.recursive(
+    st.none() | st.integers() | st.floats() | st.binary(max_size=40) | st.text(max_size=10),
+    lambda children: st.lists(children, max_size=6),
+    max_leaves=10,
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from([*INFO, "capsules", "weights", "version"])
+infos = st.dictionaries(keys, json_values, max_size=8).map(lambda info: json.dumps({**INFO, **info}).encode())
+
+
+field = st.none() | st.binary(max_size=12)
+heartbeats = st.tuples(infos | st.binary(max_size=60), field, field, field, field)
+
+
+@given(heartbeats, st.integers(-2, 60_000))
+def test_no_heartbeat_makes_a_number_out_of_nothing(fields: tuple[bytes | None, ...], pttl: int) -> None:
+    found = process(list(fields), pttl)
+    if found is not None:
+        assert found.busy is None or found.busy == int(fields[1] or b"x")
+        assert found.concurrency is None or 1 <= found.concurrency <= MAX_COUNT * 10
+
+
+@given(anything, anything, anything)
+def test_answers_of_any_shape_are_understood_or_refused(one: Any, two: Any, three: Any) -> None:
+    for parse in (
+        lambda: process(one, two, three),
+        lambda: parse_members(one),
+        lambda: parse_length(one),
+        lambda: parse_time(one),
+        lambda: parse_oldest(one, HERE),
+        lambda: parse_due([one, two], 500, HERE),
+    ):
+        try:
+            parse()
+        except (ValueError, TypeError, OverflowError):
+            continue
+
+
+@given(st.lists(st.tuples(st.binary(max_size=30), st.floats(allow_nan=False)), max_size=20))
+def test_no_due_job_is_dropped(entries: list[tuple[bytes, float]]) -> None:
+    answer = [part for job, score in entries for part in (job, repr(score).encode())]
+    due = parse_due([answer, []], 500, HERE)
+    assert sorted(time for times in due.times.values() for time in times) == sorted(score for _, score in entries)

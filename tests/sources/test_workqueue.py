@@ -1,0 +1,339 @@
+import math
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.clients.backends import Backends
+from scaler.clients.metrics_page import LEADER, Page, Sums
+from scaler.clients.pages import PagesReader, PodPages, UrlPages
+from scaler.clients.prometheus import PrometheusPages
+from scaler.demo.controllers import DIALECTS, Controller
+from scaler.domain import Assessment, MetricSpec, Place
+from scaler.errors import MetadataError, Unavailable
+from scaler.sources.base import Claim
+from scaler.sources.workqueue import SOURCE, WorkqueueTrigger
+from scaler.triggers import parse
+
+URL = "http://controller.ns.svc:8080/metrics"
+
+
+def trigger(**metadata: str) -> WorkqueueTrigger:
+    where = {} if metadata.keys() & {"podSelector", "prometheus", "prometheusURL"} else {"metricsURL": URL}
+    found = parse({"source": "workqueue", "queues": "a", **where, **metadata}, "shop")
+    assert isinstance(found, WorkqueueTrigger)
+    return found
+
+
+def page(name: str = "p-0", **depths: float) -> Page:
+    return Page(name, {"workqueue_depth": dict(depths), "workqueue_adds_total": dict.fromkeys(depths, 9.0)})
+
+
+def with_active(found: Page, **active: float) -> Page:
+    return Page(found.name, {**found.sums, "controller_runtime_active_workers": dict(active)})
+
+
+def assess(found: WorkqueueTrigger, *pages: Page) -> Assessment:
+    (place,) = found.places()
+    return found.assess({place: pages}, 1_800_000_000.0)
+
+
+def value(found: WorkqueueTrigger, *pages: Page) -> float:
+    (metric,) = assess(found, *pages).metrics
+    return metric.value
+
+
+# Metadata
+
+
+def test_defaults() -> None:
+    found = trigger()
+    assert found.specs() == (MetricSpec("workqueue-a", 50.0),)
+    assert (found.activation_queue_length, found.count_active, found.aggregate) == (0, True, "sum")
+
+
+def test_the_name_follows_from_the_queues_and_the_target_is_the_queue_length() -> None:
+    assert trigger(queues="kustomization", queueLength="2.5").specs() == (MetricSpec("workqueue-kustomization", 2.5),)
+    names = [trigger(queues=queues).specs()[0].name for queues in ("a,b", "b,a", "a_b", "A,b")]
+    assert len(set(names)) == 4
+
+
+def test_a_thousand_triggers_on_one_controller_are_one_place() -> None:
+    places = {
+        place
+        for n in range(1_000)
+        for place in trigger(queues=f"q{n}", countActive=str(n % 2 == 0).lower(), queueLength=str(n + 1)).places()
+    }
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kind", "claim"),
+    [
+        pytest.param({}, UrlPages, Claim("url", URL), id="metricsURL"),
+        pytest.param({"podSelector": "app=c"}, PodPages, Claim("kubernetes", "shop"), id="podSelector"),
+        pytest.param({"prometheus": "main"}, PrometheusPages, Claim("prometheus", "main"), id="prometheus"),
+        pytest.param({"prometheusURL": "http://p"}, PrometheusPages, Claim("url", "http://p"), id="prometheusURL"),
+    ],
+)
+def test_every_way_to_the_pages(metadata: dict[str, str], kind: type[Place], claim: Claim) -> None:
+    found = trigger(**metadata)
+    assert [type(place) for place in found.places()] == [kind]
+    assert found.claims() == (claim,)
+    assert {kind for reader in SOURCE.readers for kind in getattr(reader, "kinds", ())} >= {
+        place.kind for place in found.places()
+    }
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        pytest.param(
+            {"queues": "a"},
+            "metricsURL: one of metricsURL, podSelector, prometheus, prometheusURL must say where the metrics are",
+            id="nowhere",
+        ),
+        pytest.param(
+            {"queues": "a", "metricsURL": "http://user:canary@h", "podSelector": "a=b"},
+            "metricsURL, podSelector: give only one of them",
+            id="twice",
+        ),
+        pytest.param({"metricsURL": URL}, "queues: required for source workqueue", id="no queues"),
+        pytest.param(
+            {"queues": "a", "metricsURL": "user:canary@h:80"},
+            "metricsURL: the value (not shown, it may hold a secret) is not allowed; it must be http://HOST[:PORT]/PATH "
+            "or https://HOST[:PORT]/PATH",
+            id="no URL",
+        ),
+        pytest.param(
+            {"queues": "a", "metricsURL": URL, "aggregate": "avg"},
+            "aggregate: 'avg' is not allowed; it must be one of 'sum' or 'max'",
+            id="aggregate",
+        ),
+        pytest.param(
+            {"queues": "a", "metricsURL": URL, "metricName": "workqueue_adds_total"},
+            "metricName: 'workqueue_adds_total' is not allowed; it must be the name of a series that ends in depth, such "
+            "as prometheus_operator_workqueue_depth",
+            id="another series",
+        ),
+        pytest.param(
+            {"queues": "a", "metricsURL": URL, "queue": "a"},
+            "queue: unknown key for source workqueue; did you mean queues?",
+            id="a misspelt key",
+        ),
+    ],
+)
+def test_wrong_metadata_is_explained(metadata: dict[str, str], message: str) -> None:
+    with pytest.raises(MetadataError) as refused:
+        parse({"source": "workqueue", **metadata}, "shop")
+    assert str(refused.value) == message
+
+
+# Value and activity
+
+
+@pytest.mark.parametrize(
+    ("metadata", "pages", "expected"),
+    [
+        pytest.param({}, [page(a=3)], 3, id="one pod"),
+        pytest.param({}, [page("p-0", a=3), page("p-1", a=4)], 7, id="two pods"),
+        pytest.param({"queues": "a,b"}, [page(a=3, b=4, c=100)], 7, id="two queues"),
+        pytest.param({}, [with_active(page(a=3), a=2, c=100)], 5, id="active workers"),
+        pytest.param({"countActive": "false"}, [with_active(page(a=3), a=2)], 3, id="active workers not counted"),
+        pytest.param({"aggregate": "max"}, [page("p-0", a=3), page("p-1", a=9), page("p-2", a=0)], 27, id="max"),
+        pytest.param(
+            {"aggregate": "max", "queues": "a,b"},
+            [with_active(page("p-0", a=3, b=3), a=1), page("p-1", a=0, b=6)],
+            14,
+            id="the busiest over all queues",
+        ),
+        pytest.param({"metricType": "Value"}, [page("p-0", a=3), page("p-1", a=4)], 7, id="metricType Value"),
+        pytest.param({}, [Page("p-0", {"workqueue_adds_total": {"a": 0.0}})], 0, id="no depth yet"),
+        pytest.param(
+            {},
+            [Page("p-0", {"workqueue_adds_total": {"a": 5.0, "b": 5.0}, "workqueue_depth": {"b": 7.0}})],
+            0,
+            id="no depth of this queue yet",
+        ),
+        pytest.param(
+            {"metricName": "prometheus_operator_workqueue_depth"},
+            [Page("p-0", {"prometheus_operator_workqueue_depth": {"a": 3.0}})],
+            3,
+            id="a prefix",
+        ),
+        pytest.param(
+            {"metricName": "prometheus_operator_workqueue_depth"},
+            [Page("p-0", {"prometheus_operator_workqueue_adds_total": {"a": 3.0}})],
+            0,
+            id="a prefix, no depth yet",
+        ),
+        pytest.param({}, [page("p-0", a=3), Page("p-1", {LEADER.name: {"": 0.0}})], 3, id="a standby"),
+        pytest.param(
+            {"aggregate": "max"},
+            [page("p-0", a=3), Page("p-1", {LEADER.name: {"": 0.0}})],
+            3,
+            id="max beside a standby",
+        ),
+    ],
+)
+def test_what_is_counted(metadata: dict[str, str], pages: list[Page], expected: float) -> None:
+    assert value(trigger(**metadata), *pages) == expected
+
+
+def test_several_urls_are_added_up() -> None:
+    found = trigger(metricsURL="http://a/m,http://b/m")
+    one, other = found.places()
+    assert found.assess({one: (page("a", a=3),), other: (page("b", a=4),)}, 0).metrics[0].value == 7
+
+
+@pytest.mark.parametrize(("depth", "active"), [(0, False), (5, False), (6, True)])
+def test_activity_is_above_the_threshold(depth: int, active: bool) -> None:  # noqa: FBT001 - a table
+    found = assess(trigger(activationQueueLength="5"), page(a=depth))
+    assert found.active is active
+    assert found.reasons[0].startswith("active: " if active else "inactive: ")
+    assert "activationQueueLength 5" in found.reasons[0]
+    assert found.until == math.inf
+
+
+def test_work_in_hand_keeps_it_active() -> None:
+    assert assess(trigger(), with_active(page(a=0), a=1)).active
+
+
+@pytest.mark.parametrize(
+    ("metadata", "pages", "reason"),
+    [
+        pytest.param(
+            {}, [page(b=3)], r"queue a is not in workqueue_depth .*know b: .*component-base", id="another queue"
+        ),
+        pytest.param({"queues": "b,a"}, [page(b=3)], "queue a is not in", id="one of two queues"),
+        pytest.param({}, [page("p-0", a=3), page("p-1", b=3)], "queue a is not in .* of p-1", id="one of two pods"),
+        pytest.param(
+            {}, [Page("p-0", {LEADER.name: {"": 1.0}})], "queue a is not in .*know none", id="no queue at all"
+        ),
+        pytest.param({}, [page(**{f"q{n}": 1 for n in range(30)})], "and 20 more", id="many queues"),
+        pytest.param({}, [page(a=math.nan)], "p-0: workqueue_depth .* of a is no count", id="NaN"),
+        pytest.param({}, [page("p-0", a=1), page("p-1", a=math.nan)], "p-1: .*no count", id="NaN of one pod"),
+        pytest.param({}, [with_active(page(a=1), a=math.nan)], "no count", id="NaN of the workers"),
+        pytest.param(
+            {"metricName": "prometheus_operator_workqueue_depth"},
+            [Page("p-0", {"workqueue_depth": {"a": 3.0}})],
+            "not in prometheus_operator_workqueue_depth or prometheus_operator_workqueue_adds_total",
+            id="the wrong prefix",
+        ),
+        pytest.param({"prometheus": "main"}, [page(b=3)], "queue a is not in", id="Prometheus without the queue"),
+        pytest.param({"prometheus": "main", "queues": "a,b"}, [page(a=3)], "queue b is not in", id="one of two"),
+    ],
+)
+def test_what_the_pages_do_not_tell_is_a_fault(metadata: dict[str, str], pages: list[Page], reason: str) -> None:
+    with pytest.raises(Unavailable, match=reason):
+        assess(trigger(**metadata), *pages)
+
+
+def test_a_prometheus_may_know_other_controllers() -> None:
+    found = trigger(prometheus="main", aggregate="max", queues="a,b")
+    assert value(found, page("p-0", a=3), page("p-1", b=1), page("other", c=100)) == 6
+
+
+def test_nan_that_is_not_needed_does_not_matter() -> None:
+    assert value(trigger(), with_active(page(a=1, b=math.nan), b=math.nan)) == 1
+
+
+def test_components_say_why() -> None:
+    found = assess(
+        trigger(queues="a,b", aggregate="max"),
+        with_active(page("p-0", a=3, b=1), a=2),
+        page("p-1", a=1, b=0),
+        Page("p-2", {LEADER.name: {"": 0.0}}),
+    )
+    assert [(component.name, component.value, component.unit) for component in found.components] == [
+        ("queue a", 4, "items"),
+        ("queue b", 1, "items"),
+        ("active workers", 2, "items"),
+        ("pods", 2, "pods"),
+        ("busiest pod", 6, "items"),
+    ]
+    notes = {component.name: component.note for component in found.components}
+    assert notes["busiest pod"] == "p-0"
+    assert "1 more" in notes["pods"]
+    assert found.reasons == (
+        "active: 12 items (6 on the busiest of 2 pods, p-0, for each of them) are above activationQueueLength 0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found", "note"),
+    [
+        pytest.param({}, page(a=1), "as with plain client-go", id="not published"),
+        pytest.param({"countActive": "false"}, with_active(page(a=1), a=2), "countActive is false", id="not counted"),
+        pytest.param({}, with_active(page(a=1), a=2), "", id="counted"),
+    ],
+)
+def test_the_note_on_active_workers(metadata: dict[str, str], found: Page, note: str) -> None:
+    notes = {component.name: component.note for component in assess(trigger(**metadata), found).components}
+    assert notes["active workers"].endswith(note)
+    assert bool(notes["active workers"]) is bool(note)
+
+
+COUNTS = st.floats(0, 1e9) | st.just(math.nan)
+SUMS: st.SearchStrategy[Sums] = st.dictionaries(
+    st.sampled_from(["workqueue_depth", "workqueue_adds_total", "controller_runtime_active_workers", LEADER.name]),
+    st.dictionaries(st.sampled_from(["a", "b", ""]), COUNTS, min_size=1),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(SUMS, min_size=1, max_size=4), st.sampled_from(["sum", "max"]), st.sampled_from(["a", "a,b"]))
+def test_it_tells_a_count_or_a_fault_and_never_less_than_waits(pages: list[Sums], aggregate: str, queues: str) -> None:
+    found = trigger(aggregate=aggregate, queues=queues)
+    try:
+        told = assess(found, *(Page(f"p-{n}", sums) for n, sums in enumerate(pages)))
+    except Unavailable:
+        return
+    waiting = [sums.get("workqueue_depth", {}).get(queue, 0.0) for sums in pages for queue in found.queues]
+    assert math.isfinite(told.metrics[0].value)
+    assert told.metrics[0].value >= math.fsum(waiting) * (1 - 1e-9)
+    assert told.active is (told.metrics[0].value > 0)
+
+
+# Controllers of every kind, from page to value
+
+
+@pytest.fixture
+async def controller() -> AsyncIterator[Controller]:
+    made = Controller(["a", "b"])
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[PagesReader]:
+    made = PagesReader(Backends())
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_every_dialect(controller: Controller, reader: PagesReader, dialect: str) -> None:
+    controller.dialect = DIALECTS[dialect]
+    prefix = controller.dialect.prefix
+    metadata = {"metricName": f"{prefix}workqueue_depth"} if prefix else {}
+    found = trigger(metricsURL=controller.url, **metadata)
+
+    async def told() -> float:
+        readings: dict[Place, Any] = {}
+        await reader.read(found.places(), readings.__setitem__)
+        return found.assess(readings, 0).metrics[0].value
+
+    assert await told() == 0
+    controller.set_depth("a", 3, priority=0)
+    controller.set_depth("a", 4, priority=-100)
+    controller.set_depth("b", 50)
+    controller.queues["a"].active = 2
+    assert await told() == 7 + (2 if controller.dialect.active_workers else 0)
+    controller.set_depth("a", 0, priority=0)
+    controller.set_depth("a", 0, priority=-100)
+    controller.queues["a"].active = 0
+    assert await told() == 0
