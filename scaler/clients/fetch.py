@@ -86,7 +86,8 @@ async def fetch(session: aiohttp.ClientSession, request: Request, take: Callable
     """Hand the body of the answer to `take` piece by piece, and return when it was whole; raises `Fault`.
 
     A redirect is followed only on the same host, because that is what was allowed to be read, and never from https to
-    http. The status decides the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`.
+    http. The status decides the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`. A body with
+    neither length nor chunks ends with its connection; whether that was its end is for the caller to see in it.
     """
     url = request.url
     with _faults(request.where):

@@ -262,11 +262,11 @@ class PagesReader(Reader):
 def _check(place: UrlPages | PodPages, pages: Sequence[Page]) -> None:
     """Raise `Unavailable` unless every page is one that was meant, or of a pod that stands by for one that is."""
     proof = " or ".join(sorted(place.wanted.proof))
-    meant = [page for page in pages if place.wanted.proof & page.sums.keys()]
-    for page in pages:
-        if page not in meant and not page.stands_by:
-            raise Unavailable(f"{place}, {page.name}: the page has no {proof}: {place.wanted.hint}")
     if not pages:
         raise Unavailable(f"{place}: all of its pods are on their way out, and none answers any more")
-    if not meant:
+    others = [page for page in pages if not place.wanted.proof & page.sums.keys()]
+    for page in others:
+        if not page.stands_by:
+            raise Unavailable(f"{place}, {page.name}: the page has no {proof}: {place.wanted.hint}")
+    if len(others) == len(pages):
         raise Unavailable(f"{place}: none of {len(pages)} pods leads at present, so that no page has {proof}")

@@ -166,7 +166,8 @@ class Trigger(BaseModel, ABC):
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Judge from one reading for each of `places()` and `found()`, at Unix time `now`; one metric for every spec, in its order.
 
-        Pure: equal readings give an equal assessment until `Assessment.until`.
+        Pure: equal readings give an equal assessment until `Assessment.until`. Raises `Fault` where the readings do not
+        tell what is asked.
         """
 
 

@@ -215,6 +215,19 @@ class ArgocdTrigger(PageKeys):
         """Return the pages and objects that the component needs."""
         return self.view.places()
 
+    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+        """Tell that Argo CD does not follow the replicas of its application-controller, nor shares an ApplicationSet's."""
+        drives = self.component == "application-controller" and self.shard is None
+        if drives and target_kind in {"Deployment", "StatefulSet"}:
+            text = (
+                "Argo CD does not follow the replicas of its application-controller: without setting "
+                "ARGOCD_CONTROLLER_REPLICAS and a restart, clusters are orphaned or owned twice; see docs/argocd.md"
+            )
+            return (text,)
+        if self.component == "applicationset-controller" and max_replicas > 1:
+            return (f"maxReplicaCount {max_replicas}: {self.component} gains nothing from a second replica; use 1",)
+        return ()
+
     def claims(self) -> tuple[Claim, ...]:
         """Return the way to the pages, and the namespaces whose objects are read."""
         read = [Claim("kubernetes", place.namespace) for place in self.places() if isinstance(place, Objects)]

@@ -145,6 +145,17 @@ class FluxTrigger(Trigger):
         """Return the sources that the objects refer to, and the pages of the pods that are ready."""
         return (*self._sources(readings), *pages_of(readings[self._pods()].objects, self.port, self.path))
 
+    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+        """Tell that replicas beyond the first only stand by."""
+        del target_kind
+        if max_replicas == 1:
+            return ()
+        text = (
+            f"maxReplicaCount {max_replicas}: a Flux controller has one leader, and replicas beyond the first stand "
+            "by; use 1, and shards for more"
+        )
+        return (text,)
+
     def claims(self) -> tuple[Claim, ...]:
         """Return the namespaces whose objects are read, `*` for all, and that of the pods."""
         namespaces = (*(self.namespaces or ("*",)), self.pod_namespace)

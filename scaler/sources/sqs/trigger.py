@@ -48,7 +48,9 @@ class Account:
 
     def __str__(self) -> str:
         """Say where and as whom, as far as it is not the normal way."""
-        return f"{self.region}{f' at {self.endpoint}' if self.endpoint else ''}{f' as {self.role}' if self.role else ''}"
+        return (
+            f"{self.region}{f' at {self.endpoint}' if self.endpoint else ''}{f' as {self.role}' if self.role else ''}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
