@@ -43,9 +43,18 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
             "split it into several triggers",
         )
-    kind = owner.scale_target_ref.kind if isinstance(owner, ScaledObject) else "Job"
-    for text in parsed.cautions(kind, owner.max_replica_count):
+    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count):
         yield Trap(trigger.line, "source", text)
+
+
+def _scaled_kind(owner: ScaledObject | ScaledJob) -> str:
+    """Return the kind of what is scaled; "" where the HPA may move nothing, and only recommends."""
+    if not isinstance(owner, ScaledObject):
+        return "Job"
+    behavior = owner.advanced.horizontal_pod_autoscaler_config.behavior
+    if behavior is not None and behavior.scale_up.select_policy == behavior.scale_down.select_policy == "Disabled":
+        return ""
+    return owner.scale_target_ref.kind
 
 
 def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
