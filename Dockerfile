@@ -1,0 +1,38 @@
+# syntax=docker/dockerfile:1
+# For a release, pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:…
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS build
+WORKDIR /src
+COPY locks/runtime.txt locks/build.txt locks/
+# Two environments, neither with a pip of its own: the image's, and that of the tools which build it.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/scaler \
+ && python -m venv --without-pip /opt/build \
+ && python -m pip --python /opt/scaler/bin/python install --require-hashes --only-binary=:all: --requirement locks/runtime.txt \
+ && python -m pip --python /opt/build/bin/python install --no-compile --require-hashes --only-binary=:all: --requirement locks/build.txt
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY protos protos
+COPY scaler scaler
+# The build of the wheel generates the stubs. Everything that it needs is there, so it may load nothing.
+RUN python -m pip --python /opt/build/bin/python wheel --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
+ && python -m pip --python /opt/scaler/bin/python install --no-index --no-deps /dist/*.whl \
+ && /opt/build/bin/cyclonedx-py environment --no-validate --output-reproducible --mc-type application \
+      --pyproject pyproject.toml --output-file /opt/scaler/sbom.cdx.json /opt/scaler/bin/python
+
+FROM ${PYTHON}
+LABEL org.opencontainers.image.title="keda-queue-scaler" \
+      org.opencontainers.image.description="KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers" \
+      org.opencontainers.image.source="https://github.com/keda-queue-scaler/keda-queue-scaler" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Nothing in the image can install anything.
+RUN python -m pip uninstall --yes --root-user-action=ignore setuptools wheel pip
+COPY --from=build /opt/scaler /opt/scaler
+ENV PATH=/opt/scaler/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# By number, so that Kubernetes can tell that it is not root. Nothing is written, so the root file system may be read-only.
+USER 65532:65532
+EXPOSE 9090 9091 9092
+ENTRYPOINT ["scaler"]
+CMD ["serve"]

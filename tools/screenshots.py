@@ -1,0 +1,147 @@
+"""Draws docs/images/*.png: the real status page in Chromium, over backends whose last hour is written here.
+
+`python -m tools.screenshots` needs Chromium and playwright.
+"""
+
+import asyncio
+import math
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+from playwright.async_api import async_playwright
+
+from scaler.clients.metrics_page import Page
+from scaler.clock import Clock, sleep
+from scaler.demo.clock import ManualClock
+from scaler.domain import Place, Reader, Report
+from scaler.errors import ScalerError, Throttled, Unavailable
+from scaler.scaledobject import ScaledObject
+from scaler.server import Server
+from scaler.settings import Settings
+from scaler.sources.sqs.trigger import Counts, Queue
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+HOUR, POLL = 3_600, 30
+TEAMS = {"shop": ("orders", "invoices", "mails", "returns"), "media": ("thumbnails", "transcode"), "bank": ("ledger",)}
+CONTROLLERS = ("app_reconciliation_queue", "app_operation_processing_queue")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+class Course(Reader):
+    """Answers with waves of work, one for each place; some queues end in a fault."""
+
+    kinds: ClassVar[frozenset[str]] = frozenset({"sqs-queue", "pages"})
+
+    def __init__(self, clock: Clock) -> None:
+        """Follow `clock`."""
+        self._clock = clock
+        self.server: Server | None = None
+        self.late = False
+
+    async def read(self, places: Sequence[Place], report: Report) -> None:
+        """Answer after a few milliseconds."""
+        await asyncio.gather(*(self._read(place, report) for place in places))
+
+    async def _read(self, place: Place, report: Report) -> None:
+        phase = zlib.crc32(str(place).encode()) % 1_000 / 1_000 * math.tau
+        now = self._clock.now() - 1_500  # so that the hour ends in the midst of work
+        if self.server is not None:
+            self.server.metrics.requests(place.backend, "read", 1)
+        await sleep(self._clock, 0.012 + 0.008 * math.sin(now / 300 + phase))
+        size = max(0, round(90 * math.sin(now / 700 + phase) + 25 * math.sin(now / 130 + phase) - 20))
+        if isinstance(place, Queue):
+            report(place, self._counts(place, size))
+        else:
+            depths = {name: float(size // (1 + index)) for index, name in enumerate(CONTROLLERS)}
+            sums = {"workqueue_depth": depths, "controller_runtime_active_workers": dict.fromkeys(CONTROLLERS, 1.0)}
+            report(place, (Page("controller-0", sums),))
+
+    def _counts(self, place: Queue, size: int) -> Counts | ScalerError:
+        if self.late and place.queue.endswith("/returns"):
+            return Throttled(
+                f"{place}: AWS throttles GetQueueAttributes (RequestThrottled); the scaler asks less often"
+            )
+        if place.queue.endswith("/ledger"):
+            return Unavailable(f"{place}: no answer from sqs.eu-central-1.amazonaws.com within 5 s; is it reachable?")
+        return Counts(size, min(size, 12), 0)
+
+
+def find_all(server: Server) -> list[ScaledObject]:
+    """Return everybody who asks."""
+    asking = []
+    for team, queues in TEAMS.items():
+        region = "eu-central-1" if team == "bank" else "eu-west-1"
+        for queue in queues:
+            url = f"https://sqs.{region}.amazonaws.com/123456789012/{queue}"
+            asking.append(server.objects.find(team, f"{queue}-worker", {"source": "sqs", "queueURL": url}))
+    for name in CONTROLLERS:
+        metadata = {
+            "source": "workqueue",
+            "metricsURL": "http://argocd-metrics.argocd.svc:8082/metrics",
+            "queues": name,
+        }
+        asking.append(server.objects.find("argocd", name.replace("_", "-"), metadata))
+    return asking
+
+
+async def live_an_hour(server: Server, clock: ManualClock, course: Course) -> None:
+    """Let KEDA poll for an hour."""
+    for second in range(0, HOUR, POLL):
+        course.late = second >= HOUR - 2 * POLL
+        answers = [asyncio.ensure_future(server.objects.answer(asker, 1.9)) for asker in find_all(server)]
+        await clock.advance(POLL)
+        for error in await asyncio.gather(*answers, return_exceptions=True):
+            if isinstance(error, BaseException) and not isinstance(error, ScalerError):
+                raise error
+
+
+async def draw() -> None:
+    """Write the images."""
+    clock = ManualClock()
+    course = Course(clock)
+    server = Server(Settings(listen="127.0.0.1:0", http="127.0.0.1:0"), clock, [course])
+    course.server = server
+    async with AsyncExitStack() as stack:
+        await server.start()
+        stack.push_async_callback(server.close)
+        for asker in find_all(server)[:3]:
+            stack.enter_context(server.objects.listening(asker, lambda: None))
+        await live_an_hour(server, clock, course)
+        run = await stack.enter_async_context(async_playwright())
+        profile = stack.enter_context(tempfile.TemporaryDirectory())
+        browser = await run.chromium.launch_persistent_context(
+            profile, executable_path=shutil.which("chromium"), args=FLAGS, headless=True
+        )
+        stack.push_async_callback(browser.close)
+        wide, phone = {"width": 1180, "height": 760}, {"width": 390, "height": 844}
+        for name, path, size, theme in (
+            ("status-page", "/", wide, "light"),
+            ("status-page-dark", "/", wide, "dark"),
+            ("status-page-phone", "/", phone, "light"),
+            ("status-page-scaledobject", "/scaledobjects/shop/orders-worker", wide, "light"),
+            ("status-page-backend", "/backends/sqs/own-account/eu-west-1", wide, "dark"),
+        ):
+            await _shoot(browser, f"http://127.0.0.1:{server.http_port}{path}", name, size, theme)
+
+
+async def _shoot(browser: Any, url: str, name: str, size: dict[str, int], theme: str) -> None:
+    page = await browser.new_page()
+    await page.set_viewport_size(size)
+    await page.emulate_media(color_scheme=theme)
+    await page.goto(url)
+    for chart in await page.locator(".chart").all():
+        await chart.locator("canvas").wait_for()
+    await page.screenshot(path=IMAGES / f"{name}.png", full_page=size["width"] > 500)
+    await page.close()
+    sys.stdout.write(f"wrote docs/images/{name}.png\n")
+
+
+if __name__ == "__main__":
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    asyncio.run(draw())
