@@ -1,10 +1,12 @@
 """The command `explain`: what KEDA is told about each trigger now, what the HPA makes of it, and what blocks."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from scaler.keda.arithmetic import Metric, Pods, Tolerances, written_out
-from scaler.keda.hpa import ControllerFlags, Hpa
+from scaler.keda.behavior import Behavior
+from scaler.keda.hpa import ControllerFlags, Hpa, HpaSpec
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
 from scaler.tools import traps
 from scaler.tools.manifests import is_ours, resolved
@@ -114,7 +116,7 @@ def _hpa(owner: ScaledObject, triggers: list[dict[str, Any]], replicas: int, lin
     if replicas == 0:
         lines.append(f"active: KEDA scales from 0 to {max(1, owner.min_replica_count)} at once")
         replicas = max(1, owner.min_replica_count)
-    flags, pods = ControllerFlags(), Pods(replicas, replicas, replicas)
+    flags, pods = ControllerFlags(downscale_stabilization_seconds=0), Pods(replicas, replicas, replicas)
     metrics = [
         Metric(trigger["metricType"], metric["target"], metric["value"], f"s{trigger['index']}-{metric['name']}")
         for trigger in triggers
@@ -123,6 +125,21 @@ def _hpa(owner: ScaledObject, triggers: list[dict[str, Any]], replicas: int, lin
     tolerances = Tolerances(flags.tolerance, flags.tolerance)
     for metric in metrics:
         lines += [f"{metric.name}: {step}" for step in written_out(metric, pods, tolerances)]
-    decision = Hpa(owner.hpa_spec(), flags).sync(0.0, pods, metrics)
+    spec = owner.hpa_spec()
+    given = None if spec.behavior is None else spec.behavior.scale_down.stabilization_window_seconds
+    window = ControllerFlags().downscale_stabilization_seconds if given is None else given
+    decision = Hpa(_unhurried(spec), flags).sync(0.0, pods, metrics)
     lines += decision.steps()
+    if decision.desired < replicas and window:
+        lines.append(f"a scale-down waits until nothing has asked for more for {window:g} s (stabilisation window)")
     return {"replicas": replicas, "desired": decision.desired, "lines": lines}
+
+
+def _unhurried(spec: HpaSpec) -> HpaSpec:
+    """Return `spec` without stabilisation windows: what was asked for before is not known here."""
+    if spec.behavior is None:
+        return spec
+    up, down = (
+        replace(rules, stabilization_window_seconds=0) for rules in (spec.behavior.scale_up, spec.behavior.scale_down)
+    )
+    return replace(spec, behavior=Behavior(up, down))

@@ -128,6 +128,18 @@ def test_a_window_of_scale_up_takes_the_lowest_recommendation() -> None:
     assert sync(hpa, 30, 2, 6).desired == 5
 
 
+def test_each_direction_has_its_own_window() -> None:
+    """What is exactly as old as a window is outside: a real sync comes some milliseconds later than its period."""
+    hpa = Hpa(
+        HpaSpec(1, 100, Behavior(ScaleUp(stabilization_window_seconds=60), ScaleDown(stabilization_window_seconds=30)))
+    )
+    assert sync(hpa, 0, 9, 5).desired == 9
+    assert sync(hpa, 15, 9, 5).desired == 9
+    assert sync(hpa, 30, 9, 5).desired == 5
+    assert sync(hpa, 45, 5, 8).desired == 5
+    assert sync(hpa, 90, 5, 8).desired == 8
+
+
 def test_tolerances_of_the_behavior_go_before_the_flag() -> None:
     hpa = Hpa(HpaSpec(1, 100, Behavior(ScaleUp(tolerance=0.0), ScaleDown(tolerance=0.3))))
     assert hpa.tolerances() == (0.3, 0.0)

@@ -182,3 +182,10 @@ def test_no_trigger_of_ours_is_said(tmp_path: Path) -> None:
 
 def test_the_settings_of_this_test_are_those_of_a_file() -> None:
     assert load(None, SETTINGS).redis.keys() == {"main"}
+
+
+async def test_a_scale_down_is_told_with_the_window_that_it_waits_for(serving: Callable[[Path], Server]) -> None:
+    sample = ROOT / "samples" / "shoryuken-sqs.yaml"
+    (explanation,) = await explained(serving(sample), sample, replicas=30)
+    assert explanation["scaling"]["desired"] < 30
+    assert "a scale-down waits until nothing has asked for more" in explanation["scaling"]["lines"][-1]
