@@ -139,7 +139,10 @@ def _unhurried(spec: HpaSpec) -> HpaSpec:
     """Return `spec` without stabilisation windows: what was asked for before is not known here."""
     if spec.behavior is None:
         return spec
-    up, down = (
-        replace(rules, stabilization_window_seconds=0) for rules in (spec.behavior.scale_up, spec.behavior.scale_down)
+    return replace(
+        spec,
+        behavior=Behavior(
+            replace(spec.behavior.scale_up, stabilization_window_seconds=0),
+            replace(spec.behavior.scale_down, stabilization_window_seconds=0),
+        ),
     )
-    return replace(spec, behavior=Behavior(up, down))
