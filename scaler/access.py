@@ -74,4 +74,8 @@ class Access:
 
 
 def _matches(value: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(value, pattern) for pattern in patterns)
+    """Tell whether a pattern grants `value`; one that ends with `*` stands for all that begin so, and so must the pattern."""
+    if not value.endswith("*"):
+        return any(fnmatchcase(value, pattern) for pattern in patterns)
+    # `shop-?` and `shop-[!x]` would match the character `*`, but not all that it stands for.
+    return any(pattern.endswith("*") and fnmatchcase(value[:-1], pattern) for pattern in patterns)

@@ -6,17 +6,19 @@ from typing import Any
 
 from scaler.clock import Clock
 from scaler.errors import ScalerError
+from scaler.observe.cost import HOURS_PER_MONTH, dollars_per_month
 from scaler.scaledobject import ScaledObject
 from scaler.scaledobjects import ScaledObjects
+from scaler.settings import CostSettings
 from scaler.snapshots import PlaceStatus, Snapshots
 
 
 class Explainer:
     """Explains what ScaledObjects are told."""
 
-    def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, clock: Clock) -> None:
-        """Explain what these hold."""
-        self._objects, self._snapshots, self._clock = scaled_objects, snapshots, clock
+    def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, clock: Clock, cost: CostSettings) -> None:
+        """Explain what these hold; requests cost what `cost` says."""
+        self._objects, self._snapshots, self._clock, self._cost = scaled_objects, snapshots, clock, cost
 
     async def explain(
         self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
@@ -37,6 +39,8 @@ class Explainer:
         now = self._clock.now()
         told, error = asker.assessment, asker.error
         values = {metric.name: metric.value for metric in told.metrics} if told is not None else {}
+        places = dict.fromkeys((*asker.places, *asker.readings))
+        statuses = [status for place in places if (status := self._snapshots.status(place)) is not None]
         return {
             "namespace": asker.namespace,
             "name": asker.name,
@@ -61,14 +65,27 @@ class Explainer:
                 {"name": part.name, "value": part.value, "unit": part.unit, "note": part.note}
                 for part in told.components
             ],
-            "places": [
-                place_view(status)
-                for place in dict.fromkeys((*asker.places, *asker.readings))
-                if (status := self._snapshots.status(place)) is not None
-            ],
+            "places": [place_view(status) for status in statuses],
+            "cost": self._bill(statuses),
             "lastCall": round(now - asker.asked_at, 3),
             "calls": asker.calls,
             "streams": len(asker.listeners),
+        }
+
+    def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
+        """Return what reading these places at the present intervals costs, or None if nobody bills it.
+
+        Places are shared, so the bills of several triggers do not add up.
+        """
+        billed = [status for status in statuses if status.interval and status.place.backend.startswith("sqs/")]
+        if not billed:
+            return None
+        per_hour = math.fsum(3600 / status.interval for status in billed if status.interval)
+        dollars = dollars_per_month(billed[0].place.backend, per_hour, self._cost)
+        return {
+            "requestsPerMonth": round(per_hour * HOURS_PER_MONTH),
+            "dollarsPerMonth": None if dollars is None else round(dollars, 4),
+            "priceDate": self._cost.price_date,
         }
 
 

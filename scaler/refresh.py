@@ -48,6 +48,7 @@ class Refresher:
         self._closed = False
         self.on_report: Callable[[Place, bool], None] = _ignore
         self.on_read: Callable[[Place, float, Fault | None], None] = _ignore
+        self.on_drop: Callable[[str], None] = _ignore  # with the namespace whose turns the place was on
 
     # Who is in
 
@@ -73,6 +74,7 @@ class Refresher:
             self._heap.clear()  # of dates that others have superseded
         self._drop_backend(backend)
         entry.reader.forget(place)
+        self.on_drop(entry.owner)
 
     def _drop_backend(self, backend: str) -> None:
         """Forget a backend without places, once nothing is under way there."""

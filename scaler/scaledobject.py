@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from scaler.clock import Timer
     from scaler.errors import ScalerError
 
-Key = tuple[str, str, frozenset[tuple[str, str]]]
+Key = bytes
+"""The ScaledObjectRef in protobuf's deterministic form: equal for equal metadata, in whatever order it came."""
 
 
 class ScaledObject:
@@ -29,6 +30,7 @@ class ScaledObject:
         "calls",
         "error",
         "error_at",
+        "finds",
         "found",
         "history",
         "inactive_seen",
@@ -48,13 +50,14 @@ class ScaledObject:
         "trigger",
     )
 
-    def __init__(self, key: Key, trigger: Trigger, now: float) -> None:
+    def __init__(self, key: Key, namespace: str, name: str, trigger: Trigger, now: float) -> None:
         """Know nothing of what to tell yet."""
         self.key = key
-        self.namespace, self.name = key[0], key[1]
+        self.namespace, self.name = namespace, name
         self.trigger = trigger
         self.specs: tuple[MetricSpec, ...] = trigger.specs()
         self.places: tuple[Place, ...] = trigger.places()
+        self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
         self.found: tuple[Place, ...] = ()  # the further places that are leased, as the newest readings name them
         self.readings: Mapping[Place, Reading] = {}
         self.raw: Assessment | None = None  # by the readings alone

@@ -12,6 +12,7 @@ from scaler.clock import Clock
 from scaler.domain import Assessment, Place, Reading
 from scaler.errors import LimitError, ScalerError
 from scaler.observe.logs import Once
+from scaler.pb import externalscaler_pb2 as pb
 from scaler.quota import Quota
 from scaler.scaledobject import Key, ScaledObject
 from scaler.snapshots import Snapshots
@@ -35,6 +36,7 @@ class ScaledObjects:
         *,
         max_scaled_objects: Quota,
         max_metadata_bytes: int = 65_536,
+        max_metadata_total_bytes: int = 64 << 20,
         lease_seconds: float = 100.0,
         keep_seconds: float = 900.0,
     ) -> None:
@@ -45,6 +47,7 @@ class ScaledObjects:
         """
         self._snapshots, self._access, self._clock = snapshots, access, clock
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
+        self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
         self._lease_seconds, self._keep_seconds = lease_seconds, keep_seconds
         self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
         self._listening: dict[Place, dict[ScaledObject, None]] = {}
@@ -62,32 +65,44 @@ class ScaledObjects:
     # Finding
 
     def find(self, namespace: str, name: str, metadata: Mapping[str, str]) -> ScaledObject:
+        """Return the ScaledObject that asks, as `find_ref` does."""
+        return self.find_ref(pb.ScaledObjectRef(namespace=namespace, name=name, scalerMetadata=metadata))
+
+    def find_ref(self, ref: pb.ScaledObjectRef) -> ScaledObject:
         """Return the ScaledObject that asks, noting that it did.
 
         Raises `MetadataError`, `NotAllowedError` or `LimitError`.
         """
-        key = (namespace, name, frozenset(metadata.items()))
+        key = ref.SerializeToString(deterministic=True)  # a set of the metadata costs six times as much
         found = self._known.get(key)
         now = self._clock.now()
         if found is None:
-            found = self._admit(key, metadata, now)
+            ref.DiscardUnknownFields()  # nobody may make one ScaledObject look like many
+            key = ref.SerializeToString(deterministic=True)
+            found = self._known.get(key) or self._admit(key, ref, now)
         found.asked_at = now
         found.calls += 1
-        self._known.move_to_end(key)
+        self._known.move_to_end(found.key)
         return found
 
-    def _admit(self, key: Key, metadata: Mapping[str, str], now: float) -> ScaledObject:
-        size = sum(len(text.encode()) for text in (key[0], key[1], *metadata.keys(), *metadata.values()))
+    def _admit(self, key: Key, ref: pb.ScaledObjectRef, now: float) -> ScaledObject:
+        namespace, name, metadata = ref.namespace, ref.name, ref.scalerMetadata
+        size = sum(len(text.encode()) for text in (namespace, name, *metadata.keys(), *metadata.values()))
         if size > self._max_metadata_bytes:
             raise LimitError(
                 f"name and metadata have {size} bytes; at most {self._max_metadata_bytes} are read "
                 "(setting limits.maxMetadataBytes)"
             )
-        trigger = parse(metadata, key[0])
-        self._access.check(key[0], trigger.claims())
+        trigger = parse(metadata, namespace)
+        self._access.check(namespace, trigger.claims())
         self.forget_old()
-        self._quota.take(key[0])
-        admitted = self._known[key] = ScaledObject(key, trigger, now)
+        self._quota.take(namespace)
+        try:
+            self._bytes.take(namespace, len(key))
+        except LimitError:
+            self._quota.give_back(namespace)
+            raise
+        admitted = self._known[key] = ScaledObject(key, namespace, name, trigger, now)
         return admitted
 
     def forget_old(self) -> None:
@@ -103,6 +118,7 @@ class ScaledObjects:
             else:
                 del self._known[key]
                 self._quota.give_back(found.namespace)
+                self._bytes.give_back(found.namespace, len(key))
 
     # Assessing
 
@@ -117,8 +133,7 @@ class ScaledObjects:
             readings = await self._snapshots.read(
                 asker.places, trigger.refresh_seconds, trigger.stale_seconds, timeout_seconds
             )
-            found = trigger.found({place: reading.value for place, reading in readings.items()})
-            self._extend(asker, found)
+            found = self._found(asker, readings)
             if found:
                 readings |= await self._snapshots.read(
                     found, trigger.refresh_seconds, trigger.stale_seconds, end - self._clock.now()
@@ -135,11 +150,10 @@ class ScaledObjects:
         asker.answered_at = self._clock.now()
         return asker.answered
 
-    async def answer_again(self, asker: ScaledObject, timeout_seconds: float) -> Assessment:
-        """Assess for IsActive: as GetMetrics did a moment ago, else anew."""
-        if asker.answered is not None and self._clock.now() - asker.answered_at <= SAME_SNAPSHOT_SECONDS:
-            return asker.answered
-        return await self.assess(asker, timeout_seconds)
+    def answered(self, asker: ScaledObject) -> Assessment | None:
+        """Return what GetMetrics was told a moment ago, for the IsActive that follows it."""
+        lately = self._clock.now() - asker.answered_at <= SAME_SNAPSHOT_SECONDS
+        return asker.answered if lately else None
 
     def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:
         asker.error, asker.error_at = type(error)(*error.args), self._clock.now()  # without the frames of who raised it
@@ -148,11 +162,7 @@ class ScaledObjects:
     def _judge(self, asker: ScaledObject, readings: dict[Place, Reading]) -> Assessment:
         """Assess anew if a reading has changed or the time has come, and settle."""
         now = self._clock.now()
-        before = asker.readings
-        same = len(before) == len(readings) and all(
-            (old := before.get(place)) is not None and old.value is reading.value for place, reading in readings.items()
-        )
-        if asker.raw is None or not same or self._clock.wall() >= asker.raw.until:
+        if asker.raw is None or not same_values(asker.readings, readings) or self._clock.wall() >= asker.raw.until:
             values = {place: reading.value for place, reading in readings.items()}
             asker.raw = None  # should these readings make no sense, the judgement of older ones does not stand for them
             asker.raw = asker.trigger.assess(values, self._clock.wall())
@@ -191,10 +201,13 @@ class ScaledObjects:
         until = math.inf if asker.listeners else self._clock.now() + 1.1 * self._lease_seconds
         self._snapshots.lease(asker, place, interval, until, asker.namespace)
 
-    def _extend(self, asker: ScaledObject, found: tuple[Place, ...]) -> None:
-        """Lease also what the first readings named, and let go of what they name no more."""
+    def _found(self, asker: ScaledObject, readings: Mapping[Place, Reading]) -> tuple[Place, ...]:
+        """Return what the first readings name, lease it as well, and let go of what they name no more."""
+        if not asker.finds:
+            return ()
+        found = asker.trigger.found({place: reading.value for place, reading in readings.items()})
         if found == asker.found:
-            return
+            return found
         before, asker.found = asker.found, found
         for place in set(before) - {*asker.places, *found}:
             self._snapshots.release(asker, place)
@@ -204,6 +217,7 @@ class ScaledObjects:
                 if asker.listeners:
                     self._listening.setdefault(place, {})[asker] = None
                 self._lease_one(asker, place)
+        return found
 
     def _deaf(self, asker: ScaledObject, place: Place) -> None:
         """Tell `asker` no more of `place`."""
@@ -252,14 +266,11 @@ class ScaledObjects:
 
     def _judge_from_memory(self, asker: ScaledObject) -> bool:
         """Judge from what the store knows; tell whether it knows enough. Where it does not, nothing is told."""
-        trigger = asker.trigger
         try:
             readings = self._from_memory(asker, asker.places)
             if readings is None:
                 return False
-            found = trigger.found({place: reading.value for place, reading in readings.items()})
-            self._extend(asker, found)
-            more = self._from_memory(asker, found)
+            more = self._from_memory(asker, self._found(asker, readings))
             if more is None:
                 return False
             self._judge(asker, readings | more)
@@ -300,3 +311,11 @@ class ScaledObjects:
     def _on_time(self, asker: ScaledObject) -> None:
         asker.timer = None
         self._judge_from_memory(asker)
+
+
+def same_values(before: Mapping[Place, Reading], after: Mapping[Place, Reading]) -> bool:
+    """Tell whether two sets of readings, in one order, have the same values; the store keeps equal values as one."""
+    return len(before) == len(after) and all(
+        old.value is new.value and (was is place or was == place)
+        for (was, old), (place, new) in zip(before.items(), after.items(), strict=True)
+    )

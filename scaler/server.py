@@ -14,16 +14,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from scaler import ports
 from scaler.access import Access
 from scaler.clients.addresses import Addresses
 from scaler.clients.backends import Backends
 from scaler.clients.kubernetes import Kubernetes
-from scaler.clock import Clock, SystemClock, sleep
+from scaler.clock import Clock, SystemClock, deadline, sleep
 from scaler.domain import Reader
-from scaler.errors import SettingsError
 from scaler.explainer import Explainer
 from scaler.observe.logs import Once
 from scaler.observe.metrics import Metrics, release
+from scaler.observe.page.guard import Guard
+from scaler.observe.page.routes import Page
+from scaler.observe.page.status import Status
 from scaler.observe.web import make_app
 from scaler.quota import Quota
 from scaler.rpc import EXPLAINER_NAME, SERVICE_NAME, Calls
@@ -67,7 +70,7 @@ class Server:
     def __init__(self, settings: Settings, clock: Clock, readers: Iterable[Reader] | None = None) -> None:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
-        self.metrics = Metrics()
+        self.metrics = Metrics(clock, settings.cost)
         limits = settings.limits
         self.backends = Backends(
             clock=clock,
@@ -93,10 +96,11 @@ class Server:
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace
             ),
             max_metadata_bytes=limits.max_metadata_bytes,
+            max_metadata_total_bytes=limits.max_metadata_total_bytes,
             lease_seconds=settings.lease_seconds,
         )
         self.streams = Streams(clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds)
-        self.explainer = Explainer(self.objects, self.snapshots, clock)
+        self.explainer = Explainer(self.objects, self.snapshots, clock, settings.cost)
         self.metrics.watch(self.objects, self.snapshots, self.streams)
         self.health = HealthServicer()
         self.port = self.http_port = self.health_port = 0
@@ -119,12 +123,12 @@ class Server:
         )
         reflection.enable_server_reflection(names, main)
         if self.settings.tls is None:
-            self.port = _bind(main, self.settings.listen)
+            self.port = ports.bind(main, "listen", self.settings.listen)
         else:
-            self.port = _bind(main, self.settings.listen, server_credentials(self.settings.tls))
+            self.port = ports.bind(main, "listen", self.settings.listen, server_credentials(self.settings.tls))
             probe = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
             health_pb2_grpc.add_HealthServicer_to_server(self.health, probe)
-            self.health_port = _bind(probe, self.settings.health_listen)
+            self.health_port = ports.bind(probe, "healthListen", self.settings.health_listen)
             self._grpc.append(probe)
         self._grpc.insert(0, main)
         await self._listen_http()
@@ -141,16 +145,22 @@ class Server:
             )
 
     async def _listen_http(self) -> None:
-        runner = web.AppRunner(make_app(self.metrics, lambda: not self.draining), access_log=None, handle_signals=False)
+        app = make_app(self.metrics, lambda: not self.draining, self._page())
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
+        ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
-        site = web.TCPSite(runner, host.strip("[]"), int(port))
-        try:
-            await site.start()
-        except OSError as error:
-            raise SettingsError(f"http: cannot listen on {self.settings.http}: {error.strerror}") from None
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
         self.http_port = runner.addresses[0][1]
+
+    def _page(self) -> Page | None:
+        if not self.settings.page.enabled:
+            return None
+        status = Status(
+            self.objects, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+        )
+        return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
 
     async def _sweep(self) -> None:
         while True:
@@ -167,15 +177,14 @@ class Server:
         log.info("draining", streams=len(self.streams))
         await self.health.enter_graceful_shutdown()
         await sleep(self._clock, self.settings.drain.wait_seconds)
-        with contextlib.suppress(TimeoutError):  # a peer that reads no more; it is cut off below
-            await asyncio.wait_for(self.streams.drain(), self.settings.drain.grace_seconds)
+        with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
+            await self.streams.drain()  # but for a peer that reads no more; it is cut off below
         await self.close()
         log.info("stopped")
 
     async def close(self) -> None:
         """Stop serving, with the grace for calls under way, and close all connections."""
-        for server in self._grpc:
-            await server.stop(self.settings.drain.grace_seconds)
+        await asyncio.gather(*(server.stop(self.settings.drain.grace_seconds) for server in self._grpc))
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
@@ -184,15 +193,6 @@ class Server:
 def open_readers(backends: Backends) -> list[Reader]:
     """Return one reader of each class that the sources name."""
     return [make(backends) for make in dict.fromkeys(make for source in SOURCES.values() for make in source.readers)]
-
-
-def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
-    try:
-        if credentials is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, credentials)
-    except RuntimeError:
-        raise SettingsError(f"listen: cannot listen on {address}; is the port in use?") from None
 
 
 async def serve(settings: Settings) -> None:

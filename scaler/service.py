@@ -41,7 +41,8 @@ class Service:
 
     async def is_active(self, request: pb.ScaledObjectRef) -> pb.IsActiveResponse:
         """Return whether there is something to do, as the GetMetrics before it was told."""
-        assessment = await self._objects.answer_again(self._find(request), self._wait_seconds)
+        asker = self._find(request)
+        assessment = self._objects.answered(asker) or await self._objects.assess(asker, self._wait_seconds)
         return ACTIVE if assessment.active else INACTIVE
 
     async def stream_is_active(self, request: pb.ScaledObjectRef) -> AsyncGenerator[pb.IsActiveResponse]:
@@ -75,7 +76,7 @@ class Service:
         return asker.prepared_specs
 
     def _find(self, request: pb.ScaledObjectRef) -> ScaledObject:
-        return self._objects.find(request.namespace, request.name, request.scalerMetadata)
+        return self._objects.find_ref(request)
 
 
 def metric_index(asker: ScaledObject, name: str) -> int:

@@ -51,6 +51,11 @@ class LimitSettings(Section):
     max_streams: int = Field(20_000, gt=0, description="Open StreamIsActive and StreamMetricSpec streams together.")
     max_places: int = Field(100_000, gt=0, description="Distinct places that are read.")
     max_metadata_bytes: int = Field(65_536, gt=0, description="Size of one trigger's metadata.")
+    max_metadata_total_bytes: int = Field(
+        64 * 2**20,
+        gt=0,
+        description="Size of the metadata of all triggers together; no namespace takes more than is left.",
+    )
     rpc_deadline_seconds: float = Field(2.0, gt=0.2, le=60, description="Every unary RPC answers or fails within it.")
     requests_per_second: RateSettings = RateSettings()
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from scaler.clock import Clock
 from scaler.domain import Place, Reader, Reading
 from scaler.entries import Entry, untraced
-from scaler.errors import Fault, LimitError, Unavailable
+from scaler.errors import Fault, Unavailable
+from scaler.quota import Quota
 from scaler.refresh import Refresher
 
 SLACK_SECONDS = 0.5
@@ -61,8 +62,9 @@ class Snapshots:
     ) -> None:
         """Read with `readers`; `limits` are reads per second for each backend by the first part of its name."""
         self._readers = {kind: reader for reader in readers for kind in reader.kinds}
-        self._clock, self._max_places = clock, max_places
+        self._clock, self._quota = clock, Quota(max_places, "limits.maxPlaces")
         self._refresher = Refresher(clock, limits or {}, dice)
+        self._refresher.on_drop = self._quota.give_back
         self._entries = self._refresher.entries
         for reader in set(self._readers.values()):
             reader.listen(self._refresher.hint)
@@ -84,7 +86,7 @@ class Snapshots:
     def lease(self, lessee: Hashable, place: Place, interval: float, until: float, owner: str = "") -> None:
         """Keep `place` no older than `interval` seconds until monotonic time `until`, for `lessee` of namespace `owner`.
 
-        Raises `LimitError` if the place is new and the store is full.
+        Raises `LimitError` if the place is new and the store is full, or `owner` has its share of it.
         """
         entry = self._entries.get(place)
         if entry is None:
@@ -100,8 +102,7 @@ class Snapshots:
             entry.leases.pop(lessee, None)
 
     def _admit(self, place: Place, owner: str) -> Entry:
-        if len(self) >= self._max_places:
-            raise LimitError(f"the scaler already reads {self._max_places} places (setting limits.maxPlaces)")
+        self._quota.take(owner)
         return self._refresher.admit(place, self._readers[place.kind], owner)
 
     # What is known
@@ -130,10 +131,18 @@ class Snapshots:
 
         The places must be leased. Raises the `Fault` of the first place that has no reading young enough.
         """
-        found = {place: self.newest(place, refresh_seconds, stale_seconds) for place in places}
-        missing = [place for place, reading in found.items() if reading is None]
-        if missing:
-            await self._wait(missing, timeout_seconds)
+        known: dict[Place, Reading] = {}
+        found: dict[Place, Reading | None] = {}
+        missing: list[Place] = []
+        for place in places:
+            found[place] = reading = self.newest(place, refresh_seconds, stale_seconds)
+            if reading is None:
+                missing.append(place)
+            else:
+                known[place] = reading
+        if not missing:
+            return known
+        await self._wait(missing, timeout_seconds)
         return {place: reading or self._last(place, refresh_seconds, stale_seconds) for place, reading in found.items()}
 
     async def _wait(self, places: list[Place], timeout_seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The server's certificate and the CA of its clients, read again when the files change."""
 
+import ssl
 import threading
 from pathlib import Path
 
@@ -18,8 +19,8 @@ class _Files:
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._stamp = self._stamps()
-        self._failed: object = None
+        self._stamp: tuple[tuple[int, int, int], ...] = ()
+        self._failed: str | None = None
 
     def _paths(self) -> list[Path]:
         return [
@@ -30,30 +31,39 @@ class _Files:
         return tuple((stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in (path.stat() for path in self._paths()))
 
     def load(self) -> grpc.ServerCertificateConfiguration:
-        ca = self._settings.client_ca_file
-        return grpc.ssl_server_certificate_configuration(
+        """Read the files; raises `OSError`, of which `ssl.SSLError` is one, unless they belong together."""
+        stamp, ca = self._stamps(), self._settings.client_ca_file
+        check = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # grpc would only say that the port cannot be had
+        check.load_cert_chain(self._settings.cert_file, self._settings.key_file, password=lambda: "")
+        if ca is not None:
+            check.load_verify_locations(ca)
+        loaded = grpc.ssl_server_certificate_configuration(
             [(self._settings.key_file.read_bytes(), self._settings.cert_file.read_bytes())],
             root_certificates=ca.read_bytes() if ca else None,
         )
+        self._stamp = stamp  # of before: files that changed while they were read are read again
+        return loaded
+
+    def explain(self, error: OSError) -> str:
+        """Return which file cannot be used, and why."""
+        if not isinstance(error, ssl.SSLError):
+            return f"tls: {error.filename}: {error.strerror}"
+        names = ", ".join(map(str, self._paths()))
+        return f"tls: {names}: no certificate chain, private key and CA in PEM that belong together ({error.reason or 'not PEM, or encrypted'})"
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """Return the new configuration if a file has changed; open connections keep what they have."""
         with self._lock:
             try:
-                stamp = self._stamps()
-                if stamp == self._stamp:
+                if self._stamps() == self._stamp:
                     return None
                 loaded = self.load()
             except OSError as error:
-                if self._failed != str(error):
-                    self._failed = str(error)
-                    log.warning(
-                        "TLS files cannot be read, so the old certificate stays",
-                        file=error.filename,
-                        error=error.strerror,
-                    )
+                if self._failed != (said := self.explain(error)):
+                    self._failed = said
+                    log.warning("TLS files cannot be used, so the old certificate stays", error=said)
                 return None
-            self._stamp, self._failed = stamp, None
+            self._failed = None
             log.info("TLS files reloaded")
             return loaded
 
@@ -61,13 +71,13 @@ class _Files:
 def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials:
     """Return credentials for TLS 1.2 and above (grpc's floor), with client certificates required if there is a CA.
 
-    Raises `SettingsError` if a file cannot be read.
+    Raises `SettingsError` if a file cannot be read, or if the files do not belong together.
     """
+    files = _Files(settings)
     try:
-        files = _Files(settings)
         first = files.load()
     except OSError as error:
-        raise SettingsError(f"tls: {error.filename}: {error.strerror}") from None
+        raise SettingsError(files.explain(error)) from None
     return grpc.dynamic_ssl_server_credentials(
         first,
         files.changed,  # type: ignore[arg-type]  # None means unchanged (grpc's documentation); the stubs lack it

@@ -148,10 +148,15 @@ def serve(clock: ManualClock, reader: ScriptedReader, scripted_source: None) -> 
 
     @asynccontextmanager
     async def serving(*, on: Clock = clock, **settings: Any) -> AsyncIterator[Client]:
-        quick: Mapping[str, Any] = {"listen": "127.0.0.1:0", "http": "127.0.0.1:0", "drain": {"grace_seconds": 0.0}}
+        quick: Mapping[str, Any] = {
+            "listen": "127.0.0.1:0",
+            "http": "127.0.0.1:0",
+            "drain": {"grace_seconds": 0.0},
+            "page": {"enabled": False},
+        }
         server = Server(Settings(**{**quick, **settings}), on, [reader])
-        await server.start()
         try:
+            await server.start()
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
                 yield Client(server, channel)
         finally:

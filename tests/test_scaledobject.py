@@ -21,7 +21,7 @@ def asker(settle_seconds: float = SETTLE_SECONDS) -> ScaledObject:
     trigger = ScriptedTrigger.model_validate(
         {NAMESPACE: "shop", "source": "scripted", "spots": "a,b", "settleSeconds": settle_seconds}
     )
-    return ScaledObject(("shop", "orders", frozenset()), trigger, 0)
+    return ScaledObject(b"", "shop", "orders", trigger, 0)
 
 
 @dataclass

@@ -156,7 +156,7 @@ async def test_the_store_says_when_it_is_full(reader: ScriptedReader, open_store
     store = open_store(reader, max_places=1)
     store.lease("me", A, 10, math.inf)
     store.lease("you", A, 5, math.inf)
-    with pytest.raises(LimitError, match=r"1 places \(setting limits\.maxPlaces\)"):
+    with pytest.raises(LimitError, match=r"limit of 1 \(setting limits\.maxPlaces\)"):
         store.lease("me", B, 10, math.inf)
 
 

@@ -6,11 +6,13 @@ The packages need a newer Python for their client; the models alone do not, so o
 import ast
 import json
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # ships no types
 import pydantic
 
 from tools import binaries
@@ -37,9 +39,18 @@ class Resource(pydantic.BaseModel):
     """The base of all kinds."""
 
 
+def validate(manifest: Mapping[str, Any]) -> None:
+    """Raise `jsonschema.ValidationError` for what the CRD does not allow, and `KeyError` for a group that is not known here."""
+    _validator(manifest["apiVersion"], manifest["kind"]).validate(manifest)
+
+
 @cache
-def schema(api_version: str, kind: str) -> dict[str, Any]:
-    """Return the schema of a kind; it refuses fields that the CRD does not have. Raises `KeyError` for an unknown group."""
+def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(_schema(api_version, kind))
+
+
+def _schema(api_version: str, kind: str) -> dict[str, Any]:
+    """Return the schema of a kind, closed; made once for each version of the package."""
     package, name = _PACKAGES[api_version]
     path = binaries.file_of(package, f"cloudcoil/models/{name}")
     kept = binaries.cache() / f"{path.stat().st_mtime_ns}-{package}-{kind}.json"

@@ -66,9 +66,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         _stat(
             "SQS, estimated",
-            "US dollars a month at the rate of the last hour and the price above.",
-            'sum(rate(queue_scaler_upstream_requests_total{backend=~"sqs/.*"}[1h])) * 2592000 * $sqs_price / 1e6'
-            " or vector(0)",
+            "US dollars a month at the rate of the last five minutes.",
+            "sum(queue_scaler_estimated_sqs_dollars_per_month) or vector(0)",
             "currencyUSD",
         ),
     ),
@@ -244,7 +243,6 @@ def _variables() -> Iterator[dict[str, Any]]:
             "refresh": 2,
             "sort": 1,
         }
-    yield {"name": "sqs_price", "label": "$ per million SQS requests", "type": "textbox", "query": "0.40"}
 
 
 def _panels() -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ _METADATA = tuple(
         "169.254.0.0/16",  # link-local: IMDS, ECS and EKS credentials, OpenStack
         "fe80::/10",  # link-local
         "fd00:ec2::/32",  # IMDS and EKS Pod Identity over IPv6
+        "fd20:ce::254/128",  # Google Cloud over IPv6
         "100.100.100.200/32",  # Alibaba Cloud
         "168.63.129.16/32",  # Azure
         "0.0.0.0/8",  # "this host"; Linux connects it to loopback
@@ -19,6 +20,8 @@ _METADATA = tuple(
         "192.0.0.192/32",  # Oracle Cloud
     )
 )
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
 
 
 class Addresses:
@@ -35,7 +38,7 @@ class Addresses:
     def check(self, address: str) -> None:
         """Raise `Refused` if `address`, an IPv4 or IPv6 literal, must not be connected to."""
         ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None) or ip
+        ip = _within(ip)
         if any(ip.version == network.version and ip in network for network in _METADATA):
             raise Refused(
                 f"address {address} is refused: link-local and cloud metadata addresses are never read, "
@@ -54,3 +57,12 @@ class Addresses:
         made = socket.socket(family, type_, proto)
         made.setblocking(False)
         return made
+
+
+def _within(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the IPv4 address that an IPv6 address leads to, if it does; else `ip`."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip

@@ -21,7 +21,12 @@ class RoleGrant(Section):
     arn: str = Field(description="ARN of the role; `*` matches any characters.")
     namespaces: tuple[str, ...] = Field(min_length=1, description="Namespaces, globbed, whose triggers may use it.")
     external_id: str | None = Field(
-        None, min_length=2, max_length=1224, description="The external id to present; never taken from metadata."
+        None,
+        min_length=2,
+        max_length=1224,
+        repr=False,
+        exclude=True,  # a dump of the configuration holds no secret
+        description="The external id to present; never taken from metadata.",
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +60,17 @@ def without_credentials(url: str) -> tuple[URL, dict[str, str]]:
         return whole.with_fragment(None), {}
     login = b64encode(f"{whole.user or ''}:{whole.password or ''}".encode()).decode()
     return whole.with_user(None).with_fragment(None), {"Authorization": f"Basic {login}"}
+
+
+def without_secrets(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return `body` without the credentials of the request's `headers`: some servers and proxies quote what they refuse."""
+    scheme, _, secret = headers.get("Authorization", "").partition(" ")
+    secrets = [secret]
+    if scheme == "Basic":
+        secrets.append(b64decode(secret).decode().partition(":")[2])
+    for each in filter(None, secrets):
+        body = body.replace(each.encode(), b"***")
+    return body
 
 
 def shown(url: URL) -> str:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 from yarl import URL
 
+from scaler.clients.fetch import without_secrets
 from scaler.clients.kubernetes_config import Cluster
 from scaler.clients.kubernetes_credentials import Credentials
 from scaler.clients.kubernetes_faults import GarbledError, NotFoundError, error_event, message_of, refusal, trouble
@@ -188,7 +189,8 @@ class Api:
                 response = await self._send(operation, path, params)
             async with response:
                 if response.status != 200:
-                    message = message_of(await self._body(response))
+                    body = without_secrets(await self._body(response), response.request_info.headers)
+                    message = message_of(body)
                     raise refusal(response.status, response.headers, message, f"{self}: {what}")
                 yield response
         except TimeoutError:

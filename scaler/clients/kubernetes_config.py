@@ -1,7 +1,7 @@
 """Where the Kubernetes API is and as whom to ask it: plain URL, kubeconfig, or the service account of the pod.
 
 The part of a client library that is needed is this small, and each of them brings more: kubernetes-asyncio takes 2.7 s
-and 98 MiB to import, lightkube a second HTTP stack and credentials that block the event loop.
+and 98 MiB to import, and lightkube's credentials are written for a second HTTP stack.
 """
 
 import base64

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_core import from_json
 
-from scaler.clients.fetch import Request, checked_url, deadline, fetch, shown, without_credentials
+from scaler.clients.fetch import Request, checked_url, deadline, fetch, shown, without_credentials, without_secrets
 from scaler.clients.http import open_session
 from scaler.clients.metrics_page import Family, Page, Sums, as_count
 from scaler.clients.settings_model import Section
@@ -195,12 +195,13 @@ class PrometheusReader(Reader):
         if self._session is None:
             self._session = open_session(self._backends.addresses)
         self._backends.count_requests(place.backend, "query", 1)
-        body = bytearray()
+        request, received = self._request(place), bytearray()
         async with deadline(self._backends.clock, QUERY_SECONDS, str(place)):
-            answer = await fetch(self._session, self._request(place), body.extend)
+            answer = await fetch(self._session, request, received.extend)
+        body = without_secrets(bytes(received), request.headers)
         if answer.status != 200:
-            raise Refused(f"{place}: HTTP {answer.status}, the query is refused: {_error_of(bytes(body))!r}")
-        return pages_of(place, bytes(body))
+            raise Refused(f"{place}: HTTP {answer.status}, the query is refused: {_error_of(body)!r}")
+        return pages_of(place, body)
 
     def _request(self, place: PrometheusPages) -> Request:
         server = self._server(place)

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -52,25 +52,25 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_url(url: str) -> RedisUrl:
+def parse_url(url: str, *, lone: Literal["user", "password"] = "password") -> RedisUrl:
     """Take a Redis URL apart as the workers' own client does (redis-client `url_config.rb`).
 
-    A user name without a password is the password, `+` in it is a space. Raises `ValueError` with what is allowed; its
-    text holds no part of `url`.
+    A lone word before the `@` is the password, or what `lone` says; `+` in it is a space. Raises `ValueError` with what
+    is allowed; its text holds no part of `url`.
     """
     try:
-        return _parse_split(urlsplit(url))
+        return _parse_split(urlsplit(url), lone)
     except ValueError:  # urlsplit's own texts may quote the password
         raise ValueError(URL_FORMS) from None
 
 
-def _parse_split(split: SplitResult) -> RedisUrl:
+def _parse_split(split: SplitResult, lone: str) -> RedisUrl:
     if split.scheme not in _SCHEMES or split.query or split.fragment:
         raise ValueError
     sentinel = split.scheme.endswith("+sentinel")
     userinfo, _, netloc = split.netloc.rpartition("@")
     username, colon, password = userinfo.partition(":")
-    if not colon:
+    if not colon and lone == "password":
         username, password = "", username
     path = split.path.strip("/").split("/") if split.path.strip("/") else []
     master = unquote_plus(path.pop(0)) if sentinel and path else None
@@ -106,7 +106,10 @@ class RedisServer(Section):
     url: SecretStr = Field(
         description="`redis://`, `rediss://` or `redis+sentinel://host:port,…/master/db`; may hold a user name and password."
     )
-    password_file: Path | None = Field(None, description="File with the password; read again when it changes.")
+    password_file: Path | None = Field(
+        None,
+        description="File with the password, read again for each connection; the URL then holds only a user name, if any.",
+    )
     ca_file: Path | None = Field(None, description="CA certificates for `rediss://`, instead of the system's.")
     cert_file: Path | None = Field(None, description="Client certificate for `rediss://`.")
     key_file: Path | None = Field(None, description="Key of the client certificate.")
@@ -128,5 +131,5 @@ class RedisServer(Section):
 
     @property
     def where(self) -> RedisUrl:
-        """The URL, taken apart."""
-        return parse_url(self.url.get_secret_value())
+        """The URL, taken apart; with a password file a lone word before the `@` is the user name."""
+        return parse_url(self.url.get_secret_value(), lone="user" if self.password_file else "password")

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 
@@ -52,10 +53,23 @@ class ManualClock:
         return self._now + self._offset
 
     def call_at(self, when: float, callback: Callable[[], None]) -> _Alarm:
-        """Call `callback` when `advance` passes `when`."""
+        """Call `callback` when `advance` passes `when`; at once, by the running loop, if that time has come."""
         alarm = _Alarm(when, next(self._order), callback)
         heapq.heappush(self._alarms, alarm)
+        if when <= self._now:
+            with suppress(RuntimeError):  # no loop runs yet; then it is for `advance`
+                asyncio.get_running_loop().call_soon(self._ring, self._now)
         return alarm
+
+    def _ring(self, until: float) -> bool:
+        """Ring the first alarm that is due by `until`; tell whether there was one."""
+        while self._alarms and self._alarms[0].when <= until:
+            alarm = heapq.heappop(self._alarms)
+            if not alarm.cancelled:
+                self._now = max(self._now, alarm.when)
+                alarm.callback()
+                return True
+        return False
 
     @property
     def pending(self) -> int:
@@ -66,12 +80,7 @@ class ManualClock:
         """Move on by `seconds`, ringing every alarm at its time and letting what it starts run."""
         end = self._now + seconds
         await settle()
-        while self._alarms and self._alarms[0].when <= end:
-            alarm = heapq.heappop(self._alarms)
-            if alarm.cancelled:
-                continue
-            self._now = max(self._now, alarm.when)
-            alarm.callback()
+        while self._ring(end):
             await _quiet()
         self._now = end
         await settle()

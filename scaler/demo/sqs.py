@@ -35,6 +35,8 @@ class SqsDouble:
             "AWS_SECRET_ACCESS_KEY": "demo",
             "AWS_ENDPOINT_URL_SQS": self.url,
             "AWS_ENDPOINT_URL_STS": self.url,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
     async def start(self) -> None:
@@ -188,9 +190,10 @@ class SqsWorkload(Workload):
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start moto and create the queue."""
+        stack.enter_context(_environment_of_its_own())
         await self._sqs.start()
         stack.push_async_callback(self._sqs.stop)
-        stack.enter_context(_environment(self._sqs.env))
+        os.environ.update(self._sqs.env)
         await self._sqs.create_queue(QUEUE, VisibilityTimeout="600")
         stack.push_async_callback(self._workers.kill)
 
@@ -234,15 +237,15 @@ spec:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set `variables`, and nothing else of AWS, in this process's environment for as long as the block lasts."""
-    before = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+def _environment_of_its_own() -> Iterator[None]:
+    """Take everything of AWS out of this process's environment, and put it back after the block."""
+
+    def take_out() -> dict[str, str]:
+        return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
+
+    before = take_out()
     try:
-        for name in before:
-            del os.environ[name]
-        os.environ.update(variables)
         yield
     finally:
-        for name in variables:
-            del os.environ[name]
+        take_out()
         os.environ.update(before)

@@ -1,18 +1,26 @@
 """The scaler's own Prometheus metrics; the house is read when they are scraped, so that calls pay little."""
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from scaler.clock import Clock
 from scaler.domain import Place
 from scaler.errors import Fault
+from scaler.observe.cost import dollars_per_month
+from scaler.observe.traffic import Traffic
 from scaler.scaledobjects import ScaledObjects
+from scaler.settings import CostSettings
 from scaler.snapshots import Snapshots
 from scaler.streams import Streams
 
@@ -33,21 +41,14 @@ def release() -> str:
 class Metrics:
     """All counters of one server, on a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, cost: CostSettings) -> None:
         """Register the counters; `watch` adds what is read at scrape time."""
+        self.traffic, self._cost = Traffic(clock), cost
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._rpcs = Counter(
-            "queue_scaler_rpc", "RPCs that ended, by their status code.", ["rpc", "code"], registry=self.registry
-        )
-        self._rpc_seconds = Histogram(
-            "queue_scaler_rpc_duration_seconds",
-            "Duration of unary RPCs.",
-            ["rpc"],
-            buckets=RPC_SECONDS,
-            registry=self.registry,
-        )
+        self._rpcs = _Rpcs()
+        self.registry.register(self._rpcs)
         self._reads = Counter(
             "queue_scaler_reads", "Reads of places, by their outcome.", ["kind", "outcome"], registry=self.registry
         )
@@ -65,30 +66,25 @@ class Metrics:
             registry=self.registry,
         )
         self._backends: set[str] = set()
-        self._rpc_cells: dict[tuple[str, str], Counter] = {}
-        self._second_cells: dict[str, Histogram] = {}
 
     def rpc(self, name: str, code: str) -> None:
         """Count one call of `name` that ended with `code`."""
-        cell = self._rpc_cells.get((name, code))
-        if cell is None:
-            cell = self._rpc_cells[name, code] = self._rpcs.labels(name, code)
-        cell.inc()
+        self._rpcs.codes[name, code] += 1
 
     def rpc_seconds(self, name: str, seconds: float) -> None:
         """Note how long a unary call took."""
-        cell = self._second_cells.get(name)
-        if cell is None:
-            cell = self._second_cells[name] = self._rpc_seconds.labels(name)
-        cell.observe(seconds)
+        self._rpcs.buckets[name][bisect_left(RPC_SECONDS, seconds)] += 1
+        self._rpcs.sums[name] += seconds
 
     def read(self, place: Place, seconds: float, fault: Fault | None) -> None:
         """Count one read of `place`."""
         self._reads.labels(place.kind, "ok" if fault is None else type(fault).__name__.lower()).inc()
         self._read_seconds.labels(place.kind).observe(seconds)
+        self.traffic.read(place.backend, seconds, failed=fault is not None)
 
     def requests(self, backend: str, operation: str, requests: int) -> None:
         """Count `requests` sent to `backend`."""
+        self.traffic.requests(backend, requests)
         if backend not in self._backends:
             if len(self._backends) >= MAX_BACKENDS:
                 backend = "other"
@@ -98,6 +94,59 @@ class Metrics:
     def watch(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
         """Show also what these hold at the time of a scrape."""
         self.registry.register(_House(scaled_objects, snapshots, streams))
+        self.registry.register(_Bill(self.traffic, self._cost))
+
+
+class _Rpcs(Collector):
+    """Counts calls: prometheus_client's own counters take locks, and cost ten times as much."""
+
+    def __init__(self) -> None:
+        self.codes: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(RPC_SECONDS) + 1))
+        self.sums: defaultdict[str, float] = defaultdict(float)
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        ended = CounterMetricFamily(
+            "queue_scaler_rpc", "RPCs that ended, by their status code.", labels=["rpc", "code"]
+        )
+        for labels, count in self.codes.items():
+            ended.add_metric(labels, count)
+        lasted = HistogramMetricFamily("queue_scaler_rpc_duration_seconds", "Duration of unary RPCs.", labels=["rpc"])
+        edges = [*map(floatToGoString, RPC_SECONDS), "+Inf"]
+        for name, counts in self.buckets.items():
+            lasted.add_metric([name], list(zip(edges, accumulate(counts), strict=True)), self.sums[name])
+        yield from (ended, lasted)
+
+
+class _Bill(Collector):
+    def __init__(self, traffic: Traffic, cost: CostSettings) -> None:
+        self._traffic, self._cost = traffic, cost
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        requests = GaugeMetricFamily(
+            "queue_scaler_upstream_requests_per_hour",
+            "Requests per hour at the rate of the last five minutes.",
+            labels=["backend"],
+        )
+        dollars = GaugeMetricFamily(
+            "queue_scaler_estimated_sqs_dollars_per_month",
+            f"What SQS requests cost at this rate, at {self._cost.sqs_price_per_million:g} US dollars a million "
+            f"({self._cost.price_date}).",
+            labels=["backend"],
+        )
+        for backend in self._traffic.backends():
+            per_hour = self._traffic.rate(backend).requests_per_hour
+            if per_hour is not None:
+                requests.add_metric([backend], per_hour)
+            if (estimate := dollars_per_month(backend, per_hour, self._cost)) is not None:
+                dollars.add_metric([backend], estimate)
+        yield from (requests, dollars)
 
 
 class _House(Collector):

@@ -1,4 +1,4 @@
-"""The HTTP side: own metrics, health for probes, and what the status page asks for."""
+"""The HTTP side: own metrics, health for probes, and the status page."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,11 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from scaler.observe.metrics import Metrics
+from scaler.observe.page.routes import Page
 
 
-def make_app(metrics: Metrics, ready: Callable[[], bool]) -> web.Application:
-    """Return the application with `/metrics`, `/healthz` and `/readyz`.
+def make_app(metrics: Metrics, ready: Callable[[], bool], page: Page | None = None) -> web.Application:
+    """Return the application with `/metrics`, `/healthz`, `/readyz` and, if there is one, the status page.
 
     `ready` does not depend on any backend: an outage of one must not take the scaler away from the others.
     """
@@ -28,4 +29,6 @@ def make_app(metrics: Metrics, ready: Callable[[], bool]) -> web.Application:
     app.router.add_get("/metrics", metrics_page)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    if page is not None:
+        page.add_to(app)
     return app

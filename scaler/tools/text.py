@@ -52,6 +52,11 @@ def _trigger(trigger: dict[str, Any]) -> Iterator[str]:
             f"; [red]failing for {place['faultFor']:.0f} s: {escape(place['fault'])}[/red]" if place["fault"] else ""
         )
         yield f"      [dim]{escape(place['place'])}: {age}[/dim]{fault}"
+    if cost := trigger.get("cost"):
+        yield (
+            f"      [dim]about {cost['requestsPerMonth']:,} requests a month, ${cost['dollarsPerMonth']:,.2f} "
+            f"(price of {cost['priceDate']}; shared with all who read the same queues)[/dim]"
+        )
     yield from _warnings(trigger["warnings"], "    ")
 
 

@@ -43,7 +43,7 @@ class Chart:
     def render(self, values: dict[str, Any] | None = None, helm: str = binaries.HELM_4) -> Rendered:
         code, text = _helm(helm, "template", json.dumps(values or {}))
         assert code == 0, text
-        return Rendered(document for document in yaml.safe_load_all(text) if document)
+        return Rendered(document for document in yaml.load_all(text, yaml.CSafeLoader) if document)
 
     def refusal(self, values: dict[str, Any], helm: str = binaries.HELM_4) -> str:
         code, text = _helm(helm, "template", json.dumps(values))

@@ -68,6 +68,7 @@ async def labels() -> Labels:
         await server.close()
     found: Labels = {}
     for family in text_string_to_metric_families(page):
+        found[family.name] = {}  # also where there is nothing to tell yet
         for sample in family.samples:
             series = found.setdefault(sample.name, {})
             for name, value in sample.labels.items():
@@ -85,7 +86,6 @@ def queries() -> Iterator[tuple[str, str, set[str]]]:
             expression = target["expr"]
             for name, value in (
                 ("__rate_interval", "5m"),
-                ("sqs_price", "0.4"),
                 ("namespace", ".*"),
                 ("scaledobject", ".*"),
             ):

@@ -3,7 +3,6 @@
 import textwrap
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -39,7 +38,7 @@ def test_the_scaled_object_of_the_notes_works(
     chart: Any, values: dict[str, Any], authentication: dict[str, str] | None
 ) -> None:
     manifest = scaled_object(chart.notes(values))
-    jsonschema.validate(manifest, crds.schema("keda.sh/v1alpha1", "ScaledObject"))
+    crds.validate(manifest)
     read = manifests.parse(yaml.safe_dump(manifest))
     assert not read.findings
     (trigger,) = manifest["spec"]["triggers"]

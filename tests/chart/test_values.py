@@ -79,7 +79,7 @@ def test_the_server_takes_the_configuration_of_the_chart(chart: Any, tmp_path: A
             }
         },
         "prometheus": {"main": {"url": "http://prometheus.monitoring.svc:9090"}},
-        "aws": {"roles": [{"arn": "arn:aws:iam::*:role/keda-*", "namespaces": ["shop-*"], "externalId": "x"}]},
+        "aws": {"roles": [{"arn": "arn:aws:iam::*:role/keda-*", "namespaces": ["shop-*"], "externalId": "shop-1"}]},
         "access": [{"namespaces": ["shop-*"], "sqs": ["arn:aws:sqs:*"], "redis": ["main"]}],
         "limits": {"maxStreams": 10, "requestsPerSecond": {"sqs": 20}},
         "log": {"level": "debug"},

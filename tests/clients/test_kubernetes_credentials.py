@@ -73,7 +73,7 @@ async def test_token_file_without_a_token(tmp_path: Path, content: str | None, m
     assert CANARY not in str(refused.value)
 
 
-async def test_plugin_runs_once_until_its_token_expires(tmp_path: Path) -> None:
+async def test_plugin_runs_once_until_its_token_is_refused_or_expires(tmp_path: Path) -> None:
     script, runs = tmp_path / "plugin.py", tmp_path / "runs"
     script.write_text(PLUGIN)
     runs.write_text("")
@@ -83,12 +83,12 @@ async def test_plugin_runs_once_until_its_token_expires(tmp_path: Path) -> None:
 
     both = await asyncio.gather(token(credentials), token(credentials))
     assert both == ["Bearer token 1 with env"] * 2
-    await clock.advance(15 * 60 - 31)
-    assert await token(credentials) == "Bearer token 1 with env"
-    await clock.advance(2)
+    assert credentials.renew()  # the server said 401
     assert await token(credentials) == "Bearer token 2 with env"
 
-    assert credentials.renew()  # the server said 401
+    await clock.advance(15 * 60 - 31)
+    assert await token(credentials) == "Bearer token 2 with env"
+    await clock.advance(2)
     assert await token(credentials) == "Bearer token 3 with env"
 
 

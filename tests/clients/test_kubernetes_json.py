@@ -40,7 +40,7 @@ def cut(text: bytes, places: list[int]) -> list[bytes]:
     ascii_only=st.booleans(),
     places=CUTS,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_list_comes_apart_wherever_it_is_cut(
     *, items: list[Any], order: list[str], indent: int | None, ascii_only: bool, places: list[int]
 ) -> None:

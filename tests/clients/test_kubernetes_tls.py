@@ -1,4 +1,5 @@
 import base64
+import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -168,6 +169,27 @@ async def test_token_that_was_rotated_is_used_at_once(tmp_path: Path, connect: C
         double.end_watches()
         other = Objects(PODS.resource, "apps", "", name_of)
         assert (await client.objects(other)).objects == ("p",)
+
+
+async def test_token_of_a_plugin_that_was_revoked_is_asked_for_again(tmp_path: Path, connect: Connect) -> None:
+    credential = tmp_path / "credential"
+    tokens: dict[str, tuple[Rule, ...]] = {}
+
+    def issue(token: str) -> None:
+        version = "client.authentication.k8s.io/v1"
+        document = {"apiVersion": version, "kind": "ExecCredential", "status": {"token": token}}
+        credential.write_text(json.dumps(document))
+        tokens.clear()
+        tokens[token] = ALL
+
+    issue("first")
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "cat", "args": [str(credential)]}
+    async with serving(tokens=tokens) as double:
+        client = connect({"server": double.url}, {"exec": plugin})
+        await client.objects(PODS)
+
+        issue("second")
+        assert (await client.objects(Objects(PODS.resource, "apps", "", name_of))).objects == ("p",)
 
 
 async def test_missing_right_is_named(connect: Connect) -> None:

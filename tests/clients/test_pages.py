@@ -3,7 +3,8 @@ import gzip
 import math
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from scaler.clients.objects import ObjectList, Objects
 from scaler.clients.pages import PagesReader, Pod, PodPages, UrlPages, Wanted, addresses_of, project_pod
 from scaler.demo.clock import ManualClock
 from scaler.demo.controllers import Controller
+from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.raw_http import RawServer, answer
 from scaler.domain import Place
 from scaler.errors import Fault, Refused, Unavailable
@@ -267,6 +269,24 @@ async def test_the_pods_of_a_selector_are_the_pages(reading: Reading, pods: list
     assert reading.kubernetes.users == {("pods in namespace ns with app=controller", place)}
     reading.reader.forget(place)
     assert reading.kubernetes.users == set()
+
+
+async def test_the_pods_come_from_the_kubernetes_api(
+    double: KubernetesDouble,
+    open_client: Callable[[str], AbstractAsyncContextManager[Kubernetes]],
+    pods: list[Controller],
+) -> None:
+    for number, phase, app in ((1, "Running", "c"), (2, "Running", "c"), (3, "Running", "other"), (4, "Pending", "c")):
+        status = {"phase": phase, "podIP": f"127.0.0.{number}" if phase == "Running" else None}
+        metadata = {"name": f"p-{number}", "namespace": "ns", "labels": {"app": app}}
+        double.put("pods", {"metadata": metadata, "status": status})
+    async with open_client(double.url) as kubernetes:
+        reader = PagesReader(Backends(kubernetes=kubernetes))
+        place = PodPages("ns", "app in (c)", port_of(pods), "/metrics", WANTED)
+        told: dict[Place, Any] = {}
+        await reader.read([place], told.__setitem__)
+        assert by_pod(told[place]) == {"pod p-1": 1, "pod p-2": 2}
+        await reader.close()
 
 
 async def test_no_pod_is_a_fault(reading: Reading) -> None:

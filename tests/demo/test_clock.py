@@ -62,8 +62,18 @@ async def test_what_an_alarm_starts_happens_at_its_time() -> None:
     assert clock.pending == 0
 
 
-async def test_an_alarm_of_the_past_rings_at_the_next_move_and_time_does_not_go_back() -> None:
+async def test_an_alarm_of_the_past_rings_at_once_and_time_does_not_go_back() -> None:
     clock, rung = ManualClock(now=10), list[float]()
     clock.call_at(3, lambda: rung.append(clock.now()))
-    await clock.advance(0)
+    clock.call_at(10, lambda: rung.append(clock.now()))
+    clock.call_at(10, lambda: rung.append(0)).cancel()
+    assert rung == []
+    await settle()
+    assert rung == [10, 10]
+
+
+def test_without_a_loop_alarms_wait_for_the_next_move() -> None:
+    clock, rung = ManualClock(now=10), list[float]()
+    clock.call_at(10, lambda: rung.append(clock.now()))
+    asyncio.run(clock.advance(0))
     assert rung == [10]

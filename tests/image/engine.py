@@ -121,6 +121,8 @@ def run_once(layer: Path, root: Path, upper: Path, carry_out: Callable[[], None]
         subprocess.run(["cp", "--archive", f"{layer}/.", root], check=True)
         return
     carry_out()
+    for old in layer.parent.glob("layer-*"):
+        shutil.rmtree(old, ignore_errors=True)
     kept = Path(tempfile.mkdtemp(dir=layer.parent))
     subprocess.run(["cp", "--archive", f"{upper}/.", kept], check=True)
     with suppress(OSError):  # another build was faster

@@ -86,6 +86,7 @@ class _Redis:
         self._backends = backends
         self._hint = hint
         self._connection: RedisConnection | None = None
+        self._closed = False
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
         self._places: set[SidekiqPlace] = set()
@@ -97,16 +98,17 @@ class _Redis:
         for place in places:
             self._remember(place)
         async with self._one_at_a_time:
-            if self._connection is None:
-                self._connection = await self._connect()
+            connection = self._connection = self._connection or await self._connect()
             try:
-                await self._read(self._connection, places, report)
+                await self._read(connection, places, report)
             except BaseException:
                 # Answers may be on their way that belong to no question any more. A lost connection is a fault even
                 # when the next one could be made at once: what comes after it may be a Redis that has lost its data.
-                lost, self._connection = self._connection, None
-                await lost.close()
+                self._connection = None
+                await connection.close()
                 raise
+            if self._closed:  # nobody asks any more, since it was read
+                await connection.close()
         self._listen({place.prefix for place in places})
 
     async def _connect(self, protocol: int = 2) -> RedisConnection:
@@ -200,8 +202,8 @@ class _Redis:
                 del self._by_key[key]
 
     def _listen(self, prefixes: set[str]) -> None:
-        """Listen to what is read, once it was read well."""
-        for prefix in prefixes if self._hint is not None else ():
+        """Listen to what is read, once it was read well, unless it was forgotten meanwhile."""
+        for prefix in prefixes if self._hint is not None and not self._closed else ():
             if prefix not in self._hints:
                 connect = partial(self._connect, protocol=3)
                 self._hints[prefix] = Hints(connect, prefix, self._changed, self._backends.clock)
@@ -215,8 +217,8 @@ class _Redis:
 
     async def close(self) -> None:
         """Close both connections."""
+        self._closed = True
         await asyncio.gather(*(hints.close() for hints in self._hints.values()))
         self._hints.clear()
         if self._connection is not None:
             await self._connection.close()
-            self._connection = None

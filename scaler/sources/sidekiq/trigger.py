@@ -38,7 +38,9 @@ MAX_DEPLOYMENT_NAME = 46
 class SidekiqTrigger(Trigger):
     """Scales Sidekiq processes on what Sidekiq tells of itself in Redis."""
 
-    redis: str | None = Field(None, description="A connection named in the scaler's configuration; or:")
+    redis: str | None = Field(
+        None, description="A connection named in the scaler's configuration. Either this or `redisURL`."
+    )
     redis_url: SecretStr | None = Field(
         None,
         alias="redisURL",

@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scaler.clients.backends import Backends
+from scaler.demo.resp import Script, array
 from scaler.demo.valkey import Valkey
 from scaler.domain import Fault, Place
 from scaler.sources.base import NAMESPACE
@@ -41,15 +42,27 @@ def trigger(valkey: Valkey) -> Callable[..., SidekiqTrigger]:
     return make
 
 
+class Found(dict[Place, Any]):
+    """What was reported for each place."""
+
+    def of(self, kind: type[Place], queue: str | None = None) -> Any:
+        """Return what was reported for the first place of a kind, and of a queue if it is named."""
+        return next(
+            outcome
+            for place, outcome in self.items()
+            if isinstance(place, kind) and queue in {None, getattr(place, "queue", None)}
+        )
+
+
 class Asking:
     """Reads what triggers need with one reader, as the store does."""
 
     def __init__(self, backends: Backends) -> None:
         self.reader = SidekiqReader(backends)
 
-    async def outcomes(self, *triggers: SidekiqTrigger) -> dict[Place, Any]:
+    async def outcomes(self, *triggers: SidekiqTrigger) -> Found:
         """Return what is reported for each place of `triggers`, all read together; each is reported once."""
-        reported: dict[Place, Any] = {}
+        reported = Found()
 
         def report(place: Place, outcome: Any) -> None:
             assert place not in reported
@@ -60,7 +73,7 @@ class Asking:
         assert set(reported) == set(places)
         return reported
 
-    async def readings(self, *triggers: SidekiqTrigger) -> dict[Place, Any]:
+    async def readings(self, *triggers: SidekiqTrigger) -> Found:
         """Return what was found; raises the first fault."""
         found = await self.outcomes(*triggers)
         for outcome in found.values():
@@ -107,3 +120,27 @@ def restore(redis: Redis) -> Callable[[str], Awaitable[dict[str, Any]]]:
         return dump
 
     return restored
+
+
+SANE = {
+    b"TIME": array(b"1795345098", b"0"),
+    b"LLEN": b":1\r\n",
+    b"LINDEX": b'$16\r\n{"created_at":1}\r\n',
+    b"HMGET": array(b'{"queues":["default"],"concurrency":5}', b"1", b"1795345098", b"false", b"5"),
+    b"HGETALL": array(),
+    b"PTTL": b":60000\r\n",
+    b"ZRANGEBYSCORE": array(b'{"queue":"default"}', b"1"),
+}
+
+
+def answer_sanely(command: list[bytes]) -> bytes:
+    """Answer as a Redis with one busy process and one waiting job."""
+    if command[0] == b"SMEMBERS":
+        return array(b"a:1:0a") if command[1] == b"processes" else array()
+    return SANE.get(command[0], b"+OK\r\n")
+
+
+@pytest.fixture
+def sane() -> Script:
+    """Return what a `RespServer` answers that holds one busy process and one waiting job."""
+    return answer_sanely

@@ -27,9 +27,10 @@ async def until(condition: Callable[[], Any]) -> None:
             await asyncio.sleep(0)
 
 
-async def until_nobody_is_connected(redis: Redis) -> None:
+async def until_connections(redis: Redis, count: int) -> None:
+    """Wait until the scaler has `count` connections."""
     async with asyncio.timeout(5):
-        while any(client["name"] == "keda-queue-scaler" for client in await redis.client_list()):
+        while sum(client["name"] == "keda-queue-scaler" for client in await redis.client_list()) != count:
             pass
 
 
@@ -116,12 +117,14 @@ async def test_forgotten_place_is_not_hinted_and_the_last_one_ends_it(
     for place in places:
         if "mail" in str(place):
             listening.reader.forget(place)
+    (held,) = listening.reader._redises.values()
+    assert set(held._by_key) == {b"queue:default", b"schedule", b"retry"}
     await redis.lpush("queue:mail", "{}")
     await redis.lpush("queue:default", "{}")
     assert await heard.next(2) == {"Sidekiq queue default", "oldest job"}
     for place in places:
         listening.reader.forget(place)
-    await until_nobody_is_connected(redis)
+    await until_connections(redis, 0)
 
 
 async def test_namespaces_are_heard_apart(listening: Any, redis: Redis, heard: Heard, trigger: Trigger) -> None:
@@ -137,7 +140,7 @@ async def test_namespaces_are_heard_apart(listening: Any, redis: Redis, heard: H
 async def test_nobody_listens_where_hints_are_not_wanted(redis: Redis, asking: Any, trigger: Trigger) -> None:
     one = asking()
     await one.readings(trigger())
-    assert sum(client["name"] == "keda-queue-scaler" for client in await redis.client_list()) == 1
+    await until_connections(redis, 1)
 
 
 async def test_noisy_redis_is_left_alone_for_a_while(
@@ -146,7 +149,7 @@ async def test_noisy_redis_is_left_alone_for_a_while(
     for _ in range(NOISY_MESSAGES + 1):
         await redis.lpush("queue:other", "{}")
     await until(lambda: heard.clock.pending)
-    assert sum(client["name"] == "keda-queue-scaler" for client in await redis.client_list()) == 1
+    await until_connections(redis, 1)
     await heard.clock.advance(NOISY_PAUSE_SECONDS - 1)
     assert heard.hints.empty()
     await heard.clock.advance(1)
@@ -169,6 +172,32 @@ def no_tracking(refusal: bytes, at: bytes) -> Callable[[list[bytes]], bytes]:
         }.get(command[0], b"+OK\r\n")
 
     return answer
+
+
+async def test_redis_that_is_forgotten_while_it_is_read_is_not_listened_to(
+    asking: Any, trigger: Trigger, heard: Heard
+) -> None:
+    held: list[bytes] = []
+
+    def answer(command: list[bytes]) -> bytes | None:
+        if command[0] == b"ZRANGEBYSCORE":
+            held.append(command[0])
+            return None
+        return no_tracking(b"", b"")(command)
+
+    async with RespServer(answer) as fake:
+        one = asking(Backends(clock=heard.clock))
+        one.reader.listen(heard.hints.put_nowait)
+        mine = trigger(redisURL=f"redis://127.0.0.1:{fake.port}")
+        reading = asyncio.ensure_future(one.outcomes(mine))
+        await until(lambda: held)
+        for place in mine.places():
+            one.reader.forget(place)
+        found = await reading
+        assert isinstance(found[mine.plan.due], Fault)
+        await until(lambda: not fake.connections)
+        assert not any(command[0] == b"HELLO" for command in fake.commands)
+        await one.reader.close()
 
 
 @pytest.mark.parametrize(

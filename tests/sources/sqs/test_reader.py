@@ -1,5 +1,6 @@
 import asyncio
 import datetime as dt
+import gzip
 import itertools
 import json
 import re
@@ -13,12 +14,14 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from scaler.clients.addresses import Addresses
 from scaler.clients.aws import AwsSettings, RoleGrant
 from scaler.clients.backends import Backends
 from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
 from scaler.demo.sqs import SqsDouble
 from scaler.errors import Fault, Refused, Throttled, Unavailable
+from scaler.sources.sqs import reader as reader_module
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.reader import MAX_BYTES
 from scaler.sources.sqs.trigger import Account, Counts, Listing, Queue, SqsTrigger
@@ -213,6 +216,26 @@ async def test_one_bad_place_does_not_spoil_the_others(canned: Any, read: Read, 
     assert type(found[bad]) is Unavailable
 
 
+async def test_a_defect_at_one_place_does_not_spoil_the_others(
+    canned: Any, account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parse_counts(answer: Any) -> Counts:
+        if answer == {"defect": True}:
+            raise ZeroDivisionError
+        return original(answer)
+
+    original = reader_module.parse_counts
+    monkeypatch.setattr(reader_module, "parse_counts", parse_counts)
+    canned.always = lambda asked: (200, {"defect": True} if asked.body["QueueUrl"] == "bad" else COUNTS)
+    reader = reader_module.SqsReader(Backends())
+    good, bad = Queue(account(canned.url), "good"), Queue(account(canned.url), "bad")
+    found: dict[Any, Any] = {}
+    with pytest.raises(ZeroDivisionError):  # which the store tells as a fault of what was not reported
+        await reader.read((bad, good), found.__setitem__)
+    await reader.close()
+    assert found == {good: Counts(3, 2, 1)}
+
+
 # Credentials and clocks
 
 
@@ -313,41 +336,44 @@ async def test_a_role_that_is_not_granted_is_refused_without_a_request(
 # What is no SQS
 
 
-GARBAGE: dict[str, bytes | None] = {
-    "HTML": answer(b"<html><body>It works!</body></html>"),
-    "empty": answer(b""),
-    "empty object": answer(b"{}"),
-    "null": answer(b"null"),
-    "a list": answer(b"[]"),
-    "counts that are numbers": answer(json.dumps({"Attributes": dict.fromkeys(COUNTS["Attributes"], 0)}).encode()),
-    "half a body": answer(json.dumps(COUNTS).encode()[:20], headers={"Content-Length": "500"}),
-    "half a chunk": answer(b"5\r\n{}", headers={"Transfer-Encoding": "chunked"}),
-    "no chunk": answer(b"zz\r\n", headers={"Transfer-Encoding": "chunked"}),
-    "packed": answer(b"\x1f\x8b", headers={"Content-Encoding": "gzip"}),
-    "huge": answer(b" " * (MAX_BYTES + 1)),
-    "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\n",
-    "no status": b"HTTP/1.1\r\n\r\n",
-    "cut head": b"HTTP/1.1 200 OK\r\nContent-",
-    "nothing": b"",
-    "redirect": answer(b"", status=307, headers={"Location": "http://169.254.169.254/"}),
-    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
-    "login page": answer(b"<html>", status=403),
-    "bad gateway": answer(b"<html>", status=502),
-}  # fmt: skip
+WHOLE = json.dumps(COUNTS).encode()
+NUMBERS = json.dumps({"Attributes": dict.fromkeys(ATTRIBUTES.values(), 0)}).encode()
+GARBAGE: dict[str, tuple[bytes, str]] = {
+    "HTML": (answer(b"<html><body>It works!</body></html>"), "not the JSON that SQS sends"),
+    "empty": (answer(b""), "not the JSON that SQS sends"),
+    "null": (answer(b"null"), "not the JSON that SQS sends"),
+    "a list": (answer(b"[]"), "not the JSON that SQS sends"),
+    "empty object": (answer(b"{}"), "without a usable ApproximateNumberOfMessages"),
+    "numbers": (answer(NUMBERS), "without a usable ApproximateNumberOfMessages"),
+    "half a body": (answer(WHOLE[:20], headers={"Content-Length": "500"}), "broke off"),
+    "half a chunk": (answer(b"5\r\n{}", headers={"Transfer-Encoding": "chunked"}), "broke off"),
+    "no chunk": (answer(b"zz\r\n", headers={"Transfer-Encoding": "chunked"}), "no valid HTTP"),
+    "packed and cut short": (answer(gzip.compress(WHOLE)[:-8], headers={"Content-Encoding": "gzip"}), "not the JSON"),
+    "huge": (answer(WHOLE + b" " * MAX_BYTES), "larger than 1048576 bytes"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", "no valid HTTP"),
+    "no status": (b"HTTP/1.1\r\n\r\n", "no valid HTTP"),
+    "cut head": (b"HTTP/1.1 200 OK\r\nContent-", "connection failed"),
+    "nothing": (b"", "connection failed"),
+    "redirect": (answer(b"", status=307, headers={"Location": "http://169.254.169.254/"}), "HTTP 307"),
+    "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", "HTTP 204"),
+    "login page": (answer(b"<html>", status=403), "is the endpoint SQS? (HTTP 403)"),
+    "bad gateway": (answer(b"<html>", status=502), "HTTP 502"),
+}
+FOR_LISTING = {"empty object": "no queue has this prefix", "numbers": "no queue has this prefix"}
 
 
 @pytest.mark.parametrize("operation", TARGETS)
 @pytest.mark.parametrize("kind", GARBAGE)
 async def test_garbage_is_a_fault(read: Read, account: MakeAccount, operation: str, kind: str) -> None:
-    server = RawServer(GARBAGE[kind])
+    told, said = GARBAGE[kind]
+    server = RawServer(told)
     await server.start()
-    here = account(f"http://127.0.0.1:{server.port}")
-    fault = await read(TARGETS[operation](here))
+    fault = await read(TARGETS[operation](account(f"http://127.0.0.1:{server.port}")))
     await server.close()
     assert isinstance(fault, Fault)
-    assert str(fault).startswith(f"SQS queue{'s' if operation == 'ListQueues' else ''} orders")
-    assert len(str(fault)) > 60
-    assert "canary" not in str(fault)
+    assert str(fault).startswith("SQS queue")
+    assert f"127.0.0.1:{server.port}" in str(fault)
+    assert (FOR_LISTING.get(kind, said) if operation == "ListQueues" else said) in str(fault)
     assert len(server.heads) <= 2
 
 
@@ -398,10 +424,21 @@ async def test_a_connection_that_the_server_closed_while_idle_is_no_fault(read: 
     server.close()
 
 
-async def test_metadata_addresses_are_refused(read: Read, account: MakeAccount) -> None:
-    fault = await read(Queue(account("http://169.254.169.254"), "orders"))
-    assert isinstance(fault, Fault)
-    assert "169.254.169.254" in str(fault)
+@pytest.mark.parametrize(
+    ("endpoint", "allow_loopback", "said"),
+    [
+        ("http://169.254.169.254", True, "address 169.254.169.254 is refused: link-local"),
+        ("http://127.0.0.1:1", False, "no trigger reads loopback"),
+        ("http://localhost:1", False, "no trigger reads loopback"),
+    ],
+)
+async def test_forbidden_addresses_are_refused(
+    read: Read, account: MakeAccount, endpoint: str, *, allow_loopback: bool, said: str
+) -> None:
+    backends = Backends(addresses=Addresses(allow_loopback=allow_loopback))
+    fault = await read(Queue(account(endpoint), "orders"), backends=backends)
+    assert type(fault) is Refused
+    assert said in str(fault)
 
 
 def test_the_awsendpoint_of_a_trigger_is_where_it_reads() -> None:

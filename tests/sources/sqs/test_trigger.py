@@ -109,6 +109,16 @@ def test_mistakes_are_told(metadata: dict[str, str], said: str) -> None:
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key", ["queueURL", "queueNamePrefix", "awsRegion", "awsEndpoint", "awsRoleArn", "queueLength"]
+)
+@pytest.mark.parametrize("value", ["ü" * 10_000, "a" * 10_000, "https://" + "a" * 10_000, "1" * 10_000])
+def test_a_huge_value_is_refused_in_few_words(key: str, value: str) -> None:
+    with pytest.raises(MetadataError, match=key) as caught:
+        trigger(**{"queueURL": URL, key: value})
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("owner", ["operator", ""])
 def test_the_operators_identity_may_be_named(owner: str) -> None:
     assert trigger(queueURL=URL, identityOwner=owner).account == Account("eu-west-1", None, None, "")

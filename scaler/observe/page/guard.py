@@ -1,0 +1,84 @@
+"""Who may see the page, and what a browser may do with it."""
+
+import hashlib
+import hmac
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from scaler.clock import Clock
+from scaler.errors import SettingsError
+from scaler.observe.logs import Once
+
+log = structlog.get_logger()
+
+COOKIE = "queue_scaler_page"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add to every answer what keeps browsers from running, framing or keeping it."""
+    response.headers.update(HEADERS)
+    if request.path.startswith("/static/"):
+        response.headers["Cache-Control"] = "no-cache"  # kept, but asked for again: an upgrade is seen at once
+
+
+class Guard:
+    """Asks for the token of a file, which is read at every request, so that a rotated token counts at once."""
+
+    def __init__(self, token_file: Path | None, clock: Clock) -> None:
+        """Let everybody in without a file; raises `SettingsError` if it cannot be read."""
+        self._file, self._once = token_file, Once(clock)
+        if token_file is not None and self._token() is None:
+            raise SettingsError(f"page.tokenFile: {token_file} cannot be read, or is empty")
+
+    def _token(self) -> bytes | None:
+        """Return the token, or None if there is none."""
+        if self._file is None:
+            return None
+        try:
+            return self._file.read_bytes().strip() or None
+        except OSError as error:
+            if self._once(error.errno):
+                log.warning("page.tokenFile cannot be read, so the page is closed", error=error.strerror)
+            return None
+
+    def admits(self, request: web.Request) -> bool:
+        """Tell whether `request` carries the token as a bearer, or the cookie that stands for it."""
+        if self._file is None:
+            return True
+        token = self._token()
+        if token is None:  # then nobody is let in
+            return False
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        if scheme.casefold() == "bearer" and _same(bearer.strip(), token):
+            return True
+        return _same(request.cookies.get(COOKIE, ""), _cookie(token))
+
+    def sign_in(self, request: web.Request, response: web.Response) -> bool:
+        """Give the browser its cookie if the URL has `?token=` and it is right; tell whether it is."""
+        token = self._token()
+        if token is None or not _same(request.query.get("token", ""), token):
+            return False
+        response.set_cookie(
+            COOKIE, _cookie(token).decode(), httponly=True, samesite="Strict", secure=request.secure, path="/"
+        )
+        return True
+
+
+def _same(given: str, wanted: bytes) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted)
+
+
+def _cookie(token: bytes) -> bytes:
+    """Return what the browser keeps in place of the token; another token makes it worthless."""
+    return hmac.new(token, b"status page", hashlib.sha256).hexdigest().encode()

@@ -1,0 +1,150 @@
+"""What the page and its API show, as plain data: rows, triggers of a ScaledObject, backends. Holds no secret."""
+
+import asyncio
+import math
+from collections.abc import Iterable
+from statistics import median
+from typing import Any
+
+from scaler.clock import Clock
+from scaler.explainer import Explainer, place_view, state_of
+from scaler.history import STEP_SECONDS
+from scaler.observe.cost import dollars_per_month
+from scaler.observe.page.rows import Row
+from scaler.observe.traffic import Traffic
+from scaler.scaledobject import ScaledObject
+from scaler.scaledobjects import ScaledObjects
+from scaler.settings import CostSettings
+from scaler.snapshots import PlaceStatus, Snapshots
+
+ROWS_AT_ONCE = 500
+"""After so many rows KEDA's calls have their turn."""
+SHARED_SECONDS = 1.0
+"""Rows are made once for all who look at the same time."""
+MAX_PLACES = 200
+"""Places shown of one backend, the failing and the slowest first."""
+
+
+class Status:
+    """Reads the house for people, asking nobody outside."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it reads
+        self,
+        scaled_objects: ScaledObjects,
+        snapshots: Snapshots,
+        explainer: Explainer,
+        traffic: Traffic,
+        clock: Clock,
+        cost: CostSettings,
+    ) -> None:
+        """Show what these hold."""
+        self._objects, self._snapshots, self._explainer = scaled_objects, snapshots, explainer
+        self._traffic, self._clock, self.cost = traffic, clock, cost
+        self._rows: list[Row] = []
+        self._rows_at = -math.inf
+
+    # ScaledObjects
+
+    async def rows(self) -> list[Row]:
+        """Return a row for each trigger that asked lately."""
+        if self._clock.now() - self._rows_at < SHARED_SECONDS:
+            return self._rows
+        rows: list[Row] = []
+        for index, asker in enumerate(self._objects, 1):
+            rows.append(self.row(asker))
+            if index % ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._rows, self._rows_at = rows, self._clock.now()
+        return rows
+
+    def row(self, asker: ScaledObject) -> Row:
+        """Return the row of `asker`: stale if its backend fails now, or if what it was told is too old."""
+        now, places = self._clock.now(), (*asker.places, *asker.found)
+        known = [status for place in places if (status := self._snapshots.status(place)) is not None]
+        state = state_of(asker)
+        age = max((now - reading.at for reading in asker.readings.values()), default=None)
+        if asker.listeners and known and all(status.age is not None for status in known):
+            # Whoever listens is judged again when a reading changes, so the newest reading is what it stands on.
+            age = max(status.age or 0.0 for status in known)
+        failing = any(status.fault is not None for status in known)
+        slowest = max((place.min_refresh_seconds for place in places), default=0.0)
+        too_old = age is not None and age > asker.trigger.stale_seconds + slowest
+        return Row(asker, state, state in {"active", "inactive"} and (failing or too_old), age)
+
+    def row_view(self, row: Row) -> dict[str, Any]:
+        """Return a row with the explanation of the trigger and the values of the last hour."""
+        asker, now = row.asker, self._clock.now()
+        view = self._explainer.view(asker)
+        faults = [place["fault"] for place in view["places"] if place["fault"] is not None]
+        return {
+            **view,
+            "stale": row.stale,
+            "readingAge": None if row.age is None else round(row.age, 3),
+            "fault": faults[0] if faults else None,
+            "lastErrorAge": round(now - asker.error_at, 3) if math.isfinite(asker.error_at) else None,
+            "recent": self._recent(value=asker.history.recent(now), target=asker.specs[0].target),
+        }
+
+    def triggers(self, namespace: str, name: str) -> list[dict[str, Any]]:
+        """Return the triggers of one ScaledObject, in an order that stays; empty if it did not ask lately."""
+        askers = [asker for asker in self._objects if asker.namespace == namespace and asker.name == name]
+        askers.sort(key=lambda asker: ([spec.name for spec in asker.specs], asker.key))
+        return [self.row_view(self.row(asker)) for asker in askers]
+
+    # Backends
+
+    def backends(self) -> list[dict[str, Any]]:
+        """Return every backend that is asked, or was in the last hour."""
+        by_backend: dict[str, list[PlaceStatus]] = {name: [] for name in self._traffic.backends()}
+        by_backend |= {status.backend: [] for status in self._snapshots.backends()}
+        for status in self._snapshots.statuses():
+            by_backend.setdefault(status.place.backend, []).append(status)
+        return [self._backend(name, places) for name, places in sorted(by_backend.items())]
+
+    def backend(self, name: str) -> dict[str, Any] | None:
+        """Return one backend with its places and the last hour, or None if it is not known."""
+        places = [status for status in self._snapshots.statuses() if status.place.backend == name]
+        if not places and name not in self._traffic.backends():
+            return None
+        places.sort(key=lambda status: (status.fault is None, -status.read_seconds, str(status.place)))
+        steps = self._traffic.recent(name)[:-1]  # the present half minute is not whole
+        per_minute = 60 / STEP_SECONDS
+        return {
+            **self._backend(name, places),
+            "placeDetails": [place_view(status) for status in places[:MAX_PLACES]],
+            "recent": self._recent(
+                requestsPerMinute=[step.requests * per_minute if step else 0 for step in steps],
+                meanMilliseconds=[
+                    1000 * step.read_seconds / step.reads if step and step.reads else None for step in steps
+                ],
+                faultsPerMinute=[step.faults * per_minute if step else 0 for step in steps],
+            ),
+        }
+
+    def _backend(self, name: str, places: Iterable[PlaceStatus]) -> dict[str, Any]:
+        places, rate = list(places), self._traffic.rate(name)
+        lane = next((status for status in self._snapshots.backends() if status.backend == name), None)
+        failing = [status for status in places if status.fault is not None]
+        return {
+            "backend": name,
+            "places": len(places),
+            "failing": len(failing),
+            "fault": str(failing[0].fault) if failing else None,
+            "faultFor": round(max(status.fault_seconds for status in failing), 3) if failing else None,
+            "readSecondsMedian": round(median(status.read_seconds for status in places), 4) if places else None,
+            "readSecondsMean": rate.mean_seconds,
+            "readSecondsSlowest": rate.slowest_seconds,
+            "reads": rate.reads,
+            "faults": rate.faults,
+            "rateSeconds": round(rate.seconds, 3),
+            "requestsPerHour": rate.requests_per_hour,
+            "dollarsPerMonth": dollars_per_month(name, rate.requests_per_hour, self.cost),
+            "limitPerSecond": lane.limit if lane else None,
+            "allowedPerSecond": lane.rate if lane else None,
+            "waiting": lane.waiting if lane else 0,
+            "lag": round(lane.lag_seconds, 3) if lane else 0.0,
+        }
+
+    def _recent(self, **series: Any) -> dict[str, Any]:
+        """Return series of the last hour, oldest first; `end` is the Unix time of the last step."""
+        return {"stepSeconds": STEP_SECONDS, "end": round(self._clock.wall()), "series": series}

@@ -1,0 +1,245 @@
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any, Never
+
+import pytest
+
+from scaler.clients import redis_connection
+from scaler.clients.addresses import Addresses
+from scaler.clients.redis_connection import CLIENT_NAME
+from scaler.demo.resp import RespServer, Script, array
+from scaler.demo.valkey import Valkey, free_port
+from scaler.errors import Fault, Refused, Unavailable
+
+# A real server
+
+
+async def test_one_round_trip_answers_each_command_and_keeps_errors_in_their_place(
+    connected: Any, valkey: Valkey
+) -> None:
+    async with connected(valkey.url) as connection:
+        answers = await connection.ask([("PING",), ("LLEN", "nothing"), ("GET", 1, 2), ("ECHO", b"x")])
+        assert answers[:2] == [b"PONG", 0]
+        assert "wrong number of arguments" in str(connection.fault(answers[2], ("GET",)))
+        assert answers[3] == b"x"
+        assert await connection.ask([("CLIENT", "GETNAME")]) == [CLIENT_NAME.encode()]
+
+
+async def test_database_of_the_url_is_the_one_that_is_read(connected: Any, valkey: Valkey) -> None:
+    client = valkey.client()
+    await client.set("here", 1)
+    await client.aclose()
+    async with connected(valkey.url) as zero, connected(valkey.url.replace("/0", "/3")) as three:
+        assert await zero.ask([("EXISTS", "here")]) == [1]
+        assert await three.ask([("EXISTS", "here")]) == [0]
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize(
+    ("userinfo", "told"),
+    [("", "asks for a password"), (":wrong-canary@", "refuses the user name"), ("u:wrong-canary@", "refuses the user")],
+    ids=["none", "wrong password", "wrong user"],
+)
+async def test_wrong_login_is_refused(refusal: Any, valkey: Valkey, userinfo: str, told: str, protocol: int) -> None:
+    fault = await refusal(f"redis://{userinfo}127.0.0.1:{valkey.port}/1", protocol=protocol)
+    assert isinstance(fault, Refused)
+    assert told in str(fault)
+    assert f"redis/main (redis://127.0.0.1:{valkey.port}/1)" in str(fault)
+    assert "canary" not in str(fault)
+
+
+async def test_password_file_is_read_again_for_each_connection(
+    connected: Any, refusal: Any, valkey: Valkey, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    url = f"redis://:old-canary@127.0.0.1:{valkey.port}"
+    file.write_text("not yet\n")
+    assert isinstance(await refusal(url, password_file=file), Refused)
+    file.write_text("canary-word\n")
+    async with connected(url, password_file=file) as connection:
+        assert await connection.ask([("PING",)]) == [b"PONG"]
+
+
+async def test_user_of_the_url_takes_the_password_of_the_file(connected: Any, valkey: Valkey, tmp_path: Path) -> None:
+    admin: Any = valkey.client()
+    await admin.execute_command("ACL", "SETUSER", "filed", "on", ">filed-canary", "~*", "+@all")
+    await admin.aclose()
+    (tmp_path / "password").write_text("filed-canary\n")
+    url = f"redis://filed@127.0.0.1:{valkey.port}"
+    async with connected(url, password_file=tmp_path / "password") as connection:
+        assert await connection.ask([("ACL", "WHOAMI")]) == [b"filed"]
+
+
+async def test_missing_password_file_is_unavailable_and_named(refusal: Any, valkey: Valkey, tmp_path: Path) -> None:
+    fault = await refusal(valkey.url, password_file=tmp_path / "gone")
+    assert isinstance(fault, Unavailable)
+    assert "cannot read passwordFile" in str(fault)
+    assert "No such file" in str(fault)
+
+
+async def test_database_that_does_not_exist_is_refused(refusal: Any, valkey: Valkey) -> None:
+    fault = await refusal(valkey.url.replace("/0", "/999"))
+    assert isinstance(fault, Refused)
+    assert "no such database" in str(fault)
+
+
+async def test_stopped_server_is_unavailable_and_comes_back(connected: Any, refusal: Any) -> None:
+    with Valkey() as valkey:
+        async with connected(valkey.url) as connection:
+            valkey.stop()
+            with pytest.raises(Unavailable):
+                await connection.ask([("PING",)])
+        fault = await refusal(valkey.url)
+        assert isinstance(fault, Unavailable)
+        assert "Connect call failed" in str(fault) or "refused" in str(fault)
+        valkey.start()
+        async with connected(valkey.url) as connection:
+            assert await connection.ask([("PING",)]) == [b"PONG"]
+
+
+async def test_cluster_is_refused_with_the_reason(connected: Any) -> None:
+    with Valkey(config={"cluster-enabled": "yes"}) as valkey:
+        async with connected(valkey.url) as connection:
+            (answer,) = await connection.ask([("LLEN", "queue:default")])
+            fault = connection.fault(answer, ("LLEN", "queue:default"))
+    assert isinstance(fault, Refused)
+    assert "Sidekiq does not run on one" in str(fault)
+
+
+async def test_user_without_the_right_to_a_command_is_told_which(connected: Any, valkey: Valkey) -> None:
+    admin = valkey.client()
+    await admin.execute_command("ACL", "SETUSER", "reader", "on", ">canary-word", "~*", "+llen", "-client")
+    await admin.aclose()
+    async with connected(f"redis://reader:canary-word@127.0.0.1:{valkey.port}") as connection:
+        length, members = await connection.ask([("LLEN", "queue:default"), ("SMEMBERS", "processes")])
+        assert length == 0
+        fault = connection.fault(members, ("SMEMBERS", "processes"))
+    assert isinstance(fault, Refused)
+    assert "may not run SMEMBERS processes; give it the access rules of docs/sidekiq.md" in str(fault)
+
+
+# The guard
+
+
+async def test_loopback_is_refused_where_it_is_not_allowed(refusal: Any, valkey: Valkey) -> None:
+    fault = await refusal(valkey.url, Addresses(allow_loopback=False))
+    assert isinstance(fault, Refused)
+    assert "127.0.0.1 is refused" in str(fault)
+
+
+async def test_name_is_judged_by_the_address_that_is_connected_to(
+    refusal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that leads somewhere else the second time is not looked up a second time."""
+    looked_up = []
+
+    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
+        looked_up.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    fault = await refusal("redis://innocent.example")
+    assert isinstance(fault, Refused)
+    assert "169.254.169.254 is refused" in str(fault)
+    assert looked_up == ["innocent.example"]
+
+
+async def test_connection_goes_to_the_address_that_was_judged(
+    connected: Any, monkeypatch: pytest.MonkeyPatch, valkey: Valkey
+) -> None:
+    answers = iter(["127.0.0.1", "169.254.169.254"])
+
+    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    async with connected(valkey.url.replace("127.0.0.1", "rebound.example")) as connection:
+        assert await connection.ask([("PING",)]) == [b"PONG"]
+
+
+async def test_next_address_is_tried_when_one_does_not_answer(
+    connected: Any, monkeypatch: pytest.MonkeyPatch, valkey: Valkey
+) -> None:
+    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
+        nobody = ("127.0.0.1", free_port())
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (nobody, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    async with connected(valkey.url.replace("127.0.0.1", "twice.example")) as connection:
+        assert await connection.ask([("PING",)]) == [b"PONG"]
+
+
+async def test_name_that_does_not_resolve_is_unavailable(refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(host: str, port: int, **options: Any) -> Never:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    assert "cannot be resolved" in str(await refusal("redis://nowhere.example"))
+
+
+# A server that misbehaves
+
+
+def login_then(answer: bytes | None) -> Script:
+    return lambda command: b"+OK\r\n" if command[0] == b"CLIENT" else answer
+
+
+async def test_server_that_does_not_answer_is_unavailable_in_time(connected: Any) -> None:
+    async with RespServer(login_then(None)) as fake, connected(f"redis://127.0.0.1:{fake.port}") as connection:
+        with pytest.raises(Unavailable, match=r"no answer within 0\.05 s"):
+            await connection.ask([("PING",)], seconds=0.05)
+
+
+async def test_server_that_hangs_in_the_login_is_unavailable_in_time(refusal: Any) -> None:
+    async with RespServer(lambda _: None) as fake:
+        fault = await refusal(f"redis://:canary@127.0.0.1:{fake.port}", seconds=0.05)
+    assert "no answer within 0.05 s" in str(fault)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"hello\r\n", b"*-7\r\n", b"$-9\r\n", b"*99999999999999999999\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+    ids=["no type", "length", "bulk", "huge length", "http"],
+)
+async def test_what_is_not_the_protocol_is_unavailable(connected: Any, answer: bytes) -> None:
+    async with RespServer(login_then(answer)) as fake, connected(f"redis://127.0.0.1:{fake.port}") as connection:
+        with pytest.raises(Unavailable, match="cannot be understood"):
+            await connection.ask([("PING",)])
+
+
+async def test_endless_answer_is_cut(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_ANSWER_BYTES", 1 << 20)
+    endless = b"$536870912\r\n" + b"x" * (2 << 20)
+    async with RespServer(login_then(endless)) as fake, connected(f"redis://127.0.0.1:{fake.port}") as connection:
+        with pytest.raises(Unavailable, match="more than 1 MiB of answers"):
+            await connection.ask([("PING",)])
+
+
+async def test_limit_counts_for_each_round_trip_anew(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_connection, "MAX_ANSWER_BYTES", 1_000)
+    async with (
+        RespServer(login_then(array(b"x" * 600))) as fake,
+        connected(f"redis://127.0.0.1:{fake.port}") as connection,
+    ):
+        for _ in range(3):
+            assert await connection.ask([("PING",)]) == [[b"x" * 600]]
+
+
+@pytest.mark.parametrize("text", ["LOADING Redis is loading", "NOAUTH Authentication required."])
+async def test_error_of_the_whole_server_ends_the_round_trip(connected: Any, text: str) -> None:
+    async with (
+        RespServer(login_then(f"-{text}\r\n".encode())) as fake,
+        connected(f"redis://127.0.0.1:{fake.port}") as connection,
+    ):
+        with pytest.raises(Fault):
+            await connection.ask([("PING",)])
+
+
+async def test_closed_connection_is_not_made_again(connected: Any) -> None:
+    async with RespServer() as fake:
+        async with connected(f"redis://127.0.0.1:{fake.port}") as connection:
+            await connection.close()
+            with pytest.raises(Unavailable, match="connection is lost"):
+                await connection.ask([("PING",)])
+        assert [b"PING"] not in fake.commands

@@ -1,0 +1,115 @@
+"""Every source through every fault: the right value, one that is young enough, or an error; never nothing to do."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from scaler.demo.proxy import Trouble
+
+STALE_SECONDS, DEADLINE_SECONDS = 1.0, 1.0  # of the triggers and of the server
+TROUBLE_SECONDS = 3.5
+RECOVERY_SECONDS = 3.0
+"""Two refresh intervals of 0.2 s, the pause of at most 1 s before the next try, and two slow cores."""
+SLACK_SECONDS = 0.5
+ERRORS = {"UNAVAILABLE", "FAILED_PRECONDITION"}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "how", "hard"),
+    [
+        pytest.param(Trouble.REFUSE, {}, True, id="refuses"),
+        pytest.param(Trouble.HANG, {}, True, id="hangs"),
+        pytest.param(Trouble.DELAY, {"seconds": 0.3}, False, id="delays"),
+        pytest.param(Trouble.CUT, {"after_bytes": 0}, True, id="cuts at once"),
+        pytest.param(Trouble.CUT, {"after_bytes": 90}, False, id="cuts in the middle"),
+        pytest.param(Trouble.CORRUPT, {}, True, id="corrupts"),
+        pytest.param(Trouble.RESET, {}, True, id="resets"),
+    ],
+)
+async def test_every_source_through(
+    everything: Callable[[], Any], trouble: Trouble, how: dict[str, Any], *, hard: bool
+) -> None:
+    tasks_before, memory_before = asyncio.all_tasks(), 0
+    async with everything() as stage:
+        streams = [asyncio.create_task(case.listen(stage.stub)) for case in stage.cases]
+        for case in stage.cases:
+            await _tells(stage, case, case.truth[0], 15.0)
+        memory_before = psutil.Process().memory_info().rss
+
+        began = time.monotonic()
+        await stage.turn(trouble, **how)
+        await asyncio.gather(*(case.put(7) for case in stage.cases))
+        changed = time.monotonic()
+        await stage.ask_until(lambda: time.monotonic() >= changed + TROUBLE_SECONDS)
+        during = {case.name: case.since(began) for case in stage.cases}
+
+        recovered = time.monotonic()
+        await stage.turn(Trouble.NONE)
+        await asyncio.gather(*(_tells(stage, case, case.truth[1], RECOVERY_SECONDS) for case in stage.cases))
+        for case in stage.cases:
+            _check(case, began, changed)
+            if hard:
+                errors = [a for a in case.since(changed + STALE_SECONDS + SLACK_SECONDS) if a.asked < recovered]
+                assert errors, f"{case.name}: was not asked"
+                assert {a.told for a in errors} <= ERRORS, case.name
+            assert len(during[case.name]) >= 4, f"{case.name}: too few answers to judge by"
+        assert not any(stream.done() for stream in streams), [case.stream_code for case in stage.cases]
+        grown = psutil.Process().memory_info().rss - memory_before
+        assert grown < 48 << 20
+        ports = {proxy.port for proxy in stage.proxies}
+        await asyncio.gather(*(_closed(stream) for stream in streams))
+    await _nothing_left(tasks_before, ports)
+
+
+def _check(case: Any, began: float, changed: float) -> None:
+    old, new = case.truth
+    for answer in case.since(began):
+        assert answer.answered - answer.asked <= DEADLINE_SECONDS + SLACK_SECONDS, f"{case.name}: {answer}"
+        match answer.told:
+            case bool(active):
+                assert active, f"{case.name}: inactive while work waits, {answer.asked - changed:.2f} s in"
+            case str(code):
+                assert code in ERRORS, f"{case.name}: {answer}"
+            case value:
+                assert value in {old, new}, f"{case.name}: {answer}"
+                if value != new:
+                    age = answer.asked - changed
+                    assert age <= STALE_SECONDS + SLACK_SECONDS + case.lag_seconds, (
+                        f"{case.name}: old after {age:.2f} s"
+                    )
+
+
+async def _tells(stage: Any, case: Any, value: float, seconds: float) -> None:
+    """Ask until `value` is told and active, for at most `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        await case.ask(stage.stub)
+        if (case.values[-1].told, case.activities[-1].told) == (value, True):
+            return
+        told = (case.values[-1].told, case.activities[-1].told)
+        assert time.monotonic() < end, f"{case.name}: {told} instead of {value} for {seconds:g} s"
+        await asyncio.sleep(0.1)
+
+
+async def _closed(stream: "asyncio.Task[None]") -> None:
+    stream.cancel()
+    await asyncio.gather(stream, return_exceptions=True)
+
+
+async def _nothing_left(tasks_before: set[Any], ports: set[int]) -> None:
+    """Assert that no task of the server and no connection to a backend is left, a moment after it was closed."""
+    for _ in range(50):
+        connections = [
+            found
+            for found in psutil.Process().net_connections("tcp")
+            if {found.laddr and found.laddr.port, found.raddr and found.raddr.port} & ports
+        ]
+        tasks = {task for task in asyncio.all_tasks() - tasks_before if "scaler" in repr(task.get_coro())}
+        if not connections and not tasks:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"left behind: {tasks}, {connections}")
