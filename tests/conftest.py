@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc.aio
+import hypothesis
 import pytest
 import structlog
 
@@ -19,6 +20,10 @@ from scaler.server import Server
 from scaler.settings import Settings
 from scaler.snapshots import Snapshots
 from scaler.sources import SOURCES
+
+# A slow machine is no finding.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture(scope="session", autouse=True)
