@@ -1,5 +1,6 @@
 """The configuration: one YAML file, every field also in the environment, flags above both."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as NotJsonError
 
 from scaler.access import AccessRule
 from scaler.clients.aws import AwsSettings
@@ -70,7 +74,7 @@ class DrainSettings(Section):
 class LogSettings(Section):
     """The section `log:`."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     format: Literal["json", "console", "auto"] = Field(
         "auto", description="`auto` is console on a terminal, else JSON."
     )
@@ -79,7 +83,7 @@ class LogSettings(Section):
 class PageSettings(Section):
     """The section `page:`, the status page and its API."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="Whether it is served.")
     token_file: Path | None = Field(None, description="File with a bearer token that `/` and `/api` then ask for.")
 
 
@@ -102,6 +106,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     listen: str = Field("0.0.0.0:9090", description="gRPC: HOST:PORT.")
@@ -168,15 +173,49 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     try:
         return Layered(**values)
     except ValidationError as error:
-        findings = "; ".join(f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}" for finding in error.errors())
+        findings = "; ".join(map(_told, error.errors(include_url=False)))
         raise SettingsError(
             f"{where}{findings} (configuration file, or SCALER_… in the environment; {_SECTION_HELP})"
         ) from None
+    except NotJsonError as error:
+        field = str(error).split('"')[1]
+        raise SettingsError(
+            f"SCALER_{field.upper()}, or a variable that begins so: not JSON ({_SECTION_HELP})"
+        ) from None
+
+
+def _told(finding: ErrorDetails) -> str:
+    """Return what is wrong, with the key as the file writes it, and for a misspelt key the nearest known one."""
+    model: type[BaseModel] | None = Settings
+    names: list[str] = []
+    free = False  # whether the next part is a name that the user chose, or the number of an item
+    for part in finding["loc"]:
+        field = model.model_fields.get(str(part)) if model is not None and not free else None
+        names.append(str(part) if field is None else _written(str(part), field))
+        free = field is not None and get_origin(field.annotation) in {dict, tuple}
+        if field is not None:
+            model = _section(field.annotation)
+    text = finding["msg"].removeprefix("Value error, ")
+    if finding["type"] == "extra_forbidden" and model is not None:
+        known = [_written(name, field) for name, field in model.model_fields.items()]
+        near = difflib.get_close_matches(names[-1], known, n=1)
+        text = f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(known)}"
+    return f"{'.'.join(names)}: {text}"
+
+
+def _written(name: str, field: FieldInfo) -> str:
+    return field.alias or to_camel(name)
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """Return the section that `annotation` is, or is a list or a mapping of."""
+    kinds = (annotation, *get_args(annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 def _by_name(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return `values` with the file's camelCase keys as field names, which the environment uses, so that both merge."""
-    names = {field.alias or to_camel(name): name for name, field in model.model_fields.items()}
+    names = {_written(name, field): name for name, field in model.model_fields.items()}
     return {
         names.get(key, key): _values_by_name(value, model.model_fields[names[key]].annotation)
         if key in names
@@ -186,10 +225,7 @@ def _by_name(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
 
 
 def _values_by_name(value: Any, annotation: Any) -> Any:
-    inner = get_args(annotation)
-    section = next(
-        (kind for kind in (annotation, *inner) if isinstance(kind, type) and issubclass(kind, Section)), None
-    )
+    section = _section(annotation)
     if section is None:
         return value
     if isinstance(value, list):
@@ -206,11 +242,11 @@ def _read(config: Path) -> dict[str, Any]:
         parsed = yaml.safe_load(config.read_text())
     except OSError as error:
         raise SettingsError(f"{config}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also no UTF-8, no date, or nested without end
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise SettingsError(
-            f"{config}{line}: not YAML ({getattr(error, 'problem', None) or 'wrong encoding'})"
+            f"{config}{line}: not YAML ({getattr(error, 'problem', None) or 'an encoding, a date or a depth that cannot be'})"
         ) from None
     if parsed is None:
         return {}

@@ -89,9 +89,8 @@ def _plain(metadata: Mapping[str, str]) -> tuple[dict[str, str], set[str], list[
         if key != written:
             from_env.add(key)
         if key in values:
-            problems.append(
-                Problem(key, f"given both as {clipped(key)} and as {clipped(key)}{FROM_ENV}; keep one of them")
-            )
+            name = clipped(key)
+            problems.append(Problem(name, f"given both as {name} and as {name}{FROM_ENV}; keep one of them"))
         values[key] = value.strip()
     return values, from_env, problems
 
@@ -165,6 +164,6 @@ def clipped(text: str) -> str:
 def shown(value: object, *, secret: bool = False) -> str:
     """Return `value` quoted for a message; one that is or may hold a secret is not shown."""
     text = str(value)
-    if secret or re.search(r"://[^/\s]*@", text):
+    if secret or re.search("://.*@", text, re.DOTALL):  # a password that is not encoded may hold a slash
         return "the value (not shown, it may hold a secret)"
     return f"'{clipped(text)}'"

@@ -210,6 +210,26 @@ async def test_a_fault_is_told_and_noted_without_frames(
         await told(who)
 
 
+async def test_readings_that_do_not_tell_are_a_fault_every_time(
+    objects: ScaledObjects, clock: ManualClock, reader: ScriptedReader, told: Callable[..., Any]
+) -> None:
+    """Not once a fault, and then what was told before it."""
+    reader.answers["a"] = Work(3)
+    who = find(objects, settleSeconds="45")
+    await told(who)
+    reader.answers["a"] = Work(-1)
+    await clock.advance(10)
+    with objects.listening(who, lambda: None):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="less than nothing"):
+                await told(who)
+            assert not objects.says_active(who)
+            await clock.advance(10)
+    reader.answers["a"] = Work(0)
+    await clock.advance(10)
+    assert (await told(who)).active, "it counts as a fault for the settling time"
+
+
 async def test_after_a_fault_the_error_is_gone(
     objects: ScaledObjects, clock: ManualClock, reader: ScriptedReader, told: Callable[..., Any]
 ) -> None:

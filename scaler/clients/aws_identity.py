@@ -243,7 +243,7 @@ class Identities:
             # Credentials play no part in an endpoint; without any, botocore would look for an instance profile.
             return str(self._client(service, region, url, ReadOnlyCredentials("-", "-", None)).meta.endpoint_url)
         except (BotoCoreError, ValueError) as error:
-            raise Refused(f"no {service} endpoint for region {region}: {type(error).__name__}") from None
+            raise Refused(f"no {service} endpoint for region {region}: {error}") from None
 
     def _client(self, service: str, region: str, url: str | None, credentials: ReadOnlyCredentials) -> Any:
         with self._making:

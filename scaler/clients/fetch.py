@@ -101,7 +101,7 @@ async def fetch(session: aiohttp.ClientSession, request: Request, take: Callable
     neither length nor chunks ends with its connection; whether that was its end is for the caller to see in it.
     """
     url = request.url
-    with _faults(request.where):
+    with faults(request.where):
         for _ in range(MAX_REDIRECTS + 1):
             async with _open(session, request, url) as response:
                 if response.status in {301, 302, 303, 307, 308}:
@@ -205,7 +205,7 @@ class _Gzip:
 
 
 @contextmanager
-def _faults(where: str) -> Iterator[None]:
+def faults(where: str) -> Iterator[None]:
     """Tell the errors of aiohttp as faults, without the URL and the headers that those quote."""
     try:
         yield

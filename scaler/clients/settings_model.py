@@ -14,4 +14,5 @@ class Section(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from scaler.clock import Clock, sleep
 from scaler.domain import Assessment, Fault, Hint, Metric, MetricSpec, Place, Reader, Readings, Report
+from scaler.errors import Unavailable
 from scaler.sources.base import Claim, CommaList, Source, Target, Trigger
 
 HANG = object()
@@ -93,6 +94,8 @@ class ScriptedTrigger(Trigger):
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Add up what there is to do and what has fallen due; the second metric is the highest value."""
         work = [found for found in readings.values() if isinstance(found, Work)]
+        if any(found.value < 0 for found in work):
+            raise Unavailable("less than nothing is to do")
         due = [found.due for found in work]
         total = sum(found.value for found in work) + sum(when <= now for when in due)
         values = (total, max((found.value for found in work), default=0))

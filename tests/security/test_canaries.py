@@ -278,7 +278,7 @@ async def test_no_secret_in_what_the_commands_say(program: Program, tmp_path: Pa
             },
         }
         for number, metadata in enumerate(program.triggers())
-        if not any(key.endswith("FromEnv") for key in metadata)
+        if not any(key.endswith("FromEnv") for key in metadata) and ":1/" not in str(metadata)
     ]
     manifest = tmp_path / "manifest.yaml"
     manifest.write_text(yaml.safe_dump_all(documents))

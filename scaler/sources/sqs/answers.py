@@ -9,7 +9,7 @@ from botocore.retries.standard import ThrottledRetryableChecker, TransientRetrya
 
 from scaler.clients.aws_identity import EXPIRED
 from scaler.errors import Fault, Refused, Throttled, Unavailable
-from scaler.sources.sqs.trigger import Counts, queue_name
+from scaler.sources.sqs.places import QUEUE_NAME, Counts, queue_name
 
 ATTRIBUTES = {
     "visible": "ApproximateNumberOfMessages",
@@ -58,7 +58,8 @@ def parse_listing(answer: Mapping[str, Any], prefix: str) -> list[str]:
     """Return the URLs of ListQueues, which leaves the field out when there is none; raises `Unavailable` if garbled."""
     urls = answer.get("QueueUrls", [])
     if not isinstance(urls, list) or not all(
-        isinstance(url, str) and queue_name(url).startswith(prefix) for url in urls
+        isinstance(url, str) and QUEUE_NAME.fullmatch(name := queue_name(url)) and name.startswith(prefix)
+        for url in urls
     ):
         raise Unavailable("ListQueues answered something that is no list of these queues")
     return urls

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 import aiohttp
 from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import get_environ_proxies
+from yarl import URL
 
 from scaler.clients.aws import is_aws_host
 from scaler.clients.aws_identity import EXPIRED, Identities, Identity, in_thread
 from scaler.clients.aws_signature import Scope, signed_headers
 from scaler.clients.backends import Backends
-from scaler.clients.fetch import _faults as faults
+from scaler.clients.fetch import faults
 from scaler.clients.http import open_session
 from scaler.domain import Place, Reader, Report
 from scaler.errors import Fault, Refused, Unavailable
@@ -33,7 +34,7 @@ from scaler.sources.sqs.answers import (
     parse_counts,
     parse_listing,
 )
-from scaler.sources.sqs.trigger import Account, Counts, Listing, Queue
+from scaler.sources.sqs.places import Account, Counts, Listing, Queue
 
 MAX_LISTED = 1_000
 """Queues of one prefix: each is a request for every refresh, and what ListQueues gives in one page."""
@@ -199,13 +200,16 @@ class SqsReader(Reader):
         proxy = get_environ_proxies(found).get("https") if is_aws_host(found) else None
         if len(self._endpoints) >= MAX_ENDPOINTS:
             self._endpoints.clear()
-        self._endpoints[key] = Endpoint(f"{found.rstrip('/')}/", proxy)
+        self._endpoints[key] = Endpoint(f"{str(URL(found).with_user(None)).rstrip('/')}/", proxy)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             bundle = self._identities.session.get_config_variable("ca_bundle")
             if bundle:
-                self._tls = ssl.create_default_context(cafile=bundle)
+                try:
+                    self._tls = ssl.create_default_context(cafile=bundle)
+                except OSError as error:
+                    raise Refused(f"AWS_CA_BUNDLE {bundle} cannot be used: {error.strerror}") from None
             # The store holds each backend to its share of requests; a common limit would let one starve the others.
             self._http = open_session(self._backends.addresses, connections=0)
         return self._http

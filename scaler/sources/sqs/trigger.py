@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,87 +21,11 @@ from scaler.sources.base import (
     settle_field,
 )
 from scaler.sources.names import metric_name
+from scaler.sources.sqs.places import QUEUE_NAME, Account, Counts, Listing, Queue, queue_name
 
-QUEUE_NAME = re.compile(r"(?!.{81})[A-Za-z0-9_-]+(\.fifo)?")
-_HOST = r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_HOST = r"(?P<host>[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _QUEUE_URL = re.compile(rf"https?://{_HOST}/(?P<account>[A-Za-z0-9_-]+)/(?P<name>[^/]+)")
 _ENDPOINT = re.compile(rf"https?://{_HOST}/?")  # no user, path or query: signed requests go there
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """As whom and where SQS is asked: readings are never shared across two of these."""
-
-    region: str
-    endpoint: str | None
-    role: str | None
-    namespace: str  # empty without a role: the scaler's own identity is the same for all
-
-    @property
-    def backend(self) -> str:
-        """The account and region that AWS's limits count for, as far as they are known."""
-        if self.endpoint is not None:
-            return f"sqs/{urlsplit(self.endpoint).netloc}"
-        return f"sqs/{self.role.split(':')[4] if self.role else 'own-account'}/{self.region}"
-
-    def __str__(self) -> str:
-        """Say where and as whom, as far as it is not the normal way."""
-        return (
-            f"{self.region}{f' at {self.endpoint}' if self.endpoint else ''}{f' as {self.role}' if self.role else ''}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Queue(Place):
-    """The three counts of one queue. `queue` is its URL or its name."""
-
-    kind: ClassVar[str] = "sqs-queue"
-
-    account: Account
-    queue: str
-
-    @property
-    def backend(self) -> str:
-        """The account and region."""
-        return self.account.backend
-
-    def __str__(self) -> str:
-        """Name the queue and where it is."""
-        return f"SQS queue {queue_name(self.queue)} in {self.account}"
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Place):
-    """The URLs of all queues whose name begins with `prefix`."""
-
-    kind: ClassVar[str] = "sqs-listing"
-    min_refresh_seconds: ClassVar[float] = 60.0
-
-    account: Account
-    prefix: str
-
-    @property
-    def backend(self) -> str:
-        """The account and region."""
-        return self.account.backend
-
-    def __str__(self) -> str:
-        """Name the prefix and where it is looked for."""
-        return f"SQS queues {self.prefix}* in {self.account}"
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """The approximate counts of one queue, in messages."""
-
-    visible: int
-    in_flight: int
-    delayed: int
-
-
-def queue_name(queue: str) -> str:
-    """Return the name of a queue given by URL or name."""
-    return queue.rpartition("/")[2]
 
 
 class SqsTrigger(Trigger):

@@ -19,8 +19,8 @@ from scaler.clients.backends import Backends
 from scaler.demo.sqs import SqsDouble
 from scaler.domain import Place
 from scaler.sources.sqs.answers import ATTRIBUTES
+from scaler.sources.sqs.places import Account
 from scaler.sources.sqs.reader import SqsReader
-from scaler.sources.sqs.trigger import Account
 
 REGION = "eu-west-1"
 _LOADER = Loader()

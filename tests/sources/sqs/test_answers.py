@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scaler.errors import Fault, Refused, Throttled, Unavailable
 from scaler.sources.sqs.answers import ATTRIBUTES, error_code, fault_of, parse_body, parse_counts, parse_listing
-from scaler.sources.sqs.trigger import Counts
+from scaler.sources.sqs.places import Counts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -107,7 +107,18 @@ def test_a_listing_is_read(answer: Mapping[str, Any], urls: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "urls", [None, "https://h/1/shop-a", {"a": 1}, [1], [None], ["https://h/1/bank"], ["https://h/shop-a/bank"], 0]
+    "urls",
+    [
+        None,
+        "https://h/1/shop-a",
+        {"a": 1},
+        [1],
+        [None],
+        ["https://h/1/bank"],
+        ["https://h/shop-a/bank"],
+        ["https://h/1/shop-\n"],
+        0,
+    ],
 )
 def test_what_is_no_listing_is_a_fault(urls: Any) -> None:
     with pytest.raises(Unavailable, match="no list of these queues"):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scaler.clients.aws import AwsSettings, RoleGrant
 from scaler.errors import MetadataError
 from scaler.sources.base import Claim
-from scaler.sources.sqs.trigger import Account, Counts, Listing, Queue, SqsTrigger
+from scaler.sources.sqs.places import Account, Counts, Listing, Queue
+from scaler.sources.sqs.trigger import SqsTrigger
 from scaler.triggers import parse
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
