@@ -97,7 +97,7 @@ def _checks(key: Key, value: str) -> Iterator[str]:
     elif key.type in _FORMS:
         yield _fits(value, _FORMS[key.type][0])
         number = f"double({value}.trim())"
-        for sign, bound in ((">", key.above), (">=", key.least), ("<=", key.most)):
+        for sign, bound in ((">", key.above), (">=", key.least), ("<=", _most(key))):
             if bound is not None:
                 yield f"{number} {sign} {float(bound)!r}"
 
@@ -106,9 +106,13 @@ def _allowed(key: Key) -> str:
     if key.type == "enum":
         return f"one of {', '.join(key.values)}"
     bounds = ((key.above, "above {:g}"), (key.least if key.above is None else None, "{:g} or more"))
-    most = key.most if key.most != 2**63 - 1 else None
-    said = [text.format(bound) for bound, text in (*bounds, (most, "{:g} or less")) if bound is not None]
+    said = [text.format(bound) for bound, text in (*bounds, (_most(key), "{:g} or less")) if bound is not None]
     return ", ".join([_FORMS[key.type][1], *said])
+
+
+def _most(key: Key) -> float | None:
+    """Return the upper bound, unless it is that of 64 bits: CEL's doubles cannot tell it, and 19 digits say enough."""
+    return None if key.most == 2**63 - 1 else key.most
 
 
 def _fits(value: str, pattern: str) -> str:

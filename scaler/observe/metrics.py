@@ -167,26 +167,36 @@ class _House(Collector):
         yield from self._each_kind()
 
     def _each_object(self) -> Iterable[Metric]:
-        by_metric, by_trigger = ["namespace", "scaledobject", "metric"], ["namespace", "scaledobject", "trigger"]
-        value = GaugeMetricFamily("queue_scaler_metric_value", "What KEDA was told last.", labels=by_metric)
-        target = GaugeMetricFamily("queue_scaler_metric_target", "The target of the metric.", labels=by_metric)
-        active = GaugeMetricFamily(
-            "queue_scaler_active", "1 if active, 0 if inactive, as told last.", labels=by_trigger
-        )
-        failing = GaugeMetricFamily(
-            "queue_scaler_failing", "1 if KEDA is being answered with an error.", labels=by_trigger
-        )
+        value: dict[tuple[str, ...], float] = {}
+        target: dict[tuple[str, ...], float] = {}
+        active: dict[tuple[str, ...], float] = {}
+        failing: dict[tuple[str, ...], float] = {}
         for asker in self._objects:
-            # Two triggers of one ScaledObject may have metrics of one name: the series of the latest asker stands.
-            for spec in asker.specs:
-                target.add_metric([asker.namespace, asker.name, spec.name], spec.target)
-            labels = [asker.namespace, asker.name, asker.specs[0].name]
-            failing.add_metric(labels, 0 if asker.error is None else 1)
-            if asker.assessment is not None and asker.error is None:
-                active.add_metric(labels, 1 if asker.active else 0)
-                for metric in asker.assessment.metrics:
-                    value.add_metric([asker.namespace, asker.name, metric.name], metric.value)
-        yield from (value, target, active, failing)
+            # After an edit two of one name are known for a while, and two triggers may have metrics of one name: a
+            # series may appear but once, so the one that asked last stands.
+            told = asker.assessment if asker.error is None else None
+            trigger = (asker.namespace, asker.name, asker.specs[0].name)
+            failing[trigger] = asker.error is not None
+            active.pop(trigger, None)
+            if told is not None:
+                active[trigger] = told.active
+            for index, spec in enumerate(asker.specs):
+                metric = (asker.namespace, asker.name, spec.name)
+                target[metric] = spec.target
+                value.pop(metric, None)
+                if told is not None:
+                    value[metric] = told.metrics[index].value
+        by_metric, by_trigger = ["namespace", "scaledobject", "metric"], ["namespace", "scaledobject", "trigger"]
+        for name, text, labels, rows in (
+            ("queue_scaler_metric_value", "What KEDA was told last.", by_metric, value),
+            ("queue_scaler_metric_target", "The target of the metric.", by_metric, target),
+            ("queue_scaler_active", "1 if active, 0 if inactive, as told last.", by_trigger, active),
+            ("queue_scaler_failing", "1 if KEDA is being answered with an error.", by_trigger, failing),
+        ):
+            family = GaugeMetricFamily(name, text, labels=labels)
+            for row, number in rows.items():
+                family.add_metric(row, number)
+            yield family
 
     def _each_backend(self) -> Iterable[Metric]:
         families = {

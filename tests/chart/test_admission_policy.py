@@ -1,6 +1,7 @@
 """The ValidatingAdmissionPolicy, evaluated by Google's CEL: it refuses what the parser refuses, and never more."""
 
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from scaler.errors import MetadataError
 from scaler.sources import SOURCES
 from scaler.triggers import parse
-from tools.keys import keys
+from tools.keys import Key, keys
 
 ADDRESS = "keda-queue-scaler.scaling.svc.cluster.local:9090"
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -202,24 +203,87 @@ def test_one_wrong_trigger_among_good_ones_is_found(policy: Policy) -> None:
     assert "component" in told
 
 
-TEXTS = st.one_of(
-    st.sampled_from(
-        ["", " ", "true", "false", "True", "0", "1", "-1", "+5", "0.5", ".5", "5.", "1e3", "1E-2", "nan", "inf"]
+TEXTS = [
+    *("", " ", "true", "false", "True", " true ", "yes", "a", "a,b", " a , b ", "a,", ",", ",a"),
+    *(
+        "0",
+        "1",
+        "-1",
+        "+5",
+        "05",
+        "1 ",
+        "0.1",
+        "0.09",
+        "0.5",
+        ".5",
+        "5.",
+        ".",
+        "1e3",
+        "1E-2",
+        "e3",
+        "+",
+        "nan",
+        "inf",
+        "0x10",
     ),
-    st.sampled_from(
-        ["9223372036854775807", "9223372036854775808", "99999999999999999999", "1,2", ",", "a,", " a , b "]
+    *(
+        "0.001",
+        "0.0001",
+        "64",
+        "65",
+        "65535",
+        "65536",
+        "3600",
+        "3601",
+        "86400",
+        "86401",
+        "1e12",
+        "1e13",
+        "10001",
+        "16",
+        "17",
     ),
-    st.sampled_from(["AverageValue", "Value", "legacy", "max", "repo-server", "helm-controller", "http://a/metrics"]),
-    st.text("0123456789+-.eE", max_size=6),
-    st.integers(-2, 100).map(str),
-)
+    *("9223372036854775807", "99999999999999999999"),
+    *("AverageValue", "Value", "legacy", "round-robin", "max", "secrets", "repo-server", "helm-controller"),
+]
+
+
+def changed() -> Iterator[tuple[Key, dict[str, str], str]]:
+    """Yield a good trigger of every source with each key set to each text, and what the parser says to it."""
+    for source, good in GOOD.items():
+        for key in keys(SOURCES[source].trigger):
+            for text in TEXTS if key.name != "source" else ():
+                metadata = {"source": source, **good, key.name: text}
+                try:
+                    parse(metadata, "shop")
+                except MetadataError as error:
+                    yield key, metadata, str(error)
+                else:
+                    yield key, metadata, ""
+
+
+def test_every_value_that_the_parser_takes_passes(policy: Policy) -> None:
+    taken = [ours(metadata)[0] for _, metadata, told in changed() if not told]
+    assert len(taken) > 500
+    assert policy.refusals(taken) == []
+
+
+def test_every_value_of_a_wrong_form_is_refused(policy: Policy) -> None:
+    checked = 0
+    for key, metadata, told in changed():
+        of_the_form = key.type not in {"text", "list"} or "without empty items" in told
+        if of_the_form and told.startswith(f"{key.name}: ") and "it must be" in told:
+            checked += 1
+            assert policy.refusals(ours(metadata)), metadata
+    assert checked > 300
 
 
 @st.composite
 def metadatas(draw: Any) -> dict[str, str]:
     source = draw(st.sampled_from(sorted(SOURCES)))
     names = [key.name for key in keys(SOURCES[source].trigger) if key.name != "source"]
-    changes = draw(st.dictionaries(st.sampled_from([*names, "unknownKey"]), TEXTS, max_size=3))
+    text = st.sampled_from(TEXTS) | st.text("0123456789+-.eE", max_size=6)
+    changes = draw(st.dictionaries(st.sampled_from([*names, "unknownKey"]), text, max_size=3))
     return {"source": source, **GOOD[source], **changes}
 
 

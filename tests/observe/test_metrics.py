@@ -1,0 +1,177 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from scaler.access import Access
+from scaler.demo.clock import ManualClock
+from scaler.demo.scripted import ScriptedReader, Spot, Work
+from scaler.errors import Refused, Throttled, Unavailable
+from scaler.observe.metrics import MAX_BACKENDS, Metrics, release
+from scaler.quota import Quota
+from scaler.scaledobjects import ScaledObjects
+from scaler.settings import CostSettings
+from scaler.snapshots import Snapshots
+from scaler.streams import Streams
+
+pytestmark = pytest.mark.usefixtures("scripted_source")
+
+Samples = dict[tuple[str, ...], float]
+
+
+@pytest.fixture
+def metrics(clock: ManualClock) -> Metrics:
+    return Metrics(clock, CostSettings())
+
+
+@pytest.fixture
+def objects(metrics: Metrics, store: Snapshots, clock: ManualClock) -> ScaledObjects:
+    store.observe(metrics.read)
+    known = ScaledObjects(store, Access(), clock, max_scaled_objects=Quota(100, "limits.maxScaledObjects"))
+    metrics.watch(known, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
+    return known
+
+
+@pytest.fixture
+def scrape(metrics: Metrics) -> Callable[[str], Samples]:
+    """Return the samples of one series by the values of their labels, as Prometheus reads the page."""
+
+    def scraped(name: str) -> Samples:
+        page = generate_latest(metrics.registry).decode()
+        found: Samples = {}
+        for family in text_string_to_metric_families(page):
+            for sample in family.samples:
+                if sample.name == name:
+                    labels = tuple(sample.labels.values())
+                    assert labels not in found, "a series appears but once"
+                    found[labels] = sample.value
+        return found
+
+    return scraped
+
+
+@pytest.fixture
+def ask(objects: ScaledObjects, clock: ManualClock) -> Callable[..., Any]:
+    async def asking(spots: str = "a", **metadata: str) -> None:
+        who = objects.find("shop", "orders", {"source": "scripted", "spots": spots, **metadata})
+        task = asyncio.ensure_future(objects.answer(who, 1.9))
+        await clock.advance(0)
+        await asyncio.wait([task])
+        if task.exception() is not None:
+            assert isinstance(task.exception(), Unavailable | Refused)
+
+    return asking
+
+
+async def test_what_was_told_is_shown(
+    ask: Callable[..., Any], scrape: Callable[[str], Samples], reader: ScriptedReader
+) -> None:
+    reader.answers["a"] = Work(7)
+    await ask(second="2")
+    assert scrape("queue_scaler_metric_value") == {
+        ("scripted", "shop", "orders"): 7,
+        ("scripted-second", "shop", "orders"): 7,
+    }
+    assert scrape("queue_scaler_metric_target") == {
+        ("scripted", "shop", "orders"): 5,
+        ("scripted-second", "shop", "orders"): 2,
+    }
+    assert scrape("queue_scaler_active") == {("shop", "orders", "scripted"): 1}
+    assert scrape("queue_scaler_failing") == {("shop", "orders", "scripted"): 0}
+    assert scrape("queue_scaler_scaled_objects") == {(): 1}
+    assert scrape("queue_scaler_streams") == {(): 0}
+    assert scrape("queue_scaler_build_info") == {(release(),): 1}
+
+
+async def test_a_fault_is_shown_as_failing_and_not_as_zero(
+    ask: Callable[..., Any], scrape: Callable[[str], Samples], reader: ScriptedReader
+) -> None:
+    reader.answers["a"] = Unavailable("down")
+    await ask()
+    assert scrape("queue_scaler_failing") == {("shop", "orders", "scripted"): 1}
+    assert scrape("queue_scaler_metric_value") == scrape("queue_scaler_active") == {}
+
+
+async def test_after_an_edit_the_one_that_asks_stands(
+    ask: Callable[..., Any], scrape: Callable[[str], Samples], reader: ScriptedReader
+) -> None:
+    reader.answers |= {"a": Work(1), "b": Work(2), "c": Unavailable("down")}
+    await ask("a")
+    await ask("b", target="9")
+    assert scrape("queue_scaler_metric_value") == {("scripted", "shop", "orders"): 2}
+    assert scrape("queue_scaler_metric_target") == {("scripted", "shop", "orders"): 9}
+    await ask("a")
+    assert scrape("queue_scaler_metric_value") == {("scripted", "shop", "orders"): 1}
+    await ask("c")
+    assert scrape("queue_scaler_metric_value") == scrape("queue_scaler_active") == {}
+    assert scrape("queue_scaler_failing") == {("shop", "orders", "scripted"): 1}
+
+
+async def test_reads_are_counted_by_outcome_and_places_by_health(
+    ask: Callable[..., Any], scrape: Callable[[str], Samples], reader: ScriptedReader, clock: ManualClock
+) -> None:
+    reader.answers |= {"b": Unavailable("down"), "c": Refused("no"), "d": Throttled("slower")}
+    for spot in "abcd":
+        await ask(spot)
+    assert scrape("queue_scaler_reads_total") == {
+        ("spot", outcome): 1 for outcome in ("ok", "unavailable", "refused", "throttled")
+    }
+    assert scrape("queue_scaler_read_duration_seconds_count") == {("spot",): 4}
+    assert scrape("queue_scaler_places") == {("spot",): 4}
+    assert scrape("queue_scaler_places_failing") == {("spot",): 3}
+    reader.answers.clear()
+    await clock.advance(5)
+    assert scrape("queue_scaler_places_failing") == {("spot",): 0}
+    assert scrape("queue_scaler_oldest_reading_seconds") == {("spot",): 5}
+
+
+async def test_a_backend_that_cannot_keep_up_is_shown(
+    scrape: Callable[[str], Samples],
+    metrics: Metrics,
+    clock: ManualClock,
+    reader: ScriptedReader,
+    open_store: Callable[..., Snapshots],
+) -> None:
+    store = open_store(reader, limits={"scripted": 2})
+    known = ScaledObjects(store, Access(), clock, max_scaled_objects=Quota(100, "limits.maxScaledObjects"))
+    metrics.watch(known, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
+    for number in range(20):
+        store.lease("me", Spot(f"s{number}"), 1, float("inf"))
+    await clock.advance(30)
+    assert scrape("queue_scaler_backend_limit") == scrape("queue_scaler_backend_rate") == {("scripted/one",): 2}
+    assert 5 < scrape("queue_scaler_backend_lag_seconds")[("scripted/one",)] < 11
+    assert scrape("queue_scaler_backend_places") == {("scripted/one",): 20}
+
+
+def test_upstream_requests_are_counted_by_operation(metrics: Metrics, scrape: Callable[[str], Samples]) -> None:
+    metrics.requests("sqs/1/eu-west-1", "GetQueueAttributes", 3)
+    metrics.requests("sqs/1/eu-west-1", "GetQueueAttributes", 1)
+    metrics.requests("sqs/1/eu-west-1", "ListQueues", 1)
+    assert scrape("queue_scaler_upstream_requests_total") == {
+        ("sqs/1/eu-west-1", "GetQueueAttributes"): 4,
+        ("sqs/1/eu-west-1", "ListQueues"): 1,
+    }
+
+
+def test_no_metadata_makes_more_series_than_there_is_room_for(
+    metrics: Metrics, scrape: Callable[[str], Samples]
+) -> None:
+    for number in range(MAX_BACKENDS + 50):
+        metrics.requests(f"pages/host{number}", "GET", 1)
+    metrics.requests("pages/host0", "GET", 1)
+    counted = scrape("queue_scaler_upstream_requests_total")
+    assert len(counted) == MAX_BACKENDS + 1
+    assert counted[("other", "GET")] == 50
+    assert counted[("pages/host0", "GET")] == 2
+
+
+def test_calls_are_counted_and_timed(metrics: Metrics, scrape: Callable[[str], Samples]) -> None:
+    for code in ("OK", "OK", "UNAVAILABLE"):
+        metrics.rpc("GetMetrics", code)
+        metrics.rpc_seconds("GetMetrics", 0.002)
+    assert scrape("queue_scaler_rpc_total") == {("OK", "GetMetrics"): 2, ("UNAVAILABLE", "GetMetrics"): 1}
+    assert scrape("queue_scaler_rpc_duration_seconds_bucket")[("0.0025", "GetMetrics")] == 3
+    assert scrape("queue_scaler_rpc_duration_seconds_bucket")[("0.001", "GetMetrics")] == 0
