@@ -9,7 +9,7 @@ COPY locks/runtime.txt locks/build.txt locks/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/scaler \
  && python -m venv --without-pip /opt/build \
- && python -m pip --python /opt/scaler/bin/python install --require-hashes --only-binary=:all: --requirement locks/build.txt \
+ && python -m pip --python /opt/scaler/bin/python install --require-hashes --only-binary=:all: --requirement locks/runtime.txt \
  && python -m pip --python /opt/build/bin/python install --no-compile --require-hashes --only-binary=:all: --requirement locks/build.txt
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY protos protos

@@ -20,8 +20,8 @@ log = structlog.get_logger()
 REFRESH_JITTER = 0.1
 """A refresh begins within the last tenth of its interval, so that places read together drift apart."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
-HINT_GAP_SECONDS = 0.05
-"""Hints about one place make at most twenty reads a second, and at most ten in one interval."""
+HINT_GAP_SECONDS = 0.02
+"""Hints about one place make at most fifty reads a second, and at most ten in one interval."""
 UNLIMITED = 1_000.0
 """Reads per second of a backend whose kind has no limit in the configuration."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -204,6 +205,8 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         await server.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: the collector need not walk it again and again
         await stop.wait()
         await server.drain()
     except BaseException:

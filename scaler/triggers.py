@@ -68,7 +68,7 @@ def check(
     try:
         trigger = source.trigger.model_validate({**given, NAMESPACE: namespace})
     except ValidationError as error:
-        found = _problems(error, source.name, from_env)
+        found = _problems(error, source.name, {key: values[key] for key in from_env})
         # A rule about several keys cannot be judged while one of them is open.
         return None, tuple(problem for problem in found if not open_keys or problem.key in given)
     if trigger.stale_seconds < trigger.refresh_seconds:
@@ -118,7 +118,7 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     return Problem(clipped(key), f"unknown key for source {source}; {hint}")
 
 
-def _problems(error: ValidationError, source: str, from_env: set[str]) -> list[Problem]:
+def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) -> list[Problem]:
     """Return pydantic's findings in our words: key, value, what is allowed."""
     known = keys_of(SOURCES[source].trigger)
     problems = []
@@ -131,7 +131,9 @@ def _problems(error: ValidationError, source: str, from_env: set[str]) -> list[P
             text = f"required for source {source}"
         else:
             extra = known[key].json_schema_extra if key in known else None
-            secret = key in from_env or (isinstance(extra, dict) and bool(extra.get("secret")))
+            marked = isinstance(extra, dict) and bool(extra.get("secret"))
+            # A source may also take one key's value for another that is left out.
+            secret = marked or key in from_env or finding["input"] in from_env.values()
             text = f"{shown(finding['input'], secret=secret)} is not allowed; it must be {_allowed(finding)}"
         problems.append(Problem(key, text))
     return problems
@@ -143,6 +145,8 @@ _BOUNDS = {
     "less_than_equal": ("le", "{} or less"),
     "less_than": ("lt", "less than {}"),
     "literal_error": ("expected", "one of {}"),
+    "string_pattern_mismatch": ("pattern", "text that matches {}"),
+    "string_too_short": ("min_length", "at least {} characters long"),
     "value_error": ("error", "{}"),
 }
 

@@ -20,7 +20,7 @@ from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb import externalscaler_pb2_grpc
 from scaler.server import Server
 from scaler.settings import Settings
-from scaler.sources.sqs.trigger import Counts, Queue
+from scaler.sources.sqs.places import Counts, Queue
 from scaler.triggers import parse
 
 FILES = Path(__file__).parents[2] / "charts" / "keda-queue-scaler" / "files"

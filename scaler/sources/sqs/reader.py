@@ -80,7 +80,7 @@ class SqsReader(Reader):
         self._backends = backends
         self._identities = Identities(backends.clock)
         self._http: aiohttp.ClientSession | None = None
-        self._tls: ssl.SSLContext | bool = True
+        self._tls: ssl.SSLContext | bool | None = None
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._finding = asyncio.Lock()
 
@@ -172,7 +172,7 @@ class SqsReader(Reader):
                 data=body,
                 headers=headers | {"Accept-Encoding": "identity"},
                 proxy=endpoint.proxy,
-                ssl=self._tls,
+                ssl=True if self._tls is None else self._tls,
                 allow_redirects=False,
                 auto_decompress=False,
             ) as response:
@@ -196,20 +196,26 @@ class SqsReader(Reader):
 
     async def _find(self, key: tuple[str, str | None]) -> None:
         found = await in_thread(partial(self._identities.endpoint, "sqs", *key))
+        if self._tls is None:
+            self._tls = await in_thread(self._trust)
         # A proxy connects where the address guard cannot see, so it is only used to SQS itself.
         proxy = get_environ_proxies(found).get("https") if is_aws_host(found) else None
         if len(self._endpoints) >= MAX_ENDPOINTS:
             self._endpoints.clear()
         self._endpoints[key] = Endpoint(f"{str(URL(found).with_user(None)).rstrip('/')}/", proxy)
 
+    def _trust(self) -> ssl.SSLContext | bool:
+        """Return the CAs to trust, as AWS's configuration names them; blocks, as a bundle takes a while to read."""
+        bundle = self._identities.session.get_config_variable("ca_bundle")
+        if not bundle:
+            return True
+        try:
+            return ssl.create_default_context(cafile=bundle)
+        except OSError as error:
+            raise Refused(f"AWS_CA_BUNDLE {bundle} cannot be used: {error.strerror}") from None
+
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            bundle = self._identities.session.get_config_variable("ca_bundle")
-            if bundle:
-                try:
-                    self._tls = ssl.create_default_context(cafile=bundle)
-                except OSError as error:
-                    raise Refused(f"AWS_CA_BUNDLE {bundle} cannot be used: {error.strerror}") from None
             # The store holds each backend to its share of requests; a common limit would let one starve the others.
             self._http = open_session(self._backends.addresses, connections=0)
         return self._http
