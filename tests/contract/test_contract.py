@@ -1,0 +1,347 @@
+"""What every source promises, for every source in the registry, on the examples of its metadata in `examples/`."""
+
+import importlib.util
+import math
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from scaler.access import Access
+from scaler.clients.aws import AwsSettings, RoleGrant
+from scaler.clients.backends import Backends
+from scaler.demo.clock import ManualClock
+from scaler.domain import Assessment, Place, Reader, Readings
+from scaler.errors import MetadataError
+from scaler.pb import externalscaler_pb2 as pb
+from scaler.quota import Quota
+from scaler.scaledobjects import ScaledObjects
+from scaler.server import open_readers
+from scaler.service import Service, metrics_messages
+from scaler.settings import RateSettings
+from scaler.snapshots import Snapshots
+from scaler.sources import SOURCES
+from scaler.sources.base import Claim, Trigger
+from scaler.sources.names import MAX_LENGTH
+from scaler.streams import Streams
+from scaler.triggers import check, keys_of, parse
+
+HERE = Path(__file__).parent
+DOCUMENTED = (HERE.parents[1] / "docs" / "metadata.md").read_text()
+SECRET = "hunter2"
+NOW = 1_800_000_000.0
+AMOUNTS = (0, 1, 3, 12, 10**6)
+
+
+@dataclass(frozen=True)
+class Example:
+    source: str
+    name: str
+    metadata: dict[str, str]
+    module: ModuleType
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.name}"
+
+    @property
+    def trigger(self) -> Trigger:
+        return parse(self.metadata, "shop")
+
+    def readings(self, amount: int) -> Readings:
+        """Return what is found at every place of the trigger when there is `amount` of everything."""
+        trigger = self.trigger
+        if hasattr(self.module, "readings"):
+            made: Readings = self.module.readings(trigger, min(amount, 50), NOW)
+            return made
+        return trigger.imagined(dict.fromkeys(trigger.counts, amount), min(amount, 10), NOW)
+
+
+def load(source: str) -> Iterator[Example]:
+    spec = importlib.util.spec_from_file_location(f"examples_{source}", HERE / "examples" / f"{source}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, metadata in module.EXAMPLES.items():
+        yield Example(source, name, {"source": source, **metadata}, module)
+
+
+EXAMPLES = [example for source in SOURCES for example in load(source)]
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=str)
+each_source = pytest.mark.parametrize("source", list(SOURCES))
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsing and judging are pure: who opens a socket there is found out."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a socket")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def refusal(metadata: dict[str, str]) -> str:
+    with pytest.raises(MetadataError) as caught:
+        parse(metadata, "shop")
+    return str(caught.value)
+
+
+# Keys
+
+
+@each_source
+def test_every_key_is_in_an_example_and_in_the_reference(source: str) -> None:
+    keys = keys_of(SOURCES[source].trigger)
+    common = keys_of(Trigger).keys()
+    used = {key for example in EXAMPLES if example.source == source for key in example.metadata}
+    assert set(keys) - common == used - common
+    section = DOCUMENTED.partition(f"\n## `{source}`\n")[2].partition("\n## ")[0]
+    for key, field in keys.items():
+        assert field.description, key
+        assert f"| `{key}` |" in (DOCUMENTED if key in common else section)
+        assert re.fullmatch("[a-z][A-Za-z]*", key), "camelCase"
+        assert not key.endswith("FromEnv")
+
+
+@each_source
+def test_a_misspelt_key_is_told_with_the_nearest(source: str) -> None:
+    example = next(example for example in EXAMPLES if example.source == source)
+    keys = keys_of(SOURCES[source].trigger)
+    for key in keys:
+        for wrong in {f"{key}x", key.swapcase(), f"{key[:3]}{key[4:]}"} - keys.keys():
+            if not re.search(r"^(source|sourcex)$", wrong, re.IGNORECASE):
+                assert f"{wrong}: unknown key for source {source}; did you mean " in refusal(
+                    {**example.metadata, wrong: "1"}
+                )
+        assert f"did you mean {key}?" in refusal({**example.metadata, f"{key}x": "1"})
+
+
+@each_example
+def test_a_blank_key_counts_as_absent(example: Example) -> None:
+    blank = dict.fromkeys(keys_of(SOURCES[example.source].trigger), " ")
+    assert parse({**blank, **example.metadata}, "shop") == example.trigger
+
+
+@each_example
+def test_every_key_may_come_from_the_environment_but_not_both_ways(example: Example) -> None:
+    from_env = {f"{key}FromEnv": value for key, value in example.metadata.items()}
+    assert parse(from_env, "shop") == example.trigger
+    for key, value in example.metadata.items():
+        assert f"{key}: given both as {key} and as {key}FromEnv" in refusal(
+            {**example.metadata, f"{key}FromEnv": value}
+        )
+
+
+@each_source
+def test_no_message_shows_what_came_from_the_environment(source: str) -> None:
+    for example in EXAMPLES:
+        if example.source == source:
+            for key in keys_of(SOURCES[source].trigger).keys() - {"source"}:
+                metadata = {name: value for name, value in example.metadata.items() if name != key}
+                _, problems = check({**metadata, f"{key}FromEnv": f"\x00,{SECRET}\N{SNOWMAN} ,"}, "shop")
+                assert SECRET not in "".join(map(str, problems))
+
+
+@each_example
+def test_odd_values_are_refused_and_never_crash(example: Example) -> None:
+    for key in keys_of(SOURCES[example.source].trigger):
+        for value in (
+            "\x00",
+            "\N{SNOWMAN}" * 3_000,
+            "-1",
+            "1e999",
+            "nan",
+            "true",
+            "://",
+            "http://[",
+            ",",
+            "(" * 500,
+            "9" * 30,
+        ):
+            trigger, problems = check({**example.metadata, key: value}, "shop")
+            assert (trigger is None) == bool(problems)
+            assert all(problem.key and problem.text for problem in problems)
+            if trigger is not None:
+                assert all(spec.target > 0 and math.isfinite(spec.target) for spec in trigger.specs())
+                assert all(str(place) for place in trigger.places())
+
+
+# Specs
+
+
+@each_example
+def test_names_and_targets_are_what_the_hpa_takes(example: Example) -> None:
+    specs = example.trigger.specs()
+    assert specs
+    for spec in specs:
+        assert re.fullmatch("[a-z0-9]([a-z0-9-]*[a-z0-9])?", spec.name)
+        assert len(spec.name) <= MAX_LENGTH
+        assert 0.001 <= spec.target <= 1e12
+    assert len({spec.name for spec in specs}) == len(specs)
+
+
+@each_example
+def test_names_follow_from_the_metadata_alone(example: Example) -> None:
+    turned = dict(reversed(example.metadata.items()))
+    assert parse(turned, "shop").specs() == example.trigger.specs() == parse(turned, "blog").specs()
+
+
+@each_example
+async def test_specs_touch_no_backend(example: Example) -> None:
+    clock = ManualClock()
+    store = Snapshots(open_readers(Backends(clock=clock)), clock)
+    access = Access(aws=AwsSettings(roles=(RoleGrant(arn="*", namespaces=("*",)),), allowed_endpoints=("*",)))
+    objects = ScaledObjects(store, access, clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
+    service = Service(objects, Streams(clock, Quota(9, "limits.maxStreams"), 600), 2)
+    ref = pb.ScaledObjectRef(name="orders", namespace="shop", scalerMetadata=example.metadata)
+    message = await service.get_metric_spec(ref)
+    assert [spec.metricName for spec in message.metricSpecs] == [spec.name for spec in example.trigger.specs()]
+    assert len(store) == 0
+    await store.close()
+
+
+# Places
+
+
+def all_places(example: Example) -> tuple[Place, ...]:
+    return (*example.trigger.places(), *example.trigger.found(example.readings(3)))
+
+
+@each_example
+def test_places_are_values(example: Example) -> None:
+    places, again = all_places(example), all_places(example)
+    assert places
+    assert len(set(places)) == len(places)
+    assert places == again
+    assert set(places) == set(again)
+    for place in places:
+        with pytest.raises((AttributeError, TypeError)):
+            place.changed = 1  # type: ignore[attr-defined]  # which is the point
+
+
+@each_example
+def test_every_place_has_its_reader_and_its_limit(example: Example) -> None:
+    readers = open_readers(Backends(clock=ManualClock()))
+    kinds = {kind for reader in readers for kind in reader.kinds}
+    own = {kind for make in SOURCES[example.source].readers for kind in make(Backends(clock=ManualClock())).kinds}
+    for place in all_places(example):
+        assert place.kind in kinds & own
+        assert place.backend.partition("/")[0] in RateSettings.model_fields
+        assert place.min_refresh_seconds >= 0
+
+
+@each_example
+def test_nothing_that_is_shown_holds_a_secret(example: Example) -> None:
+    trigger, readings = example.trigger, example.readings(3)
+    told = trigger.assess(readings, NOW)
+    shown = (trigger, *trigger.specs(), *trigger.claims(), *all_places(example), told)
+    for thing in shown:
+        assert SECRET not in repr(thing)
+        assert SECRET not in str(thing)
+    for place in all_places(example):
+        assert SECRET not in place.backend
+        assert str(place)
+        assert str(place) != repr(place), "written for people"
+
+
+@each_source
+def test_some_example_has_a_secret_where_there_is_a_key_for_one(source: str) -> None:
+    extras = [field.json_schema_extra for field in keys_of(SOURCES[source].trigger).values()]
+    needed = any(isinstance(extra, dict) and extra.get("secret") for extra in extras)
+    examples = [example for example in EXAMPLES if example.source == source]
+    assert needed == any(SECRET in str(example.metadata) for example in examples)
+
+
+@each_example
+def test_claims_name_what_is_read(example: Example) -> None:
+    claims = example.trigger.claims()
+    assert claims
+    assert all(isinstance(claim, Claim) and claim.value for claim in claims)
+    assert claims == example.trigger.claims()
+
+
+@each_example
+def test_triggers_are_values(example: Example) -> None:
+    trigger = example.trigger
+    assert trigger == example.trigger
+    assert hash(trigger) == hash(example.trigger)
+    assert trigger != parse({**example.metadata, "staleSeconds": "77"}, "shop")
+    with pytest.raises(ValidationError, match="frozen"):
+        trigger.stale_seconds = 1
+
+
+# Judging
+
+
+@each_example
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_judging_is_pure_and_gives_one_value_for_each_spec(example: Example, amount: int) -> None:
+    trigger, readings = example.trigger, example.readings(amount)
+    before = repr(readings)
+    told = trigger.assess(readings, NOW)
+    assert isinstance(told, Assessment)
+    assert repr(readings) == before
+    assert trigger.assess(readings, NOW) == told
+    assert example.trigger.assess(example.readings(amount), NOW) == told
+    assert [metric.name for metric in told.metrics] == [spec.name for spec in trigger.specs()]
+    assert all(metric.value >= 0 and math.isfinite(metric.value) for metric in told.metrics)
+    assert len(metrics_messages(told)) == len(told.metrics)
+    assert told.reasons
+    assert all(told.reasons)
+    assert told.until >= NOW
+    if told.until > NOW:
+        assert trigger.assess(readings, min(told.until - 0.001, NOW + 1e6)).metrics == told.metrics
+
+
+@each_example
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_a_value_with_inactive_happens_only_below_a_threshold_that_was_set(example: Example, amount: int) -> None:
+    told = example.trigger.assess(example.readings(amount), NOW)
+    if not told.active:
+        assert "activation" in str(example.metadata) or all(metric.value == 0 for metric in told.metrics)
+
+
+@each_example
+def test_much_to_do_is_active(example: Example) -> None:
+    assert example.trigger.assess(example.readings(10**6), NOW).active
+
+
+@each_source
+def test_something_makes_it_inactive(source: str) -> None:
+    examples = [example for example in EXAMPLES if example.source == source]
+    assert any(not example.trigger.assess(example.readings(0), NOW).active for example in examples)
+
+
+@each_example
+def test_a_missing_reading_is_no_value(example: Example) -> None:
+    readings = dict(example.readings(3))
+    for place in readings:
+        if place in example.trigger.places():
+            with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is, it is no assessment
+                example.trigger.assess({key: value for key, value in readings.items() if key != place}, NOW)
+
+
+# Readers
+
+
+@each_source
+async def test_readers_open_nothing_before_they_are_asked(source: str) -> None:
+    for make in SOURCES[source].readers:
+        reader = make(Backends(clock=ManualClock()))
+        assert isinstance(reader, Reader)
+        assert reader.kinds
+        assert 0 < reader.timeout_seconds <= 30
+        reader.listen(lambda _: None)
+        for example in EXAMPLES:
+            if example.source == source:
+                for place in example.trigger.places():
+                    reader.forget(place)
+        await reader.close()
