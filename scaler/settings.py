@@ -242,11 +242,13 @@ def _read(config: Path) -> dict[str, Any]:
         parsed = yaml.safe_load(config.read_text())
     except OSError as error:
         raise SettingsError(f"{config}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also no UTF-8, no date, or nested without end
+    except UnicodeDecodeError:
+        raise SettingsError(f"{config}: not YAML (wrong encoding)") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also an impossible date, or nested without end
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise SettingsError(
-            f"{config}{line}: not YAML ({getattr(error, 'problem', None) or 'an encoding, a date or a depth that cannot be'})"
+            f"{config}{line}: not YAML ({getattr(error, 'problem', None) or 'a date or a depth that cannot be'})"
         ) from None
     if parsed is None:
         return {}

@@ -1,7 +1,7 @@
 """What most tests need: time moved by hand, a scripted backend, and a server behind a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -10,12 +10,16 @@ import hypothesis
 import pytest
 import structlog
 
+from scaler.access import Access
 from scaler.clock import Clock
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import SOURCE, ScriptedReader
-from scaler.domain import Place, Reader, Reading
+from scaler.domain import Assessment, Place, Reader, Reading
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
+from scaler.quota import Quota
+from scaler.scaledobject import ScaledObject
+from scaler.scaledobjects import ScaledObjects
 from scaler.server import Server
 from scaler.settings import Settings
 from scaler.snapshots import Snapshots
@@ -170,3 +174,50 @@ def serve(clock: ManualClock, reader: ScriptedReader, scripted_source: None) -> 
             assert clock.pending == 0
 
     return serving
+
+
+class Askers(ScaledObjects):
+    """Everybody who asks, and how a test asks for them."""
+
+    _clock: ManualClock
+
+    def who(self, spots: str = "a", namespace: str = "shop", **metadata: str) -> ScaledObject:
+        """Return who asks with this metadata of the scripted source."""
+        return self.find(namespace, "orders", {"source": "scripted", "spots": spots, **metadata})
+
+    async def told(self, who: ScaledObject) -> Assessment:
+        """Ask as GetMetrics does, of a backend that answers at once."""
+        return await self._now(self.answer(who, 1.9))
+
+    async def judged(self, who: ScaledObject) -> Assessment:
+        """Ask as a stream does when it is opened."""
+        return await self._now(self.assess(who, 1.9))
+
+    async def _now(self, call: Coroutine[Any, Any, Assessment]) -> Assessment:
+        task = asyncio.ensure_future(call)
+        await self._clock.advance(0)
+        return await task
+
+
+@pytest.fixture
+def make_objects(store: Snapshots, clock: ManualClock) -> Callable[..., Askers]:
+    """Make the room of those who ask, over the store."""
+
+    def made(access: Access | None = None, limit: int = 1_000, store: Snapshots = store, **kwargs: Any) -> Askers:
+        quota = Quota(limit, "limits.maxScaledObjects")
+        return Askers(store, access or Access(), clock, max_scaled_objects=quota, **kwargs)
+
+    return made
+
+
+@pytest.fixture
+async def objects(make_objects: Callable[..., Askers], clock: ManualClock) -> AsyncIterator[Askers]:
+    """Give everybody who asks; after the test nobody does, and nobody is remembered."""
+    made = make_objects()
+    yield made
+    assert not made._listening
+    await clock.advance(1_000)
+    made.forget_old()
+    assert not made._known
+    assert not made._quota.total
+    assert not made._bytes.total

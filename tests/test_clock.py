@@ -116,6 +116,27 @@ async def test_a_block_that_withstands_its_deadline_can_still_be_cancelled(
     assert await task == 0
 
 
+async def test_a_deadline_works_while_its_task_is_being_cancelled(clock: ManualClock) -> None:
+    late = []
+
+    async def tidy_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                with deadline(clock, 5):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                late.append(clock.now())
+
+    task = asyncio.create_task(tidy_up())
+    await settle()
+    task.cancel()
+    await clock.advance(5)
+    assert late == [clock.now()]
+    assert task.cancelled()
+
+
 async def test_an_inner_deadline_does_not_end_the_outer_block(clock: ManualClock) -> None:
     async def nested() -> list[str]:
         late = []

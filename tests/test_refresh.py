@@ -169,7 +169,10 @@ class Raising(ScriptedReader):
     async def read(self, places: Any, report: Any) -> None:
         if A in places:
             report(A, Work(1))
-        raise Refused("no login")
+        try:
+            {}["hunter2"]
+        except KeyError:
+            raise Refused("no login")  # noqa: B904 - as a careless reader would
 
 
 async def test_a_fault_that_is_raised_counts_for_what_was_not_reported(
@@ -182,6 +185,10 @@ async def test_a_fault_that_is_raised_counts_for_what_was_not_reported(
     assert (await task)[A].value == Work(1)
     with pytest.raises(Refused, match="no login"):
         await other
+    status = store.status(B)
+    assert status is not None
+    assert status.fault is not None
+    assert (status.fault.__traceback__, status.fault.__context__) == (None, None), "frames hold what was read"
 
 
 # The rate of a backend
@@ -207,6 +214,25 @@ async def test_with_more_places_than_the_rate_allows_intervals_stretch_evenly(
     assert backend.waiting > 20
     assert 2 < backend.lag_seconds < 5
     assert all(store.newest(spot, 3, 60) for spot in spots), "served although it is older than its interval"
+
+
+async def test_what_is_dropped_while_it_waits_has_no_turn(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, limits={"scripted": 1})
+    store.lease("me", A, 10, math.inf)
+    await clock.advance(1)
+    for number in range(20):
+        store.lease("me", Spot(f"s{number}"), 60, math.inf)
+    await clock.advance(10)
+    assert (store.backends()[0].waiting, reader.count("a")) == (10, 1)
+    store.lease("you", A, 1, math.inf)  # due long ago, so that it is looked at again
+    for lessee in ("me", "you"):
+        store.release(lessee, A)
+    await clock.advance(30)
+    assert reader.count("a") == 1
+    assert store.status(A) is None
+    assert store.backends()[0].waiting == 0
 
 
 async def test_what_was_never_read_goes_first(
@@ -359,6 +385,20 @@ async def test_all_that_is_due_soon_is_read_in_one_go(clock: ManualClock, open_s
         (6, ("b", "a")),
         (10, ("d",)),
     ]
+
+
+async def test_what_is_read_along_is_not_read_again_when_its_own_date_comes(
+    clock: ManualClock, open_store: OpenStore
+) -> None:
+    reader = TogetherReader(clock)
+    store, began = open_store(reader), clock.now()
+    for place, interval in ((A, 10), (B, 6)):
+        store.lease("me", place, interval, math.inf)
+    await clock.advance(1)
+    reader.answers |= {"a": Slow(4.5, Work()), "b": Slow(4.5, Work())}
+    await clock.advance(10)
+    assert [(at - began, names) for at, names in reader.reads] == [(0, ("a", "b")), (6, ("b", "a"))]
+    assert reader.most_at_once == 1
 
 
 async def test_what_is_added_meanwhile_does_not_wait_for_the_others(clock: ManualClock, open_store: OpenStore) -> None:

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,10 +51,11 @@ def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
 
 
 def _schema(api_version: str, kind: str) -> dict[str, Any]:
-    """Return the schema of a kind, closed; made once for each version of the package."""
+    """Return the schema of a kind, closed; made once for each version of the package and of this file."""
     package, name = _PACKAGES[api_version]
     path = binaries.file_of(package, f"cloudcoil/models/{name}")
-    kept = binaries.cache() / f"{path.stat().st_mtime_ns}-{package}-{kind}.json"
+    made_of = sha256(path.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
+    kept = binaries.cache() / f"{package}-{kind}-{made_of}.json"
     if not kept.exists():
         model = _model(path, kind)
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ from scaler.errors import ScalerError, Throttled, Unavailable
 from scaler.scaledobject import ScaledObject
 from scaler.server import Server
 from scaler.settings import Settings
-from scaler.sources.sqs.trigger import Counts, Queue
+from scaler.sources.sqs.places import Counts, Queue
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 HOUR, POLL = 3_600, 30

@@ -1,10 +1,10 @@
 """What every source is made of: the metadata types, the `Trigger` that a source declares, and what its reader gets."""
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -24,13 +24,12 @@ def _integer(value: Any) -> Any:
 
 def _decimal(value: Any) -> Any:
     if isinstance(value, str):
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            raise ValueError("a number") from None
-        if not number.is_finite() or len(value) > 40:
+        if len(value) > 40 or not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
             raise ValueError("a number")
-        return float(number)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError("a number")
+        return number
     return value
 
 
