@@ -1,6 +1,7 @@
 """KEDA's five RPCs over a real socket: values, status codes, messages, and streams from their opening to their end."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
@@ -9,6 +10,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from scaler.clock import SystemClock
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
 from scaler.domain import Assessment
@@ -203,6 +205,15 @@ async def test_a_backend_that_never_answers_is_an_error_within_the_deadline(
         code, details = await call
         assert code == Code.UNAVAILABLE
         assert "no answer yet from scripted/one" in details
+
+
+async def test_the_deadline_holds_on_the_machines_clock_too(serve: Serve, reader: ScriptedReader) -> None:
+    reader.answers["a"] = HANG
+    async with serve(on=SystemClock(), limits={"rpc_deadline_seconds": 0.5}) as keda:
+        began = time.perf_counter()
+        calls = [failure(getattr(keda, name)(keda.ref())) for name in ("get_metrics", "is_active") for _ in range(20)]
+        assert {code for code, _ in await asyncio.gather(*calls)} == {Code.UNAVAILABLE}
+        assert 0.3 < time.perf_counter() - began < 1.3  # on a busy machine
 
 
 @pytest.mark.parametrize(
