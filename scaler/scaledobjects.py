@@ -276,13 +276,11 @@ class ScaledObjects:
             self._judge(asker, readings | more)
         except ScalerError as error:
             self._note_error(asker, error)
-            asker.known = False
             return False
         except Exception:
             # A defect of one source may not keep the store from telling the others.
             if self._once(asker.key):
                 log.exception("cannot judge", namespace=asker.namespace, scaledobject=asker.name)
-            asker.known = False
             return False
         return True
 

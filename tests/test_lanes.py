@@ -34,6 +34,13 @@ def test_the_next_read_may_begin_when_it_says(limit: float) -> None:
     assert asked.room(wait * 1.001) >= 1
 
 
+def test_rest_saves_up_no_more_than_one_burst() -> None:
+    asked = lane(8)
+    asked.begin(asked.room(0))
+    asked.end(2)
+    assert asked.room(1_000) == 2
+
+
 def test_no_more_than_a_number_of_reads_are_under_way() -> None:
     asked = Lane(limit=1_000, at=0, max_in_flight=3)
     assert asked.room(0) == 3

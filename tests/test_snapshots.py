@@ -1,3 +1,4 @@
+import asyncio
 import gc
 import math
 import traceback
@@ -71,6 +72,17 @@ async def test_a_new_asker_with_a_shorter_interval_waits_for_a_young_reading(
     await clock.advance(30)
     reader.answers["a"] = Work(1)
     assert await value(store, A, refresh=5, lessee="other") == Work(1)
+
+
+async def test_who_wants_it_younger_than_it_leased_does_not_wait_for_the_next_date(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    store.lease("me", A, 60, clock.now() + 100)
+    await clock.advance(30)
+    reader.answers["a"] = Work(1)
+    task = asyncio.ensure_future(store.read([A], 5, 60, 1.9))
+    await clock.advance(0)
+    assert (await task)[A].value == Work(1)
 
 
 async def test_a_place_that_is_dear_is_read_seldom(
@@ -276,6 +288,19 @@ async def test_a_backend_slower_than_the_interval_still_answers(
     reading = (await task)[A]
     assert reading.value == Work(3)
     assert clock.now() - reading.at < 60
+
+
+async def test_a_read_that_hangs_until_the_last_reading_is_stale_leaves_nothing_to_serve(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    store.lease("me", A, 10, clock.now() + 100)
+    await clock.advance(1)
+    reader.answers["a"] = HANG
+    await clock.advance(10)
+    task = asyncio.ensure_future(store.read([A], 10, 10, 1.9))
+    await clock.advance(1.9)
+    with pytest.raises(Unavailable, match=r"no answer yet from scripted/one, asked 2\.9 s ago"):
+        await task
 
 
 async def test_a_slow_read_is_no_fault(

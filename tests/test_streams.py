@@ -212,6 +212,10 @@ async def test_streams_are_limited_fairly_and_a_refused_one_leaves_nothing(clock
         await (await _open(some))
     other = await _open(some, "blog")
     assert len(some) == 3
+    other.cancel()
+    await settle()
+    await _open(some, "blog")
     await some.drain()
     assert all(task.done() for task in (*tasks, other))
+    assert some._quota.total == 0
     assert clock.pending == 0
