@@ -9,6 +9,9 @@ from scaler.domain import Place, Reader, Reading
 from scaler.errors import Fault
 from scaler.lanes import Lane
 
+SLACK_SECONDS = 0.5
+"""How much older than its interval a reading may be before a caller waits for the next: a slow read is no fault."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -36,6 +39,10 @@ class Entry:
         if not self.leases:
             return None
         return max(self.place.min_refresh_seconds, min(seconds for seconds, _ in self.leases.values()))
+
+    def fresh_seconds(self, refresh_seconds: float) -> float:
+        """Return how old a reading may be before a caller who wants it every `refresh_seconds` waits for the next."""
+        return max(refresh_seconds, self.place.min_refresh_seconds) + SLACK_SECONDS
 
 
 def untraced(fault: Fault) -> Fault:

@@ -39,7 +39,7 @@ class Explainer:
         now = self._clock.now()
         told, error = asker.assessment, asker.error
         values = {metric.name: metric.value for metric in told.metrics} if told is not None else {}
-        places = dict.fromkeys((*asker.places, *asker.readings))
+        places = dict.fromkeys((*asker.places, *asker.found))
         statuses = [status for place in places if (status := self._snapshots.status(place)) is not None]
         return {
             "namespace": asker.namespace,

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
 import grpc
@@ -12,7 +12,8 @@ import structlog
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
-from scaler.errors import ScalerError
+from scaler.askers import parsed
+from scaler.errors import MetadataError, ScalerError
 from scaler.explainer import Explainer
 from scaler.observe.logs import Once
 from scaler.observe.metrics import Metrics
@@ -28,8 +29,8 @@ MAX_MESSAGE_BYTES = 2_000
 """Of an error. It travels percent-encoded in a header, and clients refuse headers from 8 KiB on."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Unary = Callable[[Any], Awaitable[Any]]
-Streaming = Callable[[Any], AsyncGenerator[Any]]
+Unary = Callable[[bytes], Awaitable[Any]]
+Streaming = Callable[[bytes], AsyncGenerator[Any]]
 
 
 class Calls:
@@ -55,7 +56,8 @@ class Calls:
     def explainer_handlers(self, explainer: Explainer, wait_seconds: float) -> grpc.GenericRpcHandler:
         """Return the handler of Explain, whose answer is JSON."""
 
-        async def explain(request: pb.ScaledObjectRef) -> explainer_pb2.Explanation:
+        async def explain(raw: bytes) -> explainer_pb2.Explanation:
+            request = parsed(pb.ScaledObjectRef, raw)
             view = await explainer.explain(request.namespace, request.name, request.scalerMetadata, wait_seconds)
             return explainer_pb2.Explanation(json=json.dumps(view, allow_nan=False))
 
@@ -66,20 +68,20 @@ class Calls:
     ) -> grpc.GenericRpcHandler:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for name, method in service.methods_by_name.items():
-            request, answer = (
-                message_factory.GetMessageClass(kind) for kind in (method.input_type, method.output_type)
-            )
-            parse, write = request.FromString, answer.SerializeToString
+            write = message_factory.GetMessageClass(method.output_type).SerializeToString
+            # Requests come as bytes: whoever asks again need not be parsed again.
             if name in unary:
-                handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(name, unary[name]), parse, write)
+                handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(name, unary[name]), None, write)
             else:
                 handler = self._streaming(name, streaming[name])
-                handlers[name] = grpc.unary_stream_rpc_method_handler(handler, parse, write)
+                handlers[name] = grpc.unary_stream_rpc_method_handler(handler, None, write)
         return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
     def _unary(self, name: str, call: Unary) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def handler(request: Any, context: Context) -> Any:
-            began, code = time.perf_counter(), "CANCELLED"
+        ended, clock = self._metrics.calls(name), time.perf_counter
+
+        async def handler(request: bytes, context: Context) -> Any:
+            began, code = clock(), "CANCELLED"
             try:
                 answer = await call(request)
                 code = "OK"
@@ -89,13 +91,12 @@ class Calls:
             else:
                 return answer
             finally:
-                self._metrics.rpc(name, code)
-                self._metrics.rpc_seconds(name, time.perf_counter() - began)
+                ended(code, clock() - began)
 
         return handler
 
     def _streaming(self, name: str, call: Streaming) -> Callable[[Any, Context], AsyncIterator[Any]]:
-        async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def handler(request: bytes, context: Context) -> AsyncIterator[Any]:
             code = "CANCELLED"
             try:
                 async with aclosing(call(request)) as messages:  # so that a stream that is cancelled ends at once
@@ -106,13 +107,13 @@ class Calls:
                 code = self._code(name, request, error)
                 await _abort(context, code, error)
             finally:
-                self._metrics.rpc(name, code)
+                self._metrics.stream_ended(name, code)
 
         return handler
 
-    def _code(self, name: str, request: Any, error: Exception) -> str:
+    def _code(self, name: str, request: bytes, error: Exception) -> str:
         """Return the status code of `error`, and log it, but not at every poll."""
-        ref = request.scaledObjectRef if isinstance(request, pb.GetMetricsRequest) else request
+        ref = named(name, request)
         about = {"rpc": name, "namespace": ref.namespace[:253], "scaledobject": ref.name[:253]}
         code = error.code if isinstance(error, ScalerError) else "INTERNAL"
         if self._once((code, about["namespace"], about["scaledobject"])):
@@ -121,6 +122,15 @@ class Calls:
             else:
                 log.error("internal error", error=type(error).__name__, exc_info=error, **about)
         return code
+
+
+def named(rpc: str, request: bytes) -> pb.ScaledObjectRef:
+    """Return whom `request` is about; an empty message where that cannot be told."""
+    with suppress(MetadataError):
+        if rpc == "GetMetrics":
+            return parsed(pb.GetMetricsRequest, request).scaledObjectRef
+        return parsed(pb.ScaledObjectRef, request)
+    return pb.ScaledObjectRef()
 
 
 async def _abort(context: Context, code: str, error: Exception) -> NoReturn:

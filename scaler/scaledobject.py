@@ -1,16 +1,18 @@
 """One trigger of one ScaledObject or ScaledJob: what was read for it, what it was told, and how it settles."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scaler.domain import Assessment, MetricSpec, Place, Reading
+from scaler.errors import UnknownMetricError
 from scaler.history import History
 from scaler.sources.base import Trigger
 
 if TYPE_CHECKING:
     from scaler.clock import Timer
+    from scaler.entries import Entry
     from scaler.errors import ScalerError
 
 Key = bytes
@@ -32,6 +34,7 @@ class ScaledObject:
         "error_at",
         "finds",
         "found",
+        "held",
         "history",
         "inactive_seen",
         "key",
@@ -46,6 +49,7 @@ class ScaledObject:
         "readings",
         "renew_at",
         "specs",
+        "stands_until",
         "timer",
         "trigger",
     )
@@ -59,11 +63,13 @@ class ScaledObject:
         self.places: tuple[Place, ...] = trigger.places()
         self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
         self.found: tuple[Place, ...] = ()  # the further places that are leased, as the newest readings name them
-        self.readings: Mapping[Place, Reading] = {}
+        self.held: tuple[Entry, ...] = ()  # what the store holds of `places` and `found`, which are leased
+        self.readings: Sequence[Reading] = ()  # of `places` and `found`, as they were judged last
         self.raw: Assessment | None = None  # by the readings alone
         self.assessment: Assessment | None = None  # as told: active through a settling time
         self.prepared: object = None  # the messages that the service made of `assessment`
         self.prepared_specs: object = None  # the message that the service made of `specs`
+        self.stands_until = -math.inf  # until then `assessment` is right, unless a reading has changed
         self.asked_at = now
         self.answered: Assessment | None = None  # what GetMetrics was told last
         self.answered_at = -math.inf
@@ -84,22 +90,41 @@ class ScaledObject:
         """Whether the last assessment says active; False also when there is none."""
         return self.assessment is not None and self.assessment.active
 
-    def settle(self, raw: Assessment, readings: Mapping[Place, Reading], now: float) -> Assessment:
+    def metric_index(self, name: str) -> int:
+        """Return which of its metrics has `name`, compared without case; raises `UnknownMetricError`."""
+        folded = name.lower()
+        for index, spec in enumerate(self.specs):
+            if spec.name == folded:
+                return index
+        known = ", ".join(spec.name for spec in self.specs)
+        raise UnknownMetricError(f"metric {name[:100]!r} is not one of this trigger; known: {known}")
+
+    def has_newest(self) -> bool:
+        """Tell whether `assessment` stands on the newest readings of all places."""
+        for entry, reading in zip(self.held, self.readings, strict=True):  # noqa: SIM110 - for one place, `all` costs twice as much
+            if entry.reading is not reading:
+                return False
+        return True
+
+    def settle(self, raw: Assessment, readings: Sequence[Reading], now: float) -> Assessment:
         """Return what to tell: `raw`, or its active twin while inactive was not seen long enough after a fault.
 
         KEDA's cooldown runs on through an outage, so the first inactive answer after it scales to zero at once. A
         fault is one of any place, also one during which the reading before it was still served, and every error that
         was told. For `settleSeconds` after it even active proves little: what came back may not be whole.
         """
-        # What is read seldom is as good as new until it is read again.
-        taken = min((reading.at + place.min_refresh_seconds for place, reading in readings.items()), default=now)
-        taken = min(now, taken)
+        if not raw.active and not self.active:
+            return raw
+        taken = now
+        for place, reading in zip((*self.places, *self.found), readings, strict=True):
+            # What is read seldom is as good as new until it is read again.
+            taken = min(taken, reading.at + place.min_refresh_seconds)
         if raw.active:
             self.active_at, self.inactive_seen = taken, math.nan
             return raw
-        fault_at = max([self.error_at, *(reading.healed for reading in readings.values())])
+        fault_at = max([self.error_at, *(reading.healed for reading in readings)])
         settle_seconds = self.trigger.settle_seconds
-        if not self.active or self.active_at - fault_at >= settle_seconds:
+        if self.active_at - fault_at >= settle_seconds:
             return raw
         if not self.inactive_seen >= fault_at:
             self.inactive_seen = taken

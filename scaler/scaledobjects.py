@@ -1,22 +1,22 @@
-"""Everybody who asks: each trigger of a ScaledObject parsed once, assessed once per reading, told consistently."""
+"""What everybody who asks is told: assessed once per reading, told consistently, and kept fresh while they listen."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import structlog
 
 from scaler.access import Access
+from scaler.askers import Askers
 from scaler.clock import Clock
 from scaler.domain import Assessment, Place, Reading
+from scaler.entries import Entry
 from scaler.errors import LimitError, ScalerError
+from scaler.history import STEP_SECONDS
 from scaler.observe.logs import Once
-from scaler.pb import externalscaler_pb2 as pb
 from scaler.quota import Quota
-from scaler.scaledobject import Key, ScaledObject
+from scaler.scaledobject import ScaledObject
 from scaler.snapshots import Snapshots
-from scaler.triggers import parse
 
 log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ SAME_SNAPSHOT_SECONDS = 2.0
 SHORTEST_TIMER_SECONDS = 0.1
 
 
-class ScaledObjects:
-    """Finds, assesses and forgets ScaledObjects; keeps the leases on their places."""
+class ScaledObjects(Askers):
+    """Assesses those who ask, and keeps the leases on their places."""
 
     def __init__(  # noqa: PLR0913 - the parts it joins
         self,
@@ -45,106 +45,62 @@ class ScaledObjects:
         A place is kept fresh for `lease_seconds` after it was asked for; what a ScaledObject was told is remembered
         for `keep_seconds`, so that a slow poller is told inactive only after it settled.
         """
-        self._snapshots, self._access, self._clock = snapshots, access, clock
-        self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
-        self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
-        self._lease_seconds, self._keep_seconds = lease_seconds, keep_seconds
-        self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
+        super().__init__(
+            access,
+            clock,
+            max_scaled_objects=max_scaled_objects,
+            max_metadata_bytes=max_metadata_bytes,
+            max_metadata_total_bytes=max_metadata_total_bytes,
+            keep_seconds=keep_seconds,
+        )
+        self._snapshots, self._lease_seconds = snapshots, lease_seconds
         self._listening: dict[Place, dict[ScaledObject, None]] = {}
         self._once = Once(clock)
         snapshots.follow(self._on_report)
 
-    def __len__(self) -> int:
-        """Return how many are remembered."""
-        return len(self._known)
-
-    def __iter__(self) -> Iterator[ScaledObject]:
-        """Return those that are remembered, the one that asked last at the end."""
-        return iter(list(self._known.values()))
-
-    # Finding
-
-    def find(self, namespace: str, name: str, metadata: Mapping[str, str]) -> ScaledObject:
-        """Return the ScaledObject that asks, as `find_ref` does."""
-        return self.find_ref(pb.ScaledObjectRef(namespace=namespace, name=name, scalerMetadata=metadata))
-
-    def find_ref(self, ref: pb.ScaledObjectRef) -> ScaledObject:
-        """Return the ScaledObject that asks, noting that it did.
-
-        Raises `MetadataError`, `NotAllowedError` or `LimitError`.
-        """
-        key = ref.SerializeToString(deterministic=True)  # a set of the metadata costs six times as much
-        found = self._known.get(key)
-        now = self._clock.now()
-        if found is None:
-            ref.DiscardUnknownFields()  # nobody may make one ScaledObject look like many
-            key = ref.SerializeToString(deterministic=True)
-            found = self._known.get(key) or self._admit(key, ref, now)
-        found.asked_at = now
-        found.calls += 1
-        self._known.move_to_end(found.key)
-        return found
-
-    def _admit(self, key: Key, ref: pb.ScaledObjectRef, now: float) -> ScaledObject:
-        namespace, name, metadata = ref.namespace, ref.name, ref.scalerMetadata
-        size = sum(len(text.encode()) for text in (namespace, name, *metadata.keys(), *metadata.values()))
-        if size > self._max_metadata_bytes:
-            raise LimitError(
-                f"name and metadata have {size} bytes; at most {self._max_metadata_bytes} are read "
-                "(setting limits.maxMetadataBytes)"
-            )
-        trigger = parse(metadata, namespace)
-        self._access.check(namespace, trigger.claims())
-        self.forget_old()
-        self._quota.take(namespace)
-        try:
-            self._bytes.take(namespace, len(key))
-        except LimitError:
-            self._quota.give_back(namespace)
-            raise
-        admitted = self._known[key] = ScaledObject(key, namespace, name, trigger, now)
-        return admitted
-
-    def forget_old(self) -> None:
-        """Forget who has not asked for a long time and listens to nothing."""
-        now = self._clock.now()
-        while self._known:
-            key, found = next(iter(self._known.items()))
-            if found.asked_at >= now - self._keep_seconds:
-                break  # they are in the order of asking
-            if found.listeners:
-                self._known.move_to_end(key)
-                found.asked_at = now  # a stream asks all the time
-            else:
-                del self._known[key]
-                self._quota.give_back(found.namespace)
-                self._bytes.give_back(found.namespace, len(key))
-
     # Assessing
+
+    def assess_now(self, asker: ScaledObject) -> Assessment | None:
+        """Return what `asker` is to be told now, or None if a reading has to be waited for; raises as `assess` does."""
+        if self._clock.now() < asker.stands_until and asker.has_newest():
+            return asker.assessment
+        try:
+            self._lease(asker)
+            return self._judge_known(asker, asker.trigger.refresh_seconds)
+        except ScalerError as error:
+            self._note_error(asker, error)
+            raise
 
     async def assess(self, asker: ScaledObject, timeout_seconds: float) -> Assessment:
         """Return what `asker` is to be told now, waiting at most `timeout_seconds` for readings not known yet.
 
         Raises the `Fault` of a place that has no reading young enough, or `LimitError`.
         """
+        if (told := self.assess_now(asker)) is not None:
+            return told
         trigger, end = asker.trigger, self._clock.now() + timeout_seconds
         try:
-            self._lease(asker)
-            readings = await self._snapshots.read(
+            known = await self._snapshots.read(
                 asker.places, trigger.refresh_seconds, trigger.stale_seconds, timeout_seconds
             )
-            found = self._found(asker, readings)
-            if found:
-                readings |= await self._snapshots.read(
-                    found, trigger.refresh_seconds, trigger.stale_seconds, end - self._clock.now()
+            while asker.finds and not known.keys() >= {*self._find(asker, tuple([known[p] for p in asker.places]))}:
+                known |= await self._snapshots.read(
+                    asker.found, trigger.refresh_seconds, trigger.stale_seconds, end - self._clock.now()
                 )
-            return self._judge(asker, readings)
+            return self._judge(asker, tuple([known[place] for place in (*asker.places, *asker.found)]))
         except ScalerError as error:
             self._note_error(asker, error)
             raise
 
+    def answer_now(self, asker: ScaledObject) -> Assessment | None:
+        """Assess for GetMetrics as `assess_now` does; the IsActive that follows is told the same."""
+        asker.answered = None
+        asker.answered = self.assess_now(asker)
+        asker.answered_at = self._clock.now()
+        return asker.answered
+
     async def answer(self, asker: ScaledObject, timeout_seconds: float) -> Assessment:
-        """Assess for GetMetrics; the IsActive that follows is told the same."""
+        """Assess for GetMetrics as `assess` does; the IsActive that follows is told the same."""
         asker.answered = None
         asker.answered = await self.assess(asker, timeout_seconds)
         asker.answered_at = self._clock.now()
@@ -157,13 +113,14 @@ class ScaledObjects:
 
     def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:
         asker.error, asker.error_at = type(error)(*error.args), self._clock.now()  # without the frames of who raised it
-        asker.renew_at = -math.inf  # whatever could not be leased is asked for anew
+        asker.renew_at = asker.stands_until = -math.inf  # whatever could not be leased is asked for anew
 
-    def _judge(self, asker: ScaledObject, readings: dict[Place, Reading]) -> Assessment:
+    def _judge(self, asker: ScaledObject, readings: tuple[Reading, ...]) -> Assessment:
         """Assess anew if a reading has changed or the time has come, and settle."""
         now = self._clock.now()
         if asker.raw is None or not same_values(asker.readings, readings) or self._clock.wall() >= asker.raw.until:
-            values = {place: reading.value for place, reading in readings.items()}
+            places = (*asker.places, *asker.found)
+            values = {place: reading.value for place, reading in zip(places, readings, strict=True)}
             asker.raw = None  # should these readings make no sense, the judgement of older ones does not stand for them
             asker.raw = asker.trigger.assess(values, self._clock.wall())
         asker.readings = readings
@@ -175,6 +132,7 @@ class ScaledObjects:
             asker.assessment, asker.prepared = told, None
         asker.error, asker.known = None, True
         asker.history.add(now, told.metrics[0].value)
+        asker.stands_until = self._stands_until(asker, now)
         if asker.listeners:
             if news:
                 self._lease(asker, renew=True)  # the other speed
@@ -183,6 +141,17 @@ class ScaledObjects:
             self._set_timer(asker)
         return told
 
+    def _stands_until(self, asker: ScaledObject, now: float) -> float:
+        """Return until when the assessment is right, should no newer reading come."""
+        if asker.raw is None or not math.isnan(asker.inactive_seen):
+            return now
+        until = min(asker.renew_at, now + STEP_SECONDS, now + asker.raw.until - self._clock.wall())
+        refresh_seconds, stale_seconds = asker.trigger.refresh_seconds, asker.trigger.stale_seconds
+        for entry, reading in zip(asker.held, asker.readings, strict=True):
+            stale = stale_seconds + entry.place.min_refresh_seconds
+            until = min(until, reading.at + min(entry.fresh_seconds(refresh_seconds), stale))
+        return until
+
     # Leases and streams
 
     def _lease(self, asker: ScaledObject, *, renew: bool = False) -> None:
@@ -190,33 +159,34 @@ class ScaledObjects:
         now = self._clock.now()
         if now < asker.renew_at and not renew:
             return
-        for place in (*asker.places, *asker.found):
-            self._lease_one(asker, place)
+        asker.held = tuple([self._lease_one(asker, place) for place in (*asker.places, *asker.found)])
         asker.renew_at = math.inf if asker.listeners else now + 0.1 * self._lease_seconds
 
-    def _lease_one(self, asker: ScaledObject, place: Place) -> None:
+    def _lease_one(self, asker: ScaledObject, place: Place) -> Entry:
         trigger = asker.trigger
         asleep = bool(asker.listeners) and asker.assessment is not None and not asker.assessment.active
         interval = min(trigger.idle_refresh_seconds, trigger.refresh_seconds) if asleep else trigger.refresh_seconds
         until = math.inf if asker.listeners else self._clock.now() + 1.1 * self._lease_seconds
-        self._snapshots.lease(asker, place, interval, until, asker.namespace)
+        return self._snapshots.lease(asker, place, interval, until, asker.namespace)
 
-    def _found(self, asker: ScaledObject, readings: Mapping[Place, Reading]) -> tuple[Place, ...]:
+    def _find(self, asker: ScaledObject, readings: tuple[Reading, ...]) -> tuple[Place, ...]:
         """Return what the first readings name, lease it as well, and let go of what they name no more."""
-        if not asker.finds:
-            return ()
-        found = asker.trigger.found({place: reading.value for place, reading in readings.items()})
+        if asker.raw is not None and same_values(asker.readings[: len(readings)], readings):
+            return asker.found
+        values = (reading.value for reading in readings)
+        found = asker.trigger.found(dict(zip(asker.places, values, strict=True)))
         if found == asker.found:
             return found
         before, asker.found = asker.found, found
+        asker.raw = None  # it stands on other places
+        asker.stands_until = -math.inf
         for place in set(before) - {*asker.places, *found}:
             self._snapshots.release(asker, place)
             self._deaf(asker, place)
-        for place in found:
-            if place not in before:
-                if asker.listeners:
-                    self._listening.setdefault(place, {})[asker] = None
-                self._lease_one(asker, place)
+        if asker.listeners:
+            for place in found:
+                self._listening.setdefault(place, {})[asker] = None
+        self._lease(asker, renew=True)
         return found
 
     def _deaf(self, asker: ScaledObject, place: Place) -> None:
@@ -267,32 +237,33 @@ class ScaledObjects:
     def _judge_from_memory(self, asker: ScaledObject) -> bool:
         """Judge from what the store knows; tell whether it knows enough. Where it does not, nothing is told."""
         try:
-            readings = self._from_memory(asker, asker.places)
-            if readings is None:
-                return False
-            more = self._from_memory(asker, self._found(asker, readings))
-            if more is None:
-                return False
-            self._judge(asker, readings | more)
+            # A stream has nobody waiting, so what a slow backend said last counts until it is stale.
+            return self._judge_known(asker, asker.trigger.stale_seconds) is not None
         except ScalerError as error:
             self._note_error(asker, error)
-            return False
         except Exception:
             # A defect of one source may not keep the store from telling the others.
             if self._once(asker.key):
                 log.exception("cannot judge", namespace=asker.namespace, scaledobject=asker.name)
-            return False
-        return True
+        return False
 
-    def _from_memory(self, asker: ScaledObject, places: tuple[Place, ...]) -> dict[Place, Reading] | None:
-        readings, stale_seconds = {}, asker.trigger.stale_seconds
-        for place in places:
-            # A stream has nobody waiting, so what a slow backend said last counts until it is stale.
-            reading = self._snapshots.newest(place, stale_seconds, stale_seconds)
+    def _judge_known(self, asker: ScaledObject, refresh_seconds: float) -> Assessment | None:
+        """Judge by readings that the store has, no older than `refresh_seconds`; None if it lacks one."""
+        readings = self._current(asker.held[: len(asker.places)], asker, refresh_seconds)
+        if readings is not None and asker.finds and self._find(asker, readings):
+            readings = self._current(asker.held, asker, refresh_seconds)
+        return None if readings is None else self._judge(asker, readings)
+
+    def _current(
+        self, held: tuple[Entry, ...], asker: ScaledObject, refresh_seconds: float
+    ) -> tuple[Reading, ...] | None:
+        readings = []
+        for entry in held:
+            reading = self._snapshots.current(entry, refresh_seconds, asker.trigger.stale_seconds)
             if reading is None:
                 return None
-            readings[place] = reading
-        return readings
+            readings.append(reading)
+        return tuple(readings)
 
     def _set_timer(self, asker: ScaledObject) -> None:
         """Judge again when the time alone will change something: a job falls due."""
@@ -311,9 +282,11 @@ class ScaledObjects:
         self._judge_from_memory(asker)
 
 
-def same_values(before: Mapping[Place, Reading], after: Mapping[Place, Reading]) -> bool:
-    """Tell whether two sets of readings, in one order, have the same values; the store keeps equal values as one."""
-    return len(before) == len(after) and all(
-        old.value is new.value and (was is place or was == place)
-        for (was, old), (place, new) in zip(before.items(), after.items(), strict=True)
-    )
+def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
+    """Tell whether two readings of the same places have the same values; the store keeps equal values as one."""
+    if len(before) != len(after):
+        return False
+    for old, new in zip(before, after, strict=True):  # noqa: SIM110 - for one place, `all` costs twice as much
+        if old.value is not new.value:
+            return False
+    return True

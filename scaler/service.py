@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from scaler.domain import Assessment
-from scaler.errors import Fault, UnknownMetricError
+from scaler.errors import Fault
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.scaledobject import ScaledObject
 from scaler.scaledobjects import ScaledObjects
@@ -18,40 +18,41 @@ INACTIVE = pb.IsActiveResponse(result=False)
 
 
 class Service:
-    """Answers KEDA; raises `ScalerError`, which the server turns into its status code."""
+    """Answers KEDA's requests, taken as bytes; raises `ScalerError`, which the server turns into its status code."""
 
     def __init__(self, scaled_objects: ScaledObjects, streams: Streams, deadline_seconds: float) -> None:
         """Answer within `deadline_seconds`."""
         self._objects, self._streams = scaled_objects, streams
         self._wait_seconds = max(0.1, deadline_seconds - 0.1)
 
-    async def get_metric_spec(self, request: pb.ScaledObjectRef) -> pb.GetMetricSpecResponse:
+    async def get_metric_spec(self, request: bytes) -> pb.GetMetricSpecResponse:
         """Return names and targets, from the metadata alone: KEDA's fallback needs them in an outage."""
-        return self._specs(self._find(request))
+        return self._specs(self._objects.find_raw(request))
 
-    async def get_metrics(self, request: pb.GetMetricsRequest) -> pb.GetMetricsResponse:
+    async def get_metrics(self, request: bytes) -> pb.GetMetricsResponse:
         """Return the value of the metric asked for."""
-        asker = self._find(request.scaledObjectRef)
-        index = metric_index(asker, request.metricName)
-        assessment = await self._objects.answer(asker, self._wait_seconds)
+        asker, index = self._objects.find_metric(request)
+        assessment = self._objects.answer_now(asker) or await self._objects.answer(asker, self._wait_seconds)
         if not isinstance(asker.prepared, list):
             asker.prepared = metrics_messages(assessment)
         message: pb.GetMetricsResponse = asker.prepared[index]
         return message
 
-    async def is_active(self, request: pb.ScaledObjectRef) -> pb.IsActiveResponse:
+    async def is_active(self, request: bytes) -> pb.IsActiveResponse:
         """Return whether there is something to do, as the GetMetrics before it was told."""
-        asker = self._find(request)
-        assessment = self._objects.answered(asker) or await self._objects.assess(asker, self._wait_seconds)
+        asker = self._objects.find_raw(request)
+        assessment = self._objects.answered(asker) or self._objects.assess_now(asker)
+        if assessment is None:
+            assessment = await self._objects.assess(asker, self._wait_seconds)
         return ACTIVE if assessment.active else INACTIVE
 
-    async def stream_is_active(self, request: pb.ScaledObjectRef) -> AsyncGenerator[pb.IsActiveResponse]:
+    async def stream_is_active(self, request: bytes) -> AsyncGenerator[pb.IsActiveResponse]:
         """Send `true` when active, at every change to active, and again in growing pauses while active.
 
         KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
         versions of KEDA deactivate on it without asking the other triggers.
         """
-        asker = self._find(request)
+        asker = self._objects.find_raw(request)
         with self._streams.open(asker.namespace) as life, self._objects.listening(asker, life.wake):
             with suppress(Fault):  # then nothing is known, so nothing is sent; the store goes on trying
                 await self._objects.assess(asker, self._wait_seconds)
@@ -59,12 +60,12 @@ class Service:
                 async for _ in due:
                     yield ACTIVE
 
-    async def stream_metric_spec(self, request: pb.ScaledObjectRef) -> AsyncGenerator[pb.GetMetricSpecResponse]:
+    async def stream_metric_spec(self, request: bytes) -> AsyncGenerator[pb.GetMetricSpecResponse]:
         """Send what `get_metric_spec` returns, at once and every minute: a poll error makes KEDA forget it.
 
         The specs follow from the metadata alone, and KEDA opens a new stream when that changes.
         """
-        asker = self._find(request)
+        asker = self._objects.find_raw(request)
         with self._streams.open(asker.namespace) as life:
             while not life.ended:
                 yield self._specs(asker)
@@ -74,19 +75,6 @@ class Service:
         if not isinstance(asker.prepared_specs, pb.GetMetricSpecResponse):
             asker.prepared_specs = specs_message(asker)
         return asker.prepared_specs
-
-    def _find(self, request: pb.ScaledObjectRef) -> ScaledObject:
-        return self._objects.find_ref(request)
-
-
-def metric_index(asker: ScaledObject, name: str) -> int:
-    """Return which metric of `asker` has `name`, compared without case; raises `UnknownMetricError`."""
-    folded = name.lower()
-    for index, spec in enumerate(asker.specs):
-        if spec.name == folded:
-            return index
-    known = ", ".join(spec.name for spec in asker.specs)
-    raise UnknownMetricError(f"metric {name[:100]!r} is not one of this trigger; known: {known}")
 
 
 def specs_message(asker: ScaledObject) -> pb.GetMetricSpecResponse:

@@ -13,9 +13,6 @@ from scaler.errors import Fault, Unavailable
 from scaler.quota import Quota
 from scaler.refresh import Refresher
 
-SLACK_SECONDS = 0.5
-"""How much older than its interval a reading may be before a caller waits for the next: a slow read is no fault."""
-
 
 @dataclass(frozen=True, slots=True)
 class PlaceStatus:
@@ -83,9 +80,10 @@ class Snapshots:
 
     # Who asks
 
-    def lease(self, lessee: Hashable, place: Place, interval: float, until: float, owner: str = "") -> None:
+    def lease(self, lessee: Hashable, place: Place, interval: float, until: float, owner: str = "") -> Entry:
         """Keep `place` no older than `interval` seconds until monotonic time `until`, for `lessee` of namespace `owner`.
 
+        Returns what the store holds of the place, for `current`; it counts as long as the lease.
         Raises `LimitError` if the place is new and the store is full, or `owner` has its share of it.
         """
         entry = self._entries.get(place)
@@ -95,6 +93,7 @@ class Snapshots:
         entry.leases[lessee] = (interval, until)
         if before is None or before[0] != interval:
             self._refresher.hasten(entry, max(interval, place.min_refresh_seconds))
+        return entry
 
     def release(self, lessee: Hashable, place: Place) -> None:
         """End the lease of `lessee`; the place is dropped when it is due and nobody else asks."""
@@ -113,13 +112,17 @@ class Snapshots:
         Raises the `Fault` of the place if it has no reading younger than `stale_seconds`.
         """
         entry = self._entries.get(place)
-        if entry is None:
-            return None
-        if entry.reading is not None:
-            age = self._clock.now() - entry.reading.at
-            fresh = age <= max(refresh_seconds, place.min_refresh_seconds) + SLACK_SECONDS
-            if age <= stale_seconds + place.min_refresh_seconds and (fresh or entry.fault or self._is_ready(entry)):
-                return entry.reading
+        return None if entry is None else self.current(entry, refresh_seconds, stale_seconds)
+
+    def current(self, entry: Entry, refresh_seconds: float, stale_seconds: float) -> Reading | None:
+        """Return what `newest` does, of a place that is leased, without looking for it."""
+        reading = entry.reading
+        if reading is not None:
+            age = self._clock.now() - reading.at
+            fresh = age <= entry.fresh_seconds(refresh_seconds)
+            may_be_served = fresh or entry.fault or self._is_ready(entry)
+            if age <= stale_seconds + entry.place.min_refresh_seconds and may_be_served:
+                return reading
         if entry.fault is not None:
             raise untraced(entry.fault)
         return None

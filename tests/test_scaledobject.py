@@ -38,7 +38,8 @@ class Told:
     def all(self, now: float, readings: dict[Place, Reading]) -> bool:
         values = {place: reading.value for place, reading in readings.items()}
         raw = self.who.trigger.assess(values, 0)
-        told = self.who.settle(raw, readings, now)
+        self.who.places = tuple(readings)
+        told = self.who.settle(raw, tuple(readings.values()), now)
         assert told.metrics == raw.metrics
         assert told.active or not raw.active, "active is never hidden"
         self.who.assessment = told

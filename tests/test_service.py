@@ -25,14 +25,18 @@ from scaler.streams import Streams
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
 
-def ref(spots: str = "a", **metadata: str) -> pb.ScaledObjectRef:
+def message(spots: str = "a", **metadata: str) -> pb.ScaledObjectRef:
     return pb.ScaledObjectRef(
         name="orders", namespace="shop", scalerMetadata={"source": "scripted", "spots": spots, **metadata}
     )
 
 
-def request(name: str = "scripted", **metadata: str) -> pb.GetMetricsRequest:
-    return pb.GetMetricsRequest(scaledObjectRef=ref(**metadata), metricName=name)
+def ref(spots: str = "a", **metadata: str) -> bytes:
+    return message(spots, **metadata).SerializeToString()
+
+
+def request(name: str = "scripted", **metadata: str) -> bytes:
+    return pb.GetMetricsRequest(scaledObjectRef=message(**metadata), metricName=name).SerializeToString()
 
 
 @pytest.fixture

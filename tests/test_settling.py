@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scaler.demo.clock import ManualClock
-from scaler.demo.scripted import ScriptedReader, Spot, Work
+from scaler.demo.scripted import ScriptedReader, Work
 from scaler.errors import Unavailable
 from scaler.snapshots import Snapshots
 
@@ -71,6 +71,6 @@ async def test_a_listener_settles_without_anybody_asking(
         await clock.advance(47)
         assert who.active
         await clock.advance(1)
-        assert clock.now() - who.readings[Spot("a")].healed < 45 + 5
+        assert clock.now() - who.readings[0].healed < 45 + 5
         assert not who.active
         assert math.isnan(who.inactive_seen), "it is judged at changes alone again"

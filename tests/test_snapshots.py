@@ -10,8 +10,9 @@ import pytest
 from scaler.demo.clock import ManualClock, settle
 from scaler.demo.scripted import HANG, Map, ScriptedReader, Slow, Spot, Work
 from scaler.domain import Place, Reading
+from scaler.entries import SLACK_SECONDS
 from scaler.errors import Fault, LimitError, Refused, Throttled, Unavailable
-from scaler.snapshots import SLACK_SECONDS, Snapshots
+from scaler.snapshots import Snapshots
 
 A, B = Spot("a"), Spot("b")
 DOWN = Unavailable("down")

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 
@@ -67,14 +67,13 @@ class Metrics:
         )
         self._backends: set[str] = set()
 
-    def rpc(self, name: str, code: str) -> None:
-        """Count one call of `name` that ended with `code`."""
-        self._rpcs.codes[name, code] += 1
+    def calls(self, name: str) -> Callable[[str, float], None]:
+        """Return the function that counts a unary call of `name`, with its code and the seconds it took."""
+        return self._rpcs.unary(name)
 
-    def rpc_seconds(self, name: str, seconds: float) -> None:
-        """Note how long a unary call took."""
-        self._rpcs.buckets[name][bisect_left(RPC_SECONDS, seconds)] += 1
-        self._rpcs.sums[name] += seconds
+    def stream_ended(self, name: str, code: str) -> None:
+        """Count one stream of `name` that ended with `code`."""
+        self._rpcs.codes[name][code] += 1
 
     def read(self, place: Place, seconds: float, fault: Fault | None) -> None:
         """Count one read of `place`."""
@@ -101,9 +100,21 @@ class _Rpcs(Collector):
     """Counts calls: prometheus_client's own counters take locks, and cost ten times as much."""
 
     def __init__(self) -> None:
-        self.codes: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self.buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(RPC_SECONDS) + 1))
-        self.sums: defaultdict[str, float] = defaultdict(float)
+        self.codes: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._buckets: dict[str, list[int]] = {}
+        self._sums: dict[str, list[float]] = {}
+
+    def unary(self, name: str) -> Callable[[str, float], None]:
+        codes = self.codes[name]
+        buckets = self._buckets.setdefault(name, [0] * (len(RPC_SECONDS) + 1))
+        total = self._sums.setdefault(name, [0.0])
+
+        def ended(code: str, seconds: float) -> None:
+            codes[code] += 1
+            buckets[bisect_left(RPC_SECONDS, seconds)] += 1
+            total[0] += seconds
+
+        return ended
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -112,12 +123,15 @@ class _Rpcs(Collector):
         ended = CounterMetricFamily(
             "queue_scaler_rpc", "RPCs that ended, by their status code.", labels=["rpc", "code"]
         )
-        for labels, count in self.codes.items():
-            ended.add_metric(labels, count)
+        for name, codes in self.codes.items():
+            for code, count in codes.items():
+                ended.add_metric((name, code), count)
         lasted = HistogramMetricFamily("queue_scaler_rpc_duration_seconds", "Duration of unary RPCs.", labels=["rpc"])
         edges = [*map(floatToGoString, RPC_SECONDS), "+Inf"]
-        for name, counts in self.buckets.items():
-            lasted.add_metric([name], list(zip(edges, accumulate(counts), strict=True)), self.sums[name])
+        for name, counts in self._buckets.items():
+            if not any(counts):
+                continue  # never called
+            lasted.add_metric([name], list(zip(edges, accumulate(counts), strict=True)), self._sums[name][0])
         yield from (ended, lasted)
 
 

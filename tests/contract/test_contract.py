@@ -202,7 +202,7 @@ async def test_specs_touch_no_backend(example: Example) -> None:
     objects = ScaledObjects(store, access, clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
     service = Service(objects, Streams(clock, Quota(9, "limits.maxStreams"), 600), 2)
     ref = pb.ScaledObjectRef(name="orders", namespace="shop", scalerMetadata=example.metadata)
-    message = await service.get_metric_spec(ref)
+    message = await service.get_metric_spec(ref.SerializeToString())
     assert [spec.metricName for spec in message.metricSpecs] == [spec.name for spec in example.trigger.specs()]
     assert len(store) == 0
     await store.close()

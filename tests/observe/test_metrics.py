@@ -170,8 +170,7 @@ def test_no_metadata_makes_more_series_than_there_is_room_for(
 
 def test_calls_are_counted_and_timed(metrics: Metrics, scrape: Callable[[str], Samples]) -> None:
     for code in ("OK", "OK", "UNAVAILABLE"):
-        metrics.rpc("GetMetrics", code)
-        metrics.rpc_seconds("GetMetrics", 0.002)
+        metrics.calls("GetMetrics")(code, 0.002)
     assert scrape("queue_scaler_rpc_total") == {("OK", "GetMetrics"): 2, ("UNAVAILABLE", "GetMetrics"): 1}
     assert scrape("queue_scaler_rpc_duration_seconds_bucket")[("0.0025", "GetMetrics")] == 3
     assert scrape("queue_scaler_rpc_duration_seconds_bucket")[("0.001", "GetMetrics")] == 0

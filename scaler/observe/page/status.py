@@ -62,7 +62,7 @@ class Status:
         now, places = self._clock.now(), (*asker.places, *asker.found)
         known = [status for place in places if (status := self._snapshots.status(place)) is not None]
         state = state_of(asker)
-        age = max((now - reading.at for reading in asker.readings.values()), default=None)
+        age = max((now - reading.at for reading in asker.readings), default=None)
         if asker.listeners and known and all(status.age is not None for status in known):
             # Whoever listens is judged again when a reading changes, so the newest reading is what it stands on.
             age = max(status.age or 0.0 for status in known)
