@@ -11,12 +11,13 @@ run: $(VENV)/.ready  ## install, and run the demo
 test: $(VENV)/.ready  ## all tests
 	$(BIN)/pytest $(ARGS)
 
-lint: $(VENV)/.ready  ## format, style, types, architecture, Dockerfile
+lint: $(VENV)/.ready  ## format, style, types, architecture, Dockerfile, and known vulnerabilities where an index of them answers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m tools.audit
 
 bench: $(VENV)/.ready  ## measurements against rivals, as a report
 	$(BIN)/python -m bench $(ARGS)
@@ -27,8 +28,8 @@ docs: $(VENV)/.ready  ## renew what is generated from the models: reference page
 screenshots: $(VENV)/.ready  ## renew docs/images; needs Chromium
 	$(BIN)/python -m tools.screenshots
 
-audit: $(VENV)/.ready  ## known vulnerabilities of what is locked; needs an index of advisories
-	$(BIN)/pip-audit --disable-pip --require-hashes --requirement locks/runtime.txt
+audit: $(VENV)/.ready  ## known vulnerabilities of what is locked; fails where no index of them answers
+	$(BIN)/python -m tools.audit --strict
 
 $(VENV)/.ready: locks/dev.txt locks/binaries.txt pyproject.toml hatch_build.py $(wildcard protos/*.proto)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -39,13 +39,16 @@ def serve(
     import uvloop  # noqa: PLC0415 - each command loads what it needs
 
     from scaler.observe.logs import configure  # noqa: PLC0415 - see above
-    from scaler.server import serve as run  # noqa: PLC0415 - see above
+    from scaler.observe.stderr import handshakes_told  # noqa: PLC0415 - see above
     from scaler.settings import load  # noqa: PLC0415 - see above
 
     log = {key: value for key, value in (("level", log_level), ("format", log_format)) if value is not None}
     settings = load(config, {"listen": listen, "http": http, "log": log or None})
-    configure(settings.log.level, settings.log.format)
-    uvloop.run(run(settings))
+    with handshakes_told(tls=settings.tls is not None):
+        from scaler.server import serve as run  # noqa: PLC0415 - it loads grpc, which is told of handshakes before
+
+        configure(settings.log.level, settings.log.format)
+        uvloop.run(run(settings))
 
 
 @app.command()

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 
 import grpc
 import grpc.aio
-import structlog
 from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -23,7 +22,7 @@ from scaler.clients.kubernetes import Kubernetes
 from scaler.clock import Clock, SystemClock, deadline, sleep
 from scaler.domain import Reader
 from scaler.explainer import Explainer
-from scaler.observe.logs import Once
+from scaler.observe.logs import Once, get_logger
 from scaler.observe.metrics import Metrics, release
 from scaler.observe.page.guard import Guard
 from scaler.observe.page.routes import Page
@@ -39,7 +38,7 @@ from scaler.sources import SOURCES
 from scaler.streams import Streams
 from scaler.tls import server_credentials
 
-log = structlog.get_logger()
+log = get_logger()
 
 FORGET_SECONDS = 30.0
 
@@ -126,7 +125,8 @@ class Server:
         if self.settings.tls is None:
             self.port = ports.bind(main, "listen", self.settings.listen)
         else:
-            self.port = ports.bind(main, "listen", self.settings.listen, server_credentials(self.settings.tls))
+            credentials = server_credentials(self.settings.tls, self._clock)
+            self.port = ports.bind(main, "listen", self.settings.listen, credentials)
             probe = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
             health_pb2_grpc.add_HealthServicer_to_server(self.health, probe)
             self.health_port = ports.bind(probe, "healthListen", self.settings.health_listen)

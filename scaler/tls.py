@@ -5,19 +5,25 @@ import threading
 from pathlib import Path
 
 import grpc
-import structlog
 
+from scaler.certificate import Validity, validity
+from scaler.clock import Clock
 from scaler.errors import SettingsError
+from scaler.observe.logs import Once, get_logger
 from scaler.settings import TlsSettings
 
-log = structlog.get_logger()
+log = get_logger()
+
+REMIND_SECONDS = 86_400.0
 
 
 class _Files:
     """The files as grpc's certificate configuration; grpc asks at every handshake, from threads of its own."""
 
-    def __init__(self, settings: TlsSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: TlsSettings, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self._validity = Validity(end=float("inf"))
+        self._remind = Once(clock, REMIND_SECONDS)
         self._lock = threading.Lock()
         self._stamp: tuple[tuple[int, int, int], ...] = ()
         self._failed: str | None = None
@@ -42,7 +48,17 @@ class _Files:
             root_certificates=ca.read_bytes() if ca else None,
         )
         self._stamp = stamp  # of before: files that changed while they were read are read again
+        self._validity = validity(check, self._settings.cert_file)
         return loaded
+
+    def look(self) -> None:
+        """Warn of a certificate that clients refuse or soon will, once a day for each reason."""
+        complaint = self._validity.complaint(self._clock.wall())
+        if complaint and self._remind(complaint):
+            log.warning(
+                "clients refuse the server's certificate, or soon will",
+                error=f"tls: {self._settings.cert_file}: {complaint}",
+            )
 
     def explain(self, error: OSError) -> str:
         """Return which file cannot be used, and why."""
@@ -63,21 +79,24 @@ class _Files:
                     self._failed = said
                     log.warning("TLS files cannot be used, so the old certificate stays", error=said)
                 return None
+            finally:
+                self.look()
             self._failed = None
             log.info("TLS files reloaded")
             return loaded
 
 
-def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials:
+def server_credentials(settings: TlsSettings, clock: Clock) -> grpc.ServerCredentials:
     """Return credentials for TLS 1.2 and above (grpc's floor), with client certificates required if there is a CA.
 
     Raises `SettingsError` if a file cannot be read, or if the files do not belong together.
     """
-    files = _Files(settings)
+    files = _Files(settings, clock)
     try:
         first = files.load()
     except OSError as error:
         raise SettingsError(files.explain(error)) from None
+    files.look()
     return grpc.dynamic_ssl_server_credentials(
         first,
         files.changed,  # type: ignore[arg-type]  # None means unchanged (grpc's documentation); the stubs lack it

@@ -3,6 +3,7 @@ import ssl
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
+from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
 from scaler.errors import SettingsError
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
@@ -31,8 +33,8 @@ class Files:
         self.issue()
         self.clients.cert_pem.write_to_path(str(self.ca))
 
-    def issue(self, *names: str) -> None:
-        made = self.authority.issue_cert(*(names or ("localhost",)))
+    def issue(self, **dates: datetime) -> None:
+        made = self.authority.issue_cert("localhost", **dates)
         self.key.write_bytes(made.private_key_pem.bytes())
         self.cert.write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
 
@@ -171,6 +173,35 @@ async def test_files_that_do_not_fit_leave_the_old_certificate_in_place(
             assert (await stub.GetMetricSpec(keda.ref())).metricSpecs
 
 
+async def test_a_certificate_that_is_not_renewed_is_told_once_a_day(
+    serve: Serve, files: Files, clock: ManualClock
+) -> None:
+    end = datetime.fromtimestamp(clock.wall(), UTC) + timedelta(days=2)
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # since the test's clock is not that of a client
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+
+    async def told(keda: Any) -> list[str]:
+        with capture_logs() as logs:
+            for _ in range(2):
+                _, writer = await asyncio.open_connection("127.0.0.1", keda.server.port, ssl=anybody)
+                writer.transport.abort()
+        return [entry["error"] for entry in logs if entry["event"].startswith("clients refuse")]
+
+    files.issue(not_before=end - timedelta(days=365), not_after=end)
+    soon = f"tls: {files.cert}: it expires on {end:%Y-%m-%d %H:%M} UTC"
+    with capture_logs() as logs:
+        async with serve(**files.settings()) as keda:
+            assert soon in [entry.get("error") for entry in logs]
+            assert await told(keda) == []
+            await clock.advance(86_400)
+            assert await told(keda) == [soon]
+            await clock.advance(86_400)
+            assert await told(keda) == [f"tls: {files.cert}: it has expired on {end:%Y-%m-%d %H:%M} UTC"]
+            await clock.advance(86_400)
+            files.issue()
+            assert await told(keda) == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -187,6 +218,6 @@ async def test_files_that_do_not_fit_leave_the_old_certificate_in_place(
 def test_files_that_cannot_be_used_are_named_at_start(files: Files, spoil: Callable[[Files], Any], said: str) -> None:
     spoil(files)
     with pytest.raises(SettingsError, match=r"^tls: ") as caught:
-        server_credentials(TlsSettings(**files.settings(mutual=True)["tls"]))
+        server_credentials(TlsSettings(**files.settings(mutual=True)["tls"]), ManualClock())
     assert said in str(caught.value)
     assert "PRIVATE KEY" not in str(caught.value)

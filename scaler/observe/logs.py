@@ -4,14 +4,31 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-import structlog
-
 from scaler.clock import Clock
 
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let `module` look as if it were not installed."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # the import system's mark for it
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+with _hidden("rich"):  # structlog would load it to draw tracebacks; ours are plain, and it takes 4 MB of every server
+    import structlog
+
+get_logger = structlog.get_logger
 MAX_REMEMBERED = 10_000
 
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 
@@ -65,6 +66,7 @@ class Metrics:
             ["backend", "operation"],
             registry=self.registry,
         )
+        self._read_counter, self._read_histogram = cache(self._reads.labels), cache(self._read_seconds.labels)
         self._backends: set[str] = set()
 
     def calls(self, name: str) -> Callable[[str, float], None]:
@@ -77,8 +79,8 @@ class Metrics:
 
     def read(self, place: Place, seconds: float, fault: Fault | None) -> None:
         """Count one read of `place`."""
-        self._reads.labels(place.kind, "ok" if fault is None else type(fault).__name__.lower()).inc()
-        self._read_seconds.labels(place.kind).observe(seconds)
+        self._read_counter(place.kind, "ok" if fault is None else type(fault).__name__.lower()).inc()
+        self._read_histogram(place.kind).observe(seconds)
         self.traffic.read(place.backend, seconds, failed=fault is not None)
 
     def requests(self, backend: str, operation: str, requests: int) -> None:

@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -94,3 +96,9 @@ def test_once_remembers_a_bounded_number(clock: ManualClock) -> None:
     for number in range(3 * MAX_REMEMBERED):
         assert once(number)
         assert len(once._last) <= MAX_REMEMBERED
+
+
+def test_a_server_does_not_load_rich() -> None:
+    """It takes 4 MB, which is what a hundred streams take."""
+    told = "import sys, scaler.server, scaler.cli; print([name for name in sys.modules if name.partition('.')[0] == 'rich'])"
+    assert subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scaler.demo.scripted import ScriptedTrigger
 from scaler.domain import Assessment, Metric
 from scaler.observe.page.rows import SORTS, STATES, Query, QueryError, Row, select
-from scaler.scaledobject import ScaledObject
+from scaler.scaledobject import Question, ScaledObject
 from scaler.sources.base import NAMESPACE
 
 
@@ -26,7 +26,7 @@ def row(
     since: float = math.nan,
 ) -> Row:
     trigger = ScriptedTrigger.model_validate({"source": "scripted", "spots": "a", NAMESPACE: namespace})
-    asker = ScaledObject(f"{namespace}/{name}".encode(), namespace, name, trigger, asked_at)
+    asker = ScaledObject(f"{namespace}/{name}".encode(), namespace, name, Question(trigger), asked_at)
     asker.active_since = since
     if value is not None:
         asker.assessment = Assessment((Metric("scripted", value),), active=value > 0, reasons=())

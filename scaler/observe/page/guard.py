@@ -4,14 +4,13 @@ import hashlib
 import hmac
 from pathlib import Path
 
-import structlog
 from aiohttp import web
 
 from scaler.clock import Clock
 from scaler.errors import SettingsError
-from scaler.observe.logs import Once
+from scaler.observe.logs import Once, get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 COOKIE = "queue_scaler_page"
 HEADERS = {
