@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from google.protobuf.message import DecodeError, Message
 
@@ -11,7 +12,8 @@ from scaler.clock import Clock
 from scaler.errors import LimitError, MetadataError
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.quota import Quota
-from scaler.scaledobject import Key, ScaledObject
+from scaler.scaledobject import Key, Question, ScaledObject
+from scaler.sources.base import Trigger
 from scaler.triggers import parse
 
 Kind = TypeVar("Kind", bound=Message)
@@ -36,9 +38,9 @@ class Spellings(Generic[Meaning]):
 
     def keep(self, raw: bytes, meaning: Meaning) -> None:
         """Note what `raw` means."""
-        self._left -= len(raw) + SPELLING_BYTES
-        if self._left < 0:
+        if len(raw) + SPELLING_BYTES > self._left:
             self.clear()
+        self._left -= len(raw) + SPELLING_BYTES
         self._meanings[raw] = meaning
 
     def clear(self) -> None:
@@ -65,6 +67,7 @@ class Askers:
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
         self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
         self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
+        self._questions: WeakValueDictionary[Trigger, Question] = WeakValueDictionary()
         self._refs = Spellings[ScaledObject]()
         self._metrics = Spellings[tuple[ScaledObject, int]]()
 
@@ -135,8 +138,13 @@ class Askers:
         except LimitError:
             self._quota.give_back(namespace)
             raise
-        admitted = self._known[key] = ScaledObject(key, namespace, name, trigger, self._clock.now())
+        admitted = self._known[key] = ScaledObject(key, namespace, name, self._question(trigger), self._clock.now())
         return admitted
+
+    def _question(self, trigger: Trigger) -> Question:
+        if (question := self._questions.get(trigger)) is None:
+            question = self._questions[trigger] = Question(trigger)
+        return question
 
     def forget_old(self) -> None:
         """Forget who has not asked for a long time and listens to nothing."""

@@ -50,6 +50,17 @@ class Assessment:
     until: float = math.inf
 
 
+def _once(written: Callable[[Any], int]) -> Callable[[Any], int]:
+    def hashed(place: Any) -> int:
+        try:
+            return place._hash  # type: ignore[no-any-return]  # noqa: SLF001 - a part of it
+        except AttributeError:
+            object.__setattr__(place, "_hash", written(place))
+            return hashed(place)
+
+    return hashed
+
+
 class Place(ABC):
     """A hashable value (a frozen dataclass) that says exactly what to read: this queue in this region with this role.
 
@@ -57,7 +68,14 @@ class Place(ABC):
     part of the place. `str(place)` names it for people and holds no secret.
     """
 
-    __slots__ = ()
+    __slots__ = ("_hash",)
+
+    def __init_subclass__(cls) -> None:
+        """Let the hash that `dataclass` writes be worked out once: a place is looked up at every step of a read."""
+        super().__init_subclass__()
+        written = cls.__dict__.get("__hash__")  # with slots, `dataclass` makes the class anew when it has written it
+        if written is not None:
+            cls.__hash__ = _once(written)  # type: ignore[assignment]  # mypy takes it for unbound
 
     kind: ClassVar[str]  # chooses the reader
     min_refresh_seconds: ClassVar[float] = 0.0  # for what changes rarely and is dear: never read more often than this

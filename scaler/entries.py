@@ -1,6 +1,7 @@
 """What the store holds of each place, and in which order the due places of a backend have their turns."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -31,14 +32,33 @@ class Entry:
     read_seconds: float = 0.0
     leases: dict[Hashable, tuple[float, float]] = field(default_factory=dict)  # lessee → interval, until
     waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    _shortest: float | None = None  # the interval of all `leases`, which holds
+    _counted_until: float = -math.inf  # until then, when the first of them may end
+
+    def lease(self, lessee: Hashable, interval: float, until: float) -> bool:
+        """Note that `lessee` asks every `interval` seconds until `until`; tell whether that is another interval."""
+        before = self.leases.get(lessee)
+        self.leases[lessee] = (interval, until)
+        changed = before is None or before[0] != interval
+        self._counted_until = -math.inf if changed else min(self._counted_until, until)
+        return changed
+
+    def release(self, lessee: Hashable) -> None:
+        """`lessee` asks no more."""
+        if self.leases.pop(lessee, None) is not None:
+            self._counted_until = -math.inf
 
     def interval(self, now: float) -> float | None:
         """Return the shortest interval of those who still ask, or None; forgets the others."""
-        for lessee in [lessee for lessee, (_, until) in self.leases.items() if until < now]:
-            del self.leases[lessee]
-        if not self.leases:
-            return None
-        return max(self.place.min_refresh_seconds, min(seconds for seconds, _ in self.leases.values()))
+        if (
+            now > self._counted_until
+        ):  # with thousands who ask, counting them at each read would cost more than the read
+            for lessee in [lessee for lessee, (_, until) in self.leases.items() if until < now]:
+                del self.leases[lessee]
+            shortest = min((seconds for seconds, _ in self.leases.values()), default=None)
+            self._shortest = None if shortest is None else max(self.place.min_refresh_seconds, shortest)
+            self._counted_until = min((until for _, until in self.leases.values()), default=-math.inf)
+        return self._shortest
 
     def fresh_seconds(self, refresh_seconds: float) -> float:
         """Return how old a reading may be before a caller who wants it every `refresh_seconds` waits for the next."""

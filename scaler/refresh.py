@@ -7,19 +7,20 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
-
 from scaler.clock import Clock, Timer, deadline
 from scaler.domain import Place, Reader, Reading
 from scaler.entries import Entry, Turns, untraced
 from scaler.errors import Fault, Throttled, Unavailable
 from scaler.lanes import Lane
+from scaler.observe.logs import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 REFRESH_JITTER = 0.1
 """A refresh begins within the last tenth of its interval, so that places read together drift apart."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
+GRAIN_SECONDS = 0.02
+"""What falls due within it is read together: a process that wakes up for each of 300 reads a second does little else."""
 HINT_GAP_SECONDS = 0.02
 """Hints about one place make at most fifty reads a second, and at most ten in one interval."""
 UNLIMITED = 1_000.0
@@ -127,7 +128,7 @@ class Refresher:
         """Move what is due to its backend's lane, drop what nobody asks for, and begin the reads that may begin."""
         now = self._clock.now()
         self._timer, self._timer_at = None, math.inf
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= now + GRAIN_SECONDS:
             due, _, entry = heapq.heappop(self._heap)
             if due != entry.due or entry.started is not None or self.entries.get(entry.place) is not entry:
                 continue  # superseded by another date

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaler.domain import Assessment, MetricSpec, Place, Reading
 from scaler.errors import UnknownMetricError
@@ -15,8 +15,24 @@ if TYPE_CHECKING:
     from scaler.entries import Entry
     from scaler.errors import ScalerError
 
+NOBODY: frozenset[Any] = frozenset()
+"""Of most ScaledObjects; a set of its own for each would take 216 bytes."""
 Key = bytes
 """The ScaledObjectRef in protobuf's deterministic form: equal for equal metadata, in whatever order it came."""
+
+
+class Question:
+    """A trigger and what follows from it alone: one for all ScaledObjects of a namespace that ask the same."""
+
+    __slots__ = ("__weakref__", "finds", "places", "prepared_specs", "specs", "trigger")
+
+    def __init__(self, trigger: Trigger) -> None:
+        """Work out what `trigger` reads and tells."""
+        self.trigger = trigger
+        self.specs: tuple[MetricSpec, ...] = trigger.specs()
+        self.places: tuple[Place, ...] = trigger.places()
+        self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
+        self.prepared_specs: object = None  # the message that the service made of `specs`
 
 
 class ScaledObject:
@@ -44,7 +60,7 @@ class ScaledObject:
         "namespace",
         "places",
         "prepared",
-        "prepared_specs",
+        "question",
         "raw",
         "readings",
         "renew_at",
@@ -54,21 +70,18 @@ class ScaledObject:
         "trigger",
     )
 
-    def __init__(self, key: Key, namespace: str, name: str, trigger: Trigger, now: float) -> None:
+    def __init__(self, key: Key, namespace: str, name: str, question: Question, now: float) -> None:
         """Know nothing of what to tell yet."""
         self.key = key
         self.namespace, self.name = namespace, name
-        self.trigger = trigger
-        self.specs: tuple[MetricSpec, ...] = trigger.specs()
-        self.places: tuple[Place, ...] = trigger.places()
-        self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
+        self.question, self.trigger = question, question.trigger
+        self.specs, self.places, self.finds = question.specs, question.places, question.finds
         self.found: tuple[Place, ...] = ()  # the further places that are leased, as the newest readings name them
         self.held: tuple[Entry, ...] = ()  # what the store holds of `places` and `found`, which are leased
         self.readings: Sequence[Reading] = ()  # of `places` and `found`, as they were judged last
         self.raw: Assessment | None = None  # by the readings alone
         self.assessment: Assessment | None = None  # as told: active through a settling time
         self.prepared: object = None  # the messages that the service made of `assessment`
-        self.prepared_specs: object = None  # the message that the service made of `specs`
         self.stands_until = -math.inf  # until then `assessment` is right, unless a reading has changed
         self.asked_at = now
         self.answered: Assessment | None = None  # what GetMetrics was told last
@@ -81,7 +94,7 @@ class ScaledObject:
         self.active_at = -math.inf  # when the newest readings that said active were taken
         self.active_since = math.nan
         self.inactive_seen = math.nan  # when inactive was first read after a fault
-        self.listeners: set[Callable[[], None]] = set()
+        self.listeners: set[Callable[[], None]] | frozenset[Callable[[], None]] = NOBODY
         self.timer: Timer | None = None
         self.history = History()
 

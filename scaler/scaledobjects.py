@@ -1,10 +1,8 @@
 """What everybody who asks is told: assessed once per reading, told consistently, and kept fresh while they listen."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-
-import structlog
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from scaler.access import Access
 from scaler.askers import Askers
@@ -13,12 +11,12 @@ from scaler.domain import Assessment, Place, Reading
 from scaler.entries import Entry
 from scaler.errors import LimitError, ScalerError
 from scaler.history import STEP_SECONDS
-from scaler.observe.logs import Once
+from scaler.observe.logs import Once, get_logger
 from scaler.quota import Quota
-from scaler.scaledobject import ScaledObject
+from scaler.scaledobject import NOBODY, ScaledObject
 from scaler.snapshots import Snapshots
 
-log = structlog.get_logger()
+log = get_logger()
 
 SAME_SNAPSHOT_SECONDS = 2.0
 """KEDA asks IsActive right after GetMetrics; within this time both are answered from one assessment."""
@@ -196,30 +194,31 @@ class ScaledObjects(Askers):
             if not listeners:
                 del self._listening[place]
 
-    @contextmanager
-    def listening(self, asker: ScaledObject, listener: Callable[[], None]) -> Iterator[None]:
-        """Call `listener` whenever `asker` turns active or inactive, and keep its places fresh, while the block lasts."""
-        try:
-            self._listen(asker, listener)
-            yield
-        finally:
-            self._unlisten(asker, listener)
+    def listening(self, asker: ScaledObject, listener: Callable[[], None]) -> "Listening":
+        """Call `listener` whenever `asker` turns active or inactive, and keep its places fresh, while a block lasts."""
+        return Listening(self, asker, listener)
 
     def says_active(self, asker: ScaledObject) -> bool:
         """Tell whether a stream may say `true` now, by readings that are young enough; if not, it is woken when it may."""
         asker.known = self._judge_from_memory(asker)
         return asker.known and asker.active
 
-    def _listen(self, asker: ScaledObject, listener: Callable[[], None]) -> None:
+    def listen(self, asker: ScaledObject, listener: Callable[[], None]) -> None:
+        """Begin what `listening` does."""
+        if isinstance(asker.listeners, frozenset):
+            asker.listeners = set()
         asker.listeners.add(listener)
         for place in (*asker.places, *asker.found):
             self._listening.setdefault(place, {})[asker] = None
         self._lease(asker, renew=True)
 
-    def _unlisten(self, asker: ScaledObject, listener: Callable[[], None]) -> None:
-        asker.listeners.discard(listener)
+    def unlisten(self, asker: ScaledObject, listener: Callable[[], None]) -> None:
+        """End what `listening` does."""
+        if isinstance(asker.listeners, set):
+            asker.listeners.discard(listener)
         if asker.listeners:
             return
+        asker.listeners = NOBODY
         for place in (*asker.places, *asker.found):
             self._deaf(asker, place)
         self._set_timer(asker)
@@ -280,6 +279,28 @@ class ScaledObjects(Askers):
     def _on_time(self, asker: ScaledObject) -> None:
         asker.timer = None
         self._judge_from_memory(asker)
+
+
+class Listening:
+    """A block during which somebody listens; a generator's would take 400 bytes more for each stream."""
+
+    __slots__ = ("_asker", "_listener", "_objects")
+
+    def __init__(self, objects: ScaledObjects, asker: ScaledObject, listener: Callable[[], None]) -> None:
+        """Begin with the block."""
+        self._objects, self._asker, self._listener = objects, asker, listener
+
+    def __enter__(self) -> None:
+        """Listen; raises `LimitError`."""
+        try:
+            self._objects.listen(self._asker, self._listener)
+        except BaseException:
+            self._objects.unlisten(self._asker, self._listener)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more."""
+        self._objects.unlisten(self._asker, self._listener)
 
 
 def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:

@@ -1,16 +1,19 @@
 """The five RPCs: protobuf on one side, the house's words on the other, errors to status codes; nothing else."""
 
 import math
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
 from scaler.domain import Assessment
 from scaler.errors import Fault
 from scaler.pb import externalscaler_pb2 as pb
-from scaler.scaledobject import ScaledObject
+from scaler.scaledobject import Question, ScaledObject
 from scaler.scaledobjects import ScaledObjects
-from scaler.streams import LONGEST_REPEAT_SECONDS, Streams, activations
+from scaler.streams import LONGEST_REPEAT_SECONDS, Streams, repeat
 
+Send = Callable[[Any], Awaitable[None]]
+"""Sends one message of a stream; returns when the peer can take more."""
 MAX_VALUE = 1e12
 """The HPA keeps milli values in 64 bits: from 9.2e15 on it reads 0 or garbage."""
 ACTIVE = pb.IsActiveResponse(result=True)
@@ -46,7 +49,7 @@ class Service:
             assessment = await self._objects.assess(asker, self._wait_seconds)
         return ACTIVE if assessment.active else INACTIVE
 
-    async def stream_is_active(self, request: bytes) -> AsyncGenerator[pb.IsActiveResponse]:
+    async def stream_is_active(self, request: bytes, send: Send) -> None:
         """Send `true` when active, at every change to active, and again in growing pauses while active.
 
         KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
@@ -56,11 +59,9 @@ class Service:
         with self._streams.open(asker.namespace) as life, self._objects.listening(asker, life.wake):
             with suppress(Fault):  # then nothing is known, so nothing is sent; the store goes on trying
                 await self._objects.assess(asker, self._wait_seconds)
-            async with aclosing(activations(life, lambda: self._objects.says_active(asker))) as due:
-                async for _ in due:
-                    yield ACTIVE
+            await repeat(life, lambda: self._objects.says_active(asker), lambda: send(ACTIVE))
 
-    async def stream_metric_spec(self, request: bytes) -> AsyncGenerator[pb.GetMetricSpecResponse]:
+    async def stream_metric_spec(self, request: bytes, send: Send) -> None:
         """Send what `get_metric_spec` returns, at once and every minute: a poll error makes KEDA forget it.
 
         The specs follow from the metadata alone, and KEDA opens a new stream when that changes.
@@ -68,21 +69,22 @@ class Service:
         asker = self._objects.find_raw(request)
         with self._streams.open(asker.namespace) as life:
             while not life.ended:
-                yield self._specs(asker)
+                await send(self._specs(asker))
                 await life.wait(LONGEST_REPEAT_SECONDS)
 
     def _specs(self, asker: ScaledObject) -> pb.GetMetricSpecResponse:
-        if not isinstance(asker.prepared_specs, pb.GetMetricSpecResponse):
-            asker.prepared_specs = specs_message(asker)
-        return asker.prepared_specs
+        question = asker.question
+        if not isinstance(question.prepared_specs, pb.GetMetricSpecResponse):
+            question.prepared_specs = specs_message(question)
+        return question.prepared_specs
 
 
-def specs_message(asker: ScaledObject) -> pb.GetMetricSpecResponse:
+def specs_message(question: Question) -> pb.GetMetricSpecResponse:
     """Return the specs, each target as a float and, for KEDA before 2.17, as a whole number of at least 1.
 
     A target is capped as values are: at the cap the HPA asks for one replica, as it would far above it.
     """
-    targets = [(spec.name, min(spec.target, MAX_VALUE)) for spec in asker.specs]
+    targets = [(spec.name, min(spec.target, MAX_VALUE)) for spec in question.specs]
     return pb.GetMetricSpecResponse(
         metricSpecs=[
             pb.MetricSpec(metricName=name, targetSizeFloat=target, targetSize=max(1, math.ceil(target)))

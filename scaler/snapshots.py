@@ -89,16 +89,14 @@ class Snapshots:
         entry = self._entries.get(place)
         if entry is None:
             entry = self._admit(place, owner)
-        before = entry.leases.get(lessee)
-        entry.leases[lessee] = (interval, until)
-        if before is None or before[0] != interval:
+        if entry.lease(lessee, interval, until):
             self._refresher.hasten(entry, max(interval, place.min_refresh_seconds))
         return entry
 
     def release(self, lessee: Hashable, place: Place) -> None:
         """End the lease of `lessee`; the place is dropped when it is due and nobody else asks."""
         if entry := self._entries.get(place):
-            entry.leases.pop(lessee, None)
+            entry.release(lessee)
 
     def _admit(self, place: Place, owner: str) -> Entry:
         self._quota.take(owner)

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from typing import Self
 
 from scaler.clock import Clock
 from scaler.quota import Quota
@@ -12,12 +12,14 @@ FIRST_REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 1.0, 60.0
 
 
 class Life:
-    """One open stream, from its opening to its normal end."""
+    """One open stream, from its opening to its normal end; a `with` block lasts as long."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        """End by itself after `seconds`."""
+    __slots__ = ("_clock", "_end", "_on_close", "_pending", "_woken", "ended")
+
+    def __init__(self, clock: Clock, seconds: float, on_close: Callable[["Life"], None] = lambda _: None) -> None:
+        """End by itself after `seconds`; `on_close` is called at the end of the block."""
         self.ended = False
-        self._clock = clock
+        self._clock, self._on_close = clock, on_close
         self._woken: asyncio.Future[None] | None = None
         self._pending = False
         self._end = clock.call_at(clock.now() + seconds, self.end)
@@ -37,9 +39,14 @@ class Life:
         self.ended = True
         self.wake()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Forget the timer."""
         self._end.cancel()
+        self._on_close(self)
 
     async def wait(self, seconds: float | None) -> bool:
         """Wait until woken, or for `seconds`; tell whether it was woken."""
@@ -69,7 +76,7 @@ class Streams:
     ) -> None:
         """Let a stream live for `longest_seconds` at most, each a little shorter, so that a fleet returns spread out."""
         self._clock, self._quota, self._longest, self._dice = clock, quota, longest_seconds, dice
-        self._open: set[Life] = set()
+        self._open: dict[Life, str] = {}
         self._draining = False
         self._empty = asyncio.Event()
 
@@ -77,22 +84,19 @@ class Streams:
         """Return how many are open."""
         return len(self._open)
 
-    @contextmanager
-    def open(self, namespace: str) -> Iterator[Life]:
-        """Count a stream of `namespace`, and end its life with the block; raises `LimitError`."""
+    def open(self, namespace: str) -> Life:
+        """Count a stream of `namespace` until the block of its life ends; raises `LimitError`."""
         self._quota.take(namespace)
-        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()))
+        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed)
         if self._draining:
             life.end()
-        self._open.add(life)
-        try:
-            yield life
-        finally:
-            life.close()
-            self._open.discard(life)
-            if self._draining and not self._open:
-                self._empty.set()
-            self._quota.give_back(namespace)
+        self._open[life] = namespace
+        return life
+
+    def _closed(self, life: Life) -> None:
+        self._quota.give_back(self._open.pop(life))
+        if self._draining and not self._open:
+            self._empty.set()
 
     async def drain(self) -> None:
         """End all streams normally, and wait until they have.
@@ -106,13 +110,13 @@ class Streams:
             await self._empty.wait()
 
 
-async def activations(life: Life, active: Callable[[], bool]) -> AsyncGenerator[None]:
-    """Yield whenever `true` is to be sent: when active at the start or anew, then after 1, 2, 4 … and every 60 s."""
+async def repeat(life: Life, active: Callable[[], bool], tell: Callable[[], Awaitable[None]]) -> None:
+    """Call `tell` whenever `true` is to be sent: when active at the start or anew, then after 1, 2, 4 … and every 60 s."""
     pause = FIRST_REPEAT_SECONDS
     while not life.ended:
         is_active = active()
         life.catch_up()
         if is_active:
-            yield
+            await tell()
         woken = await life.wait(pause if is_active else None)
         pause = FIRST_REPEAT_SECONDS if woken else min(LONGEST_REPEAT_SECONDS, pause * 2)

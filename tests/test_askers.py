@@ -1,5 +1,6 @@
 """Requests by their bytes: found without parsing when they came lately, and never taken for somebody else's."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -91,3 +92,20 @@ def test_a_spelling_means_what_it_meant_or_nothing(kept: list[tuple[bytes, int]]
         assert spellings.get(raw) == meaning
         assert all(spellings.get(each) in {None, last[each]} for each in last)
         assert sum(len(each) + 150 for each in spellings._meanings) <= 2_000
+
+
+def test_who_asks_the_same_shares_what_follows_from_it(objects: Any) -> None:
+    metadata = {"source": "scripted", "spots": "a"}
+    one, two = (objects.find("shop", name, metadata) for name in ("one", "two"))
+    other = objects.find("blog", "one", metadata)
+    assert one is not two
+    assert one.question is two.question
+    assert other.question is not one.question, "what a namespace may read is its own"
+
+
+async def test_what_was_shared_goes_with_the_last_who_asked(objects: Any, clock: ManualClock) -> None:
+    objects.who()
+    await clock.advance(901)
+    objects.forget_old()
+    gc.collect()
+    assert len(objects._questions) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scaler.demo.scripted import Map, ScriptedTrigger, Spot, Work
 from scaler.domain import Assessment, Place, Reading
 from scaler.errors import Unavailable
-from scaler.scaledobject import ScaledObject
+from scaler.scaledobject import Question, ScaledObject
 from scaler.sources.base import NAMESPACE
 
 SETTLE_SECONDS = 20.0
@@ -21,7 +21,7 @@ def asker(settle_seconds: float = SETTLE_SECONDS) -> ScaledObject:
     trigger = ScriptedTrigger.model_validate(
         {NAMESPACE: "shop", "source": "scripted", "spots": "a,b", "settleSeconds": settle_seconds}
     )
-    return ScaledObject(b"", "shop", "orders", trigger, 0)
+    return ScaledObject(b"", "shop", "orders", Question(trigger), 0)
 
 
 @dataclass

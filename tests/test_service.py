@@ -1,7 +1,7 @@
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from scaler.domain import Assessment, Metric
 from scaler.errors import MetadataError, Unavailable, UnknownMetricError
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.quota import Quota
-from scaler.scaledobject import ScaledObject
+from scaler.scaledobject import Question
 from scaler.scaledobjects import ScaledObjects
 from scaler.service import MAX_VALUE, Service, metrics_messages, specs_message
 from scaler.snapshots import Snapshots
@@ -71,7 +71,7 @@ def now(clock: ManualClock) -> Now:
 
 def specs(**metadata: str) -> list[tuple[str, int, float]]:
     trigger = ScriptedTrigger.model_validate({NAMESPACE: "shop", "source": "scripted", "spots": "a", **metadata})
-    message = specs_message(ScaledObject(b"", "shop", "orders", trigger, 0))
+    message = specs_message(Question(trigger))
     return [(spec.metricName, spec.targetSize, spec.targetSizeFloat) for spec in message.metricSpecs]
 
 
@@ -183,18 +183,24 @@ async def test_calls_end_within_the_deadline(
 # Streams
 
 
+Stream = Callable[[bytes, Callable[[Any], Awaitable[None]]], Coroutine[Any, Any, None]]
+
+
+async def nothing(_: Any) -> None:
+    raise AssertionError("nothing is to be sent")
+
+
 class Listener:
     """Keda's end of one stream: what arrived when."""
 
-    def __init__(self, messages: AsyncIterator[Any], clock: ManualClock) -> None:
+    def __init__(self, stream: Stream, request: bytes, clock: ManualClock) -> None:
         self.got: list[tuple[float, Any]] = []
         self._began = clock.now()
 
-        async def run() -> None:
-            async for message in messages:
-                self.got.append((clock.now() - self._began, message))
+        async def send(message: Any) -> None:
+            self.got.append((clock.now() - self._began, message))
 
-        self.task = asyncio.create_task(run())
+        self.task = asyncio.create_task(stream(request, send))
 
     @property
     def times(self) -> list[float]:
@@ -205,7 +211,7 @@ async def test_true_comes_at_open_and_again_in_growing_pauses(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
 ) -> None:
     reader.answers["a"] = Work(1)
-    listener = Listener(service.stream_is_active(ref()), clock)
+    listener = Listener(service.stream_is_active, ref(), clock)
     await clock.advance(200)
     assert listener.times == list(itertools.accumulate([1, 2, 4, 8, 16, 32, 60, 60], initial=0))
     assert all(message == pb.IsActiveResponse(result=True) for _, message in listener.got)
@@ -216,7 +222,7 @@ async def test_true_comes_at_open_and_again_in_growing_pauses(
 async def test_rises_are_sent_within_the_idle_interval_and_falls_never(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
 ) -> None:
-    listener = Listener(service.stream_is_active(ref(idleRefreshSeconds="0.5", refreshSeconds="5")), clock)
+    listener = Listener(service.stream_is_active, ref(idleRefreshSeconds="0.5", refreshSeconds="5"), clock)
     await clock.advance(10)
     reader.answers["a"] = Work(1)
     await clock.advance(2)
@@ -240,7 +246,7 @@ async def test_a_stream_stays_open_and_silent_while_nothing_is_known(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams, answer: Any
 ) -> None:
     reader.answers["a"] = answer
-    listener = Listener(service.stream_is_active(ref()), clock)
+    listener = Listener(service.stream_is_active, ref(), clock)
     await clock.advance(300)
     assert (listener.got, listener.task.done()) == ([], False)
     reader.answers["a"] = Work(1)
@@ -254,7 +260,7 @@ async def test_a_stream_falls_silent_when_readings_are_too_old_and_returns(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
 ) -> None:
     reader.answers["a"] = Work(1)
-    listener = Listener(service.stream_is_active(ref(staleSeconds="30")), clock)
+    listener = Listener(service.stream_is_active, ref(staleSeconds="30"), clock)
     await clock.advance(8)
     reader.answers["a"] = Unavailable("down")
     await clock.advance(292)
@@ -268,16 +274,16 @@ async def test_a_stream_falls_silent_when_readings_are_too_old_and_returns(
 
 async def test_a_stream_of_bad_metadata_is_refused(service: Service, streams: Streams) -> None:
     with pytest.raises(MetadataError):
-        await anext(service.stream_is_active(ref(target="none")))
+        await service.stream_is_active(ref(target="none"), nothing)
     with pytest.raises(MetadataError):
-        await anext(service.stream_metric_spec(ref(target="none")))
+        await service.stream_metric_spec(ref(target="none"), nothing)
     assert len(streams) == 0
 
 
 async def test_specs_are_streamed_at_once_and_every_minute(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
 ) -> None:
-    listener = Listener(service.stream_metric_spec(ref(second="2")), clock)
+    listener = Listener(service.stream_metric_spec, ref(second="2"), clock)
     await clock.advance(599)
     assert listener.times == [60 * minute for minute in range(10)]
     assert {str(message) for _, message in listener.got} == {str(await service.get_metric_spec(ref(second="2")))}
@@ -295,7 +301,7 @@ async def test_thousands_of_streams_cost_one_lease_each_and_leave_nothing(
     names = [f"s{number}" for number in range(50)]
     before = len(asyncio.all_tasks())
     listeners = [
-        Listener(service.stream_is_active(ref(names[number % 50], target=str(number + 1))), clock)
+        Listener(service.stream_is_active, ref(names[number % 50], target=str(number + 1)), clock)
         for number in range(500)
     ]
     await clock.advance(1)

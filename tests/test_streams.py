@@ -7,7 +7,7 @@ import pytest
 from scaler.demo.clock import ManualClock, settle
 from scaler.errors import LimitError
 from scaler.quota import Quota
-from scaler.streams import Life, Streams, activations
+from scaler.streams import Life, Streams, repeat
 
 HOUR = 3_600.0
 
@@ -23,9 +23,11 @@ class Stream:
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        async for _ in activations(self.life, lambda: self.active):
+        async def tell() -> None:
             self.sent.append(self._clock.now() - self._began)
-        self.life.close()
+
+        with self.life:
+            await repeat(self.life, lambda: self.active, tell)
 
     def turn(self, *, active: bool) -> None:
         self.active = active
@@ -89,23 +91,27 @@ async def test_what_woke_it_before_it_looked_is_not_told_twice(clock: ManualCloc
 
 
 async def test_a_change_while_a_message_is_on_its_way_is_not_lost(clock: ManualClock) -> None:
-    active, life = True, Life(clock, HOUR)
-    messages = activations(life, lambda: active)
-    await anext(messages)
-    active = False
-    life.wake()
-    waiting = asyncio.ensure_future(anext(messages))
-    await clock.advance(10)
-    assert not waiting.done(), "there is nothing to repeat"
-    active = True
-    life.wake()
-    await settle()
-    assert waiting.done()
-    await waiting
-    life.end()
-    with pytest.raises(StopAsyncIteration):
-        await anext(messages)
-    life.close()
+    active, on_its_way, told = True, asyncio.Event(), 0
+
+    async def tell() -> None:
+        nonlocal told
+        told += 1
+        await on_its_way.wait()
+
+    with Life(clock, HOUR) as life:
+        task = asyncio.create_task(repeat(life, lambda: active, tell))
+        await settle()
+        active = False
+        life.wake()
+        on_its_way.set()
+        await clock.advance(10)
+        assert told == 1, "there is nothing to repeat"
+        active = True
+        life.wake()
+        await settle()
+        assert told == 2
+        life.end()
+        await task
     assert clock.pending == 0
 
 
@@ -132,7 +138,6 @@ async def test_a_cancelled_stream_leaves_no_alarm(clock: ManualClock) -> None:
     await clock.advance(5)
     stream.task.cancel()
     await settle()
-    stream.life.close()
     assert clock.pending == 0
 
 

@@ -1,11 +1,15 @@
 """AWS's signature (version 4) by botocore, for requests that are sent without boto3."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
+
+REUSE_SECONDS = 60.0
+"""How long one signature serves the same request. AWS takes a request within 5 minutes of the date that is signed in it
+(IAM User Guide, Signature Version 4), and signing takes longer than sending."""
 
 
 class _Signer(SigV4Auth):
@@ -34,3 +38,16 @@ def signed_headers(
     signed = AWSRequest(method="POST", url=url, headers=headers, data=body)
     _Signer(credentials, scope.service, scope.region).add_auth_at(signed, dt.datetime.fromtimestamp(now, dt.UTC))
     return dict(signed.headers.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The headers of a request that was signed with `credentials` at Unix time `at`."""
+
+    headers: dict[str, str] = field(repr=False)
+    credentials: ReadOnlyCredentials = field(repr=False)
+    at: float
+
+    def serves(self, credentials: ReadOnlyCredentials, now: float) -> bool:
+        """Tell whether the same request may be sent with it at Unix time `now`, for whom `credentials` are."""
+        return credentials is self.credentials and 0 <= now - self.at < REUSE_SECONDS

@@ -12,4 +12,9 @@ def open_session(addresses: Addresses, *, connections: int = 100) -> aiohttp.Cli
     environment are not used: they would connect where the guard cannot see. Cookies are not kept.
     """
     connector = aiohttp.TCPConnector(limit=connections, ttl_dns_cache=10, socket_factory=addresses.open_socket)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=True,
+        timeout=aiohttp.ClientTimeout(total=None),  # the store limits every read; a timer more would be paid each time
+    )

@@ -19,7 +19,7 @@ from yarl import URL
 
 from scaler.clients.aws import is_aws_host
 from scaler.clients.aws_identity import EXPIRED, Identities, Identity, in_thread
-from scaler.clients.aws_signature import Scope, signed_headers
+from scaler.clients.aws_signature import Scope, Signed, signed_headers
 from scaler.clients.backends import Backends
 from scaler.clients.fetch import faults
 from scaler.clients.http import open_session
@@ -82,6 +82,7 @@ class SqsReader(Reader):
         self._http: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool | None = None
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
+        self._signed: dict[Place, Signed] = {}  # of queues that answered well: they are asked the same again
         self._finding = asyncio.Lock()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
@@ -103,13 +104,13 @@ class SqsReader(Reader):
 
     async def _count(self, place: Queue) -> Counts:
         request = {"QueueUrl": place.queue, "AttributeNames": list(ATTRIBUTES.values())}
-        return parse_counts(await self._call(place.account, "GetQueueAttributes", request))
+        return parse_counts(await self._call(place, "GetQueueAttributes", request))
 
     async def _list(self, place: Listing) -> tuple[str, ...]:
         request: dict[str, Any] = {"QueueNamePrefix": place.prefix, "MaxResults": MAX_LISTED}
         urls: list[str] = []
         while True:
-            answer = await self._call(place.account, "ListQueues", request)
+            answer = await self._call(place, "ListQueues", request)
             urls += parse_listing(answer, place.prefix)
             if len(urls) > MAX_LISTED:
                 raise Refused(f"more than {MAX_LISTED} queues; choose a longer queueNamePrefix")
@@ -120,12 +121,12 @@ class SqsReader(Reader):
             raise Refused("no queue has this prefix; check queueNamePrefix and awsRegion")
         return tuple(sorted(urls))
 
-    async def _call(self, account: Account, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return AWS's answer; raises the `Fault` that it stands for. Mends old credentials and a wrong clock once."""
         body = json.dumps(request).encode()
-        answer = await self._ask(account, operation, body)
-        if answer.status != 200 and self._mended(account, answer):
-            answer = await self._ask(account, operation, body)
+        answer = await self._ask(place, operation, body)
+        if answer.status != 200 and self._mended(place.account, answer):
+            answer = await self._ask(place, operation, body)
         if answer.status != 200:
             raise fault_of(answer.status, answer.code, operation)
         return parse_body(answer.body)
@@ -154,23 +155,21 @@ class SqsReader(Reader):
         before, answer.endpoint.skew = answer.endpoint.skew, theirs - self._backends.clock.wall()
         return abs(answer.endpoint.skew - before) > SKEW_SECONDS
 
-    async def _ask(self, account: Account, operation: str, body: bytes) -> Answer:
+    async def _ask(self, place: Queue | Listing, operation: str, body: bytes) -> Answer:
+        account = place.account
         endpoint = await self._endpoint(account)
         credentials = await self._identity(account).credentials()
-        plain = {
-            "Content-Type": "application/x-amz-json-1.0",
-            "X-Amz-Target": f"AmazonSQS.{operation}",
-            "x-amzn-query-mode": "true",  # boto3 sends it too: errors then carry the older code
-        }
         now = self._backends.clock.wall() + endpoint.skew
-        headers = signed_headers(credentials, Scope(account.region, "sqs"), (endpoint.url, plain, body), now)
+        signed = self._signed.pop(place, None)
+        if signed is None or not signed.serves(credentials, now):
+            signed = _sign(account.region, credentials, operation, endpoint.url, body, now)
 
         async def send() -> Answer:
             self._backends.count_requests(account.backend, operation, 1)
             async with self._session().post(
                 endpoint.url,
                 data=body,
-                headers=headers | {"Accept-Encoding": "identity"},
+                headers=signed.headers,
                 proxy=endpoint.proxy,
                 ssl=True if self._tls is None else self._tls,
                 allow_redirects=False,
@@ -180,11 +179,14 @@ class SqsReader(Reader):
 
         with faults(endpoint.url):
             try:
-                return await send()
+                answer = await send()
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                return await send()  # an idle connection that was closed just now; if not, it fails again
+                answer = await send()  # an idle connection that was closed just now; if not, it fails again
+        if answer.status == 200 and isinstance(place, Queue):
+            self._signed[place] = signed
+        return answer
 
     async def _endpoint(self, account: Account) -> Endpoint:
         key = (account.region, account.endpoint)
@@ -220,11 +222,27 @@ class SqsReader(Reader):
             self._http = open_session(self._backends.addresses, connections=0)
         return self._http
 
+    def forget(self, place: Place) -> None:
+        """Drop the signature of its request."""
+        self._signed.pop(place, None)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._identities.close()
         if self._http is not None:
             await self._http.close()
+
+
+def _sign(  # noqa: PLR0913, PLR0917 - what is signed
+    region: str, credentials: ReadOnlyCredentials, operation: str, url: str, body: bytes, now: float
+) -> Signed:
+    plain = {
+        "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Target": f"AmazonSQS.{operation}",
+        "x-amzn-query-mode": "true",  # boto3 sends it too: errors then carry the older code
+    }
+    headers = signed_headers(credentials, Scope(region, "sqs"), (url, plain, body), now)
+    return Signed(headers | {"Accept-Encoding": "identity"}, credentials, now)
 
 
 async def _whole(response: aiohttp.ClientResponse) -> bytes:
