@@ -74,7 +74,7 @@ async def test_garbage_is_a_fault(read: Read, account: MakeAccount, operation: s
 
 
 async def test_a_body_in_many_pieces_is_read_whole(read: Read, account: MakeAccount) -> None:
-    body = json.dumps(COUNTS).encode()
+    body, ended = json.dumps(COUNTS).encode(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -84,10 +84,13 @@ async def test_a_body_in_many_pieces_is_read_whole(read: Read, account: MakeAcco
             await writer.drain()
             await asyncio.sleep(0.001)  # another packet
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     assert await read(Queue(account(f"http://127.0.0.1:{port}"), "orders")) == Counts(3, 2, 1)
+    await ended.wait()
     server.close()
 
 
