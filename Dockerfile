@@ -28,7 +28,9 @@ LABEL org.opencontainers.image.title="keda-queue-scaler" \
 # Nothing in the image can install anything.
 RUN python -m pip uninstall --yes --root-user-action=ignore setuptools wheel pip
 COPY --from=build /opt/scaler /opt/scaler
+# One heap for all threads: grpc's own would each keep what a burst has left, and none is faster (docs/performance.md).
 ENV PATH=/opt/scaler/bin:$PATH \
+    MALLOC_ARENA_MAX=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 # By number, so that Kubernetes can tell that it is not root. Nothing is written, so the root file system may be read-only.

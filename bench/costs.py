@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.keda import POLL_SECONDS, SYNC_SECONDS
+from bench.spread import Row
 from scaler.observe.cost import HOURS_PER_MONTH, dollars_per_month
 from scaler.refresh import REFRESH_JITTER
 from scaler.settings import CostSettings
@@ -14,7 +15,6 @@ IDLE_SECONDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SIZES = (1_000, 10_000, 100_000)
 HEADROOM = 0.6
 """Share of a core that a replica is given to use; the rest is for bursts."""
-Row = dict[str, Any]
 
 
 def _per_hour(interval: float) -> float:
@@ -44,7 +44,7 @@ def sizing(steady: Sequence[Mapping[str, Any]], cost: CostSettings) -> list[Row]
     small, large = steady[0], steady[-1]
     growth = large["ScaledObjects"] - small["ScaledObjects"]
     core = (large["core %"] - small["core %"]) / growth / 100
-    mib = max(0.0, large["RSS MiB"] - small["RSS MiB"]) / growth
+    megabytes = max(0.0, large["RSS MB"] - small["RSS MB"]) / growth
     refresh = SqsTrigger.model_fields["refresh_seconds"].default
     rows = []
     for size in SIZES:
@@ -57,7 +57,7 @@ def sizing(steady: Sequence[Mapping[str, Any]], cost: CostSettings) -> list[Row]
             "RPC/s": size * 3 * (1 / POLL_SECONDS + 1 / SYNC_SECONDS),
             "replicas": replicas,
             "cores in all": cores,
-            "MiB each": small["RSS MiB"] + mib * size,
+            "MB each": small["RSS MB"] + megabytes * size,
             "SQS $ per month": dollars_per_month("sqs/", requests, cost),
         })  # fmt: skip
     return rows

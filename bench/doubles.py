@@ -5,10 +5,13 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.requests import Doubles
 from scaler.demo.valkey import Valkey
 
+BUSY = 5
+"""What waits where work has arrived."""
 PAGE = """\
 # TYPE workqueue_depth gauge
 workqueue_depth{{name="application"}} {waiting}
@@ -34,9 +37,9 @@ def _http(body: bytes, kind: str) -> bytes:
 
 @dataclass(eq=False)
 class Canned:
-    """An HTTP server that answers each request with what `answer` makes of its body; counts requests."""
+    """An HTTP server that answers each request with what `answer` makes of its path and body; counts requests."""
 
-    answer: Callable[[bytes], bytes]
+    answer: Callable[[bytes, bytes], bytes]
     requests: int = 0
     port: int = 0
     _open: set[asyncio.Transport] = field(default_factory=set)
@@ -87,7 +90,8 @@ class _Connection(asyncio.Protocol):
                 return
             body, self._buffer = self._buffer[end + 4 : whole], self._buffer[whole:]
             self._canned.requests += 1
-            self._transport.write(self._canned.answer(body))
+            path = head.split(b" ", 2)[1]
+            self._transport.write(self._canned.answer(path, body))
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Backends:
     sqs: Canned
     pages: Canned
     valkey: Valkey
+    busy: set[str] = field(default_factory=set)
+    """Queues of SQS and paths of pages where work has arrived, beside what waits everywhere."""
 
     @property
     def doubles(self) -> Doubles:
@@ -114,17 +120,43 @@ class Backends:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    async def fill(self, places: int) -> None:
+        """Let a job wait in the Sidekiq queues of a fleet on `places`."""
+        client: Any = self.valkey.client()  # redis-py's answers are annotated for its synchronous client too
+        async with client.pipeline() as pipeline:
+            for number in range(places):
+                pipeline.lpush(f"queue:queue-{number}", "{}")
+            await pipeline.execute()
+        await client.aclose()
+
+    async def arrive(self, place: str) -> None:
+        """Let work arrive at `place` of a fleet, such as `sqs-17`, for as long as the doubles run."""
+        source, _, number = place.partition("-")
+        if source == "sidekiq":
+            client: Any = self.valkey.client()  # see above
+            await client.lpush(f"queue:queue-{number}", "{}")
+            await client.aclose()
+        else:
+            self.busy.add(f"queue-{number}" if source == "sqs" else f"/{number}")
+
 
 @asynccontextmanager
 async def backends(waiting: int = 12) -> AsyncIterator[Backends]:
-    """Run them all; each SQS queue and each page has so much that waits."""
-    counts, page = sqs_answer(waiting), _http(PAGE.format(waiting=waiting).encode(), "text/plain; version=0.0.4")
-    sqs, pages = Canned(lambda _: counts), Canned(lambda _: page)
+    """Run them all; each SQS queue and each page has so much that waits, and Redis is empty."""
+    busy: set[str] = set()
+    counts, pages_text = [sqs_answer(count) for count in (waiting, BUSY)], [_page(count) for count in (waiting, BUSY)]
+    # The body is read only when it can make a difference: in a load test the doubles share a core with the client.
+    sqs = Canned(lambda _, body: counts[bool(busy) and json.loads(body)["QueueUrl"] in busy])
+    pages = Canned(lambda path, _: pages_text[bool(busy) and path.decode() in busy])
     await sqs.start()
     await pages.start()
     try:
         with Valkey() as valkey:
-            yield Backends(sqs, pages, valkey)
+            yield Backends(sqs, pages, valkey, busy)
     finally:
         sqs.close()
         pages.close()
+
+
+def _page(waiting: int) -> bytes:
+    return _http(PAGE.format(waiting=waiting).encode(), "text/plain; version=0.0.4")

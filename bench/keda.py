@@ -18,10 +18,10 @@ POLL_SECONDS, SYNC_SECONDS = 30.0, 15.0
 class Outcome:
     """What the calls came to: seconds for each that went well, and how many failed."""
 
+    chains: int = 0  # that were begun, of three calls each
     latencies: list[float] = field(default_factory=list)
     failed: int = 0
     broken_streams: int = 0
-    pushes: int = 0
 
     @property
     def calls(self) -> int:
@@ -36,7 +36,13 @@ class Keda:
         """Call over `wire`."""
         self._wire = wire
         self.outcome = Outcome()
+        self.streams_heard = 0
         self._chains = 0
+
+    def so_far(self) -> Outcome:
+        """Return what the calls came to since the last time, and begin to count anew."""
+        outcome, self.outcome = self.outcome, Outcome()
+        return outcome
 
     def chain(self, trigger: Trigger) -> None:
         """Call GetMetricSpec, GetMetrics and IsActive one after the other; a call that fails ends it."""
@@ -44,6 +50,7 @@ class Keda:
             ((SPEC, trigger.requests.ref()), (METRICS, trigger.requests.metric()), (ACTIVE, trigger.requests.ref()))
         )
         self._chains += 1
+        self.outcome.chains += 1
 
         def following() -> None:
             call = next(calls, None)
@@ -65,21 +72,31 @@ class Keda:
         following()
 
     def listen(self, trigger: Trigger) -> None:
-        """Open StreamIsActive."""
+        """Open StreamIsActive; it is heard once it has said `true`."""
+        heard = False
 
         def pushed() -> None:
-            self.outcome.pushes += 1
+            nonlocal heard
+            self.streams_heard += not heard
+            heard = True
 
         def ended(_: bytes | None) -> None:
             self.outcome.broken_streams += 1
 
         self._wire.call(STREAM, trigger.requests.ref(), ended, pushed)
 
-    async def run(self, triggers: Sequence[Trigger], seconds: float) -> None:
-        """Poll and sync each of `triggers` in its own phase for `seconds`, then wait for the answers."""
-        now = time.monotonic()
+    async def each_once(self, triggers: Sequence[Trigger], at_once: int) -> None:
+        """Poll every one of `triggers`, `at_once` at a time."""
+        for start in range(0, len(triggers), at_once):
+            for trigger in triggers[start : start + at_once]:
+                self.chain(trigger)
+            await self.quiet()
+
+    async def run(self, triggers: Sequence[Trigger], seconds: float, seed: int) -> None:
+        """Poll and sync each of `triggers` in its own phase, which `seed` draws, for `seconds`; wait for the answers."""
+        now, dice = time.monotonic(), random.Random(seed)  # noqa: S311 - not a secret
         due = [
-            (now + random.random() * period, number, period)  # noqa: S311 - not a secret
+            (now + dice.random() * period, number, period)
             for number in range(len(triggers))
             for period in (POLL_SECONDS, SYNC_SECONDS)
         ]

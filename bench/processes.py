@@ -12,6 +12,7 @@ from typing import Any
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORES, CLIENT_CORES = ({CORES[0]}, set(CORES[1:])) if len(CORES) > 1 else ({CORES[0]}, {CORES[0]})
+IMAGE_ENV = {"MALLOC_ARENA_MAX": "1"}  # as the Dockerfile sets it
 START_SECONDS, STOP_SECONDS = 60.0, 30.0
 
 
@@ -28,6 +29,14 @@ class ServerProcess:
         assert self.process.stdin is not None  # noqa: S101 - it was asked for
         self.process.stdin.write(f"{question}\n".encode())
         return await _line(self.process)
+
+    def pause(self) -> None:
+        """Let it cost nothing until `resume`: a stopped process runs no timers and answers nobody."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it run on."""
+        self.process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> int:
         """Send SIGTERM and return the exit code."""
@@ -64,7 +73,7 @@ async def serving(
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.serving", kind, json.dumps(told), loop,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, **(env or {})},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, **IMAGE_ENV, **(env or {})},
     )  # fmt: skip
     try:
         os.sched_setaffinity(process.pid, cores or SERVER_CORES)
@@ -73,6 +82,7 @@ async def serving(
     finally:
         if process.returncode is None:
             process.terminate()
+            process.send_signal(signal.SIGCONT)  # one that is paused sees the other signal only then
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
         if process.returncode is None:

@@ -11,6 +11,8 @@ import grpc.aio
 
 from bench.doubles import Backends, backends, sqs_answer
 from bench.processes import ServerProcess, serving
+from bench.report import Found
+from bench.spread import spread
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 
@@ -22,7 +24,6 @@ REF = pb.ScaledObjectRef(
         "source": "sqs", "queueURL": "orders", "awsRegion": "eu-west-1", "refreshSeconds": str(REFRESH_SECONDS),
     },
 )  # fmt: skip
-Row = dict[str, Any]
 
 
 class RoundRobin:
@@ -74,7 +75,7 @@ class RoundRobin:
 async def _agree(client: RoundRobin, doubles: Backends) -> float:
     """Change the queue, and return after how many seconds all replicas tell the new value."""
     value = random.randrange(100, 10_000)  # noqa: S311 - not a secret
-    doubles.sqs.answer = lambda _: sqs_answer(value)
+    doubles.sqs.answer = lambda _path, _body: sqs_answer(value)
     began = time.perf_counter()
     request = pb.GetMetricsRequest(scaledObjectRef=REF, metricName="sqs-orders")
     while True:
@@ -84,7 +85,7 @@ async def _agree(client: RoundRobin, doubles: Backends) -> float:
         await asyncio.sleep(0.02)
 
 
-async def measure(seconds: float, rate: float = 50.0) -> list[Row]:
+async def measure(seconds: float, rate: float = 50.0) -> Found:
     """Poll for `seconds`; a third into it one server is killed, another third later a new one comes."""
     async with backends() as doubles, AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(serving("real", env=doubles.env)) for _ in range(3)]
@@ -107,7 +108,8 @@ async def measure(seconds: float, rate: float = 50.0) -> list[Row]:
         await poll_for(seconds / 3)
         await asyncio.gather(*polls)
         agreed += [await _agree(client, doubles) for _ in range(5)]
-    return [{
+    row = {
         "polls": client.polls, "called again": client.retried, "failed": client.failed,
-        "all agree after s": max(agreed), "refreshSeconds": REFRESH_SECONDS,
-    }]  # fmt: skip
+        "agreements": len(agreed), "all agree after s": spread(agreed), "refreshSeconds": REFRESH_SECONDS,
+    }  # fmt: skip
+    return Found({"replicas": [row]})

@@ -4,6 +4,7 @@ import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,13 +12,23 @@ from typing import Any
 
 import psutil
 
+from bench.spread import Row
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "push.md")
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def machine(*, quick: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Found:
+    """What a part has measured: tables for people by their names, and the single rounds that they were made of."""
+
+    tables: Tables
+    rounds: Tables = field(default_factory=dict)
+
+
+def machine(*, quick: bool) -> Row:
     """Return where and on what was measured."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = re.search(r"model name\s*: (.*)", info)
@@ -32,30 +43,42 @@ def machine(*, quick: bool) -> dict[str, Any]:
     }
 
 
+def number(value: float) -> str:
+    """Return `value` with the digits that mean something."""
+    return f"{value:,.0f}" if abs(value) >= 100 or isinstance(value, int) else f"{value:.3g}"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, Mapping):
+        return f"{number(value['median'])} ({number(value['from'])} to {number(value['to'])})"
+    return number(value) if isinstance(value, int | float) else str(value)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return `rows` as a Markdown table."""
+    """Return `rows` as a Markdown table; a cell with a spread is written `median (lowest to highest)`."""
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([_cell(row.get(name)) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write(tables: Tables, results: Path = RESULTS) -> Path:
+def read(results: Path = RESULTS) -> Found:
+    """Return the last report, or an empty one."""
+    kept = results / "latest.json"
+    told = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    return Found(told.get("tables", {}), told.get("rounds", {}))
+
+
+def write(found: Found, results: Path = RESULTS) -> Path:
     """Write `latest.json` and `latest.md`, and return the latter; parts that were not run this time stay as they were."""
     results.mkdir(parents=True, exist_ok=True)
-    kept = results / "latest.json"
-    told = {**(json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}), **tables}
-    kept.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    before = read(results)
+    tables, rounds = {**before.tables, **found.tables}, {**before.rounds, **found.rounds}
+    (results / "latest.json").write_text(json.dumps({"tables": tables, "rounds": rounds}, indent=1), encoding="utf-8")
     report = results / "latest.md"
     report.write_text(
-        "\n\n".join(f"## {name}\n\n{table(rows)}" for name, rows in told.items()) + "\n", encoding="utf-8"
+        "\n\n".join(f"## {name}\n\n{table(rows)}" for name, rows in tables.items()) + "\n", encoding="utf-8"
     )
     return report
 
@@ -65,7 +88,7 @@ def into_documents(results: Path = RESULTS, documents: Sequence[Path] = DOCUMENT
 
     A mark is `<!-- bench: NAME -->`, and the table ends with `<!-- /bench -->`.
     """
-    told = json.loads((results / "latest.json").read_text(encoding="utf-8"))
+    told = read(results).tables
     found: list[str] = []
     for document in documents:
 
@@ -78,6 +101,6 @@ def into_documents(results: Path = RESULTS, documents: Sequence[Path] = DOCUMENT
 
         text = document.read_text(encoding="utf-8")
         document.write_text(
-            re.sub(r"<!-- bench: ([a-z ]+) -->\n.*?<!-- /bench -->", fill, text, flags=re.DOTALL), encoding="utf-8"
+            re.sub(r"<!-- bench: ([a-z -]+) -->\n.*?<!-- /bench -->", fill, text, flags=re.DOTALL), encoding="utf-8"
         )
     return found

@@ -6,11 +6,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.doubles import backends
 from bench.processes import ServerProcess, serving
+from bench.report import Found
 from bench.requests import ACTIVE, METRICS, Requests, metadata_with, requests_of
+from bench.spread import Row, percentile
 from bench.wire import Wire
 
 KEYS = (1, 8, 200)
@@ -23,7 +24,7 @@ class Effort:
 
     rounds: int = 7
     calls: int = 3_000
-    paced_seconds: float = 3.0
+    paced_seconds: float = 2.5
     rate: float = 300.0
 
 
@@ -80,12 +81,6 @@ async def paced(wire: Wire, seconds: float, rate: float, following: Next) -> lis
     return found
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of `values` are."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 async def _cpu(server: ServerProcess, wire: Wire, calls: int, following: Next) -> float:
     before = (await server.usage())["cpu"]
     await saturate(wire, calls, following)
@@ -98,9 +93,10 @@ def _calls(requests: Requests, method: str) -> Next:
     return lambda: (ACTIVE, requests.ref())
 
 
-async def measure(effort: Effort) -> list[dict[str, Any]]:
+async def measure(effort: Effort) -> Found:
     """Return a row for each method and number of keys: microseconds, milliseconds and ratios with their spread."""
-    rows = []
+    rows: list[Row] = []
+    rounds: list[Row] = []
     async with backends() as doubles, serving("empty") as empty, serving("real", env=doubles.env) as real:
         wires = {"empty": await Wire.open(empty.port), "real": await Wire.open(real.port)}
         for keys in KEYS:
@@ -109,34 +105,40 @@ async def measure(effort: Effort) -> list[dict[str, Any]]:
             requests = requests_of("shop", "orders", metadata_with(keys, base), "sqs-orders")
             for method in ("GetMetrics", "IsActive"):
                 following = _calls(requests, method)
-                rows.append(await _row(method, keys, effort, following, {"empty": empty, "real": real}, wires))
+                found = await _rounds(effort, following, {"empty": empty, "real": real}, wires)
+                rounds += [{"rpc": method, "keys": keys, **each} for each in found]
+                rows.append({"rpc": method, "keys": keys, "runs": len(found), **_row(found)})
         for wire in wires.values():
             wire.close()
-    return rows
+    return Found({"rpc": rows}, {"rpc": rounds})
 
 
-async def _row(  # noqa: PLR0913, PLR0917 - what a row is made of
-    method: str, keys: int, effort: Effort, following: Next, servers: dict[str, ServerProcess], wires: dict[str, Wire]
-) -> dict[str, Any]:
-    cpu: dict[str, list[float]] = {"empty": [], "real": []}
-    p99: dict[str, list[float]] = {"empty": [], "real": []}
+async def _rounds(
+    effort: Effort, following: Next, servers: dict[str, ServerProcess], wires: dict[str, Wire]
+) -> list[Row]:
     for kind in servers:  # warm up
         await saturate(wires[kind], max(IN_FLIGHT, effort.calls // 4), following)
+    rounds = []
     for number in range(effort.rounds):
+        found: Row = {}
         for kind in ("empty", "real") if number % 2 else ("real", "empty"):
-            cpu[kind].append(await _cpu(servers[kind], wires[kind], effort.calls, following))
-            p99[kind].append(percentile(await paced(wires[kind], effort.paced_seconds, effort.rate, following), 0.99))
-    ratios = [real / empty for real, empty in zip(cpu["real"], cpu["empty"], strict=True)]
-    late = [real / empty for real, empty in zip(p99["real"], p99["empty"], strict=True)]
+            found[f"{kind} cpu"] = await _cpu(servers[kind], wires[kind], effort.calls, following)
+            latencies = await paced(wires[kind], effort.paced_seconds, effort.rate, following)
+            found[f"{kind} p99"] = percentile(latencies, 0.99)
+        rounds.append(found)
+    return rounds
+
+
+def _row(rounds: Sequence[Row]) -> Row:
+    ratios = [each["real cpu"] / each["empty cpu"] for each in rounds]
+    middle = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
     return {
-        "rpc": method,
-        "keys": keys,
-        "floor µs": 1e6 * statistics.median(cpu["empty"]),
-        "scaler µs": 1e6 * statistics.median(cpu["real"]),
+        "floor µs": 1e6 * middle["empty cpu"],
+        "scaler µs": 1e6 * middle["real cpu"],
         "ratio": statistics.median(ratios),
         "ratio from": min(ratios),
         "ratio to": max(ratios),
-        "floor p99 ms": 1e3 * statistics.median(p99["empty"]),
-        "scaler p99 ms": 1e3 * statistics.median(p99["real"]),
-        "p99 ratio": statistics.median(late),
+        "floor p99 ms": 1e3 * middle["empty p99"],
+        "scaler p99 ms": 1e3 * middle["real p99"],
+        "p99 ratio": statistics.median(each["real p99"] / each["empty p99"] for each in rounds),
     }

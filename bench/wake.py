@@ -1,149 +1,161 @@
-"""Part e: from the moment that work arrives to `true` on an open stream."""
+"""Part e: from the moment that work arrives to `true` on an open stream, beside KEDA's poll of the same queue."""
 
 import asyncio
-import json
 import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from bench.doubles import Backends, backends, sqs_answer
+import grpc.aio
+
+from bench import costs
+from bench.doubles import Backends, backends
 from bench.keda import POLL_SECONDS
+from bench.listener import Listener
 from bench.processes import serving
-from bench.requests import STREAM, requests_of
-from bench.rpc import percentile
+from bench.report import Found
+from bench.requests import requests_of
+from bench.rival import polled
+from bench.spread import Row, percentile
 from bench.wire import Wire
 from scaler.demo.flux import git_repository, kustomization
 from scaler.demo.kubernetes import KubernetesDouble
+from scaler.settings import CostSettings
 
-Row = dict[str, Any]
 Act = Callable[[int], Awaitable[object]]
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 10.0
+START_SECONDS = 5.0
+"""Over which the ScaledObjects that are polled come."""
 
 
-class Listener:
-    """Open streams, and when the first `true` after an arrival came."""
-
-    def __init__(self, wire: Wire, triggers: Sequence[Mapping[str, str]]) -> None:
-        """Open a stream for each of `triggers`."""
-        self._arrived: dict[int, float] = {}
-        self.latencies: list[float] = []
-        self.heard = asyncio.Event()
-        self.broken = 0
-        for number, metadata in enumerate(triggers):
-            request = requests_of("shop", f"workload-{number}", metadata, "", orders=1).ref()
-            wire.call(STREAM, request, self._ended, lambda number=number: self._pushed(number))  # type: ignore[misc]
-
-    def _ended(self, _: bytes | None) -> None:
-        self.broken += 1
-
-    def _pushed(self, number: int) -> None:
-        arrived = self._arrived.pop(number, None)
-        if arrived is not None:
-            self.latencies.append(time.perf_counter() - arrived)
-            self.heard.set()
-
-    async def wakes(self, numbers: Sequence[int], arrive: Act, leave: Act, spread_seconds: float) -> None:
-        """Let work arrive at each of `numbers` at a random time, wait until all are heard of, and take it away."""
-
-        async def one(number: int) -> None:
-            await asyncio.sleep(random.random() * spread_seconds)  # noqa: S311 - not a secret
-            self._arrived[number] = time.perf_counter()
-            await arrive(number)
-
-        await asyncio.gather(*map(one, numbers))
-        async with asyncio.timeout(LONGEST_SECONDS):
-            while self._arrived:
-                self.heard.clear()
-                await self.heard.wait()
-        for number in numbers:
-            await leave(number)
+async def _nothing(_: int) -> None:
+    """Leave the work where it is: a queue that is used once need not be emptied."""
 
 
-def _row(way: str, target: float, listener: Listener) -> Row:
-    if listener.broken:
-        raise RuntimeError(f"{way}: {listener.broken} streams ended")
+@dataclass(frozen=True)
+class Way:
+    """One way to wake: a trigger for each queue, and what lets work arrive at the queue of that number and go again."""
+
+    name: str
+    target_seconds: float
+    triggers: Sequence[Mapping[str, str]]
+    arrive: Act
+    leave: Act = _nothing
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def _woken(way: Way, doubles: Backends, wakes: int, poll_seconds: int) -> tuple[Row, Row]:
+    """Let work arrive until there were `wakes`: the first time while KEDA polls the same queues, then without it."""
+    async with (
+        serving("real", way.settings, doubles.env) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        wire = await Wire.open(server.port)
+        listener = Listener(wire)
+        for number, metadata in enumerate(way.triggers):
+            listener.open(number, requests_of("shop", f"pushed-{number}", metadata, "", orders=1).ref())
+        await asyncio.sleep(2.0)  # until every queue is seen empty
+        each = wakes // len(way.triggers)
+        waits = await _beside_polls(way, listener, channel, each, poll_seconds)
+        for _ in range(each - 1):
+            await asyncio.gather(*(way.leave(number) for number in range(len(way.triggers))))
+            await asyncio.sleep(0.7)
+            await asyncio.gather(*(_arrive(way, listener, number) for number in range(len(way.triggers))))
+            await listener.all_heard(LONGEST_SECONDS)
+        missing = await listener.all_heard(LONGEST_SECONDS)
+        if missing or listener.broken:
+            raise RuntimeError(f"{way.name}: {missing} streams said nothing, {listener.broken} ended")
+        wire.close()
+    pushed = [seconds for found in listener.latencies.values() for seconds in found]
+    return _row(way, pushed, waits), {"way": way.name, "pushed s": pushed, "polled s": waits}
+
+
+async def _arrive(way: Way, listener: Listener, number: int) -> None:
+    await asyncio.sleep(random.random())  # noqa: S311 - not a secret
+    listener.arrives(number)
+    await way.arrive(number)
+
+
+async def _beside_polls(
+    way: Way, listener: Listener, channel: grpc.aio.Channel, each: int, poll_seconds: int
+) -> list[float]:
+    """Let work arrive at each queue while `each` ScaledObjects on it are polled; return after how long they woke.
+
+    Each began to be polled at a random time within the interval before the arrival.
+    """
+    loop = asyncio.get_running_loop()
+    waits: list[float] = []
+
+    async def one(number: int, metadata: Mapping[str, str]) -> None:
+        early = [random.random() * poll_seconds for _ in range(each)]  # noqa: S311 - not a secret
+        at = loop.time() + number / len(way.triggers) * START_SECONDS + max(early)
+
+        async def rival(name: str, seconds: float) -> float:
+            await asyncio.sleep(at - seconds - loop.time())
+            async with asyncio.timeout(3 * poll_seconds):
+                return await polled(channel, name, metadata, poll_seconds)
+
+        rivals = [asyncio.create_task(rival(f"polled-{number}-{n}", seconds)) for n, seconds in enumerate(early)]
+        await asyncio.sleep(at - loop.time())
+        arrived = time.perf_counter()
+        listener.arrives(number)
+        await way.arrive(number)
+        waits.extend([woken - arrived for woken in await asyncio.gather(*rivals)])
+
+    async with asyncio.TaskGroup() as queues:
+        for number, metadata in enumerate(way.triggers):
+            queues.create_task(one(number, metadata))
+    if min(waits) < 0:
+        raise RuntimeError(f"{way.name}: KEDA saw work before it arrived")
+    return waits
+
+
+def _row(way: Way, pushed: Sequence[float], waits: Sequence[float]) -> Row:
     return {
-        "way": way,
-        "wake-ups": len(listener.latencies),
-        "median s": statistics.median(listener.latencies),
-        "p99 s": percentile(listener.latencies, 0.99),
-        "target s": target,
+        "way": way.name,
+        "wake-ups": len(pushed),
+        "median s": statistics.median(pushed),
+        "p99 s": percentile(pushed, 0.99),
+        "target s": way.target_seconds,
+        "KEDA's poll median s": statistics.median(waits),
+        "KEDA's poll p99 s": percentile(waits, 0.99),
+        "times faster": statistics.median(waits) / statistics.median(pushed),
     }
 
 
-def rival() -> Row:
-    """Return the wait for KEDA's poll, by arithmetic: arrivals are uniform over the interval."""
-    return {
-        "way": "KEDA's polling (computed)", "wake-ups": 0,
-        "median s": POLL_SECONDS / 2, "p99 s": 0.99 * POLL_SECONDS, "target s": None,
-    }  # fmt: skip
-
-
-async def sidekiq(doubles: Backends, wakes: int, *, tracking: bool) -> Row:
-    """Push one job to each of `wakes` queues; without `tracking` the scaler's user may not ask for it."""
-    client: Any = doubles.valkey.client()  # redis-py's answers are annotated for its synchronous client too
-    user = "tracked" if tracking else "polled"
+async def _sidekiq(doubles: Backends, client: Any, wakes: int, *, tracking: bool) -> Way:
+    """Push a job to each queue; without `tracking` the scaler's user may not ask for it."""
+    user = "tracking" if tracking else "polled"
     rights = ("+@all",) if tracking else ("+@all", "-client|tracking")
     await client.execute_command("ACL", "SETUSER", user, "on", ">bench", "~*", "&*", *rights)
     url = doubles.valkey.url.replace("://", f"://{user}:bench@")
-    triggers = [{"source": "sidekiq", "redisURL": url, "queues": f"wake-{number}"} for number in range(wakes)]
-    async with serving("real", env=doubles.env) as server:
-        wire = await Wire.open(server.port)
-        listener = Listener(wire, triggers)
-        await asyncio.sleep(2.0)
-        await listener.wakes(
-            range(wakes),
-            lambda number: client.lpush(f"queue:wake-{number}", "{}"),
-            lambda number: client.delete(f"queue:wake-{number}"),
-            wakes / 25,
-        )
-        row = _row(f"Sidekiq, {'tracking' if tracking else 'polled'}", 0.05 if tracking else 0.5, listener)
-        wire.close()
-    await client.aclose()
-    return row
-
-
-async def sqs(doubles: Backends, wakes: int, queues: int = 100) -> Row:
-    """Let a message arrive at each of `queues`, until there were `wakes`."""
-    queues = min(queues, wakes)
-    waiting: set[str] = set()
-    full, empty = sqs_answer(1), sqs_answer(0)
-    before, doubles.sqs.answer = (
-        doubles.sqs.answer,
-        lambda body: full if json.loads(body)["QueueUrl"] in waiting else empty,
+    return Way(
+        f"Sidekiq, {user}",
+        0.05 if tracking else 0.5,
+        [{"source": "sidekiq", "redisURL": url, "queues": f"{user}-{number}"} for number in range(wakes)],
+        lambda number: client.lpush(f"queue:{user}-{number}", "{}"),
     )
-    metadata = {"source": "sqs", "awsRegion": "eu-west-1", "idleRefreshSeconds": "1", "refreshSeconds": "1"}
-    triggers = [{**metadata, "queueURL": f"wake-{number}"} for number in range(queues)]
+
+
+def _sqs(doubles: Backends, wakes: int) -> Way:
+    """Let a message arrive at each queue; those of one region alone would be at the limit of 200 requests a second."""
+    metadata = {"source": "sqs", "idleRefreshSeconds": "1", "refreshSeconds": "1"}
 
     async def arrive(number: int) -> None:
-        waiting.add(f"wake-{number}")
+        doubles.busy.add(f"wake-{number}")
 
-    async def leave(number: int) -> None:
-        waiting.discard(f"wake-{number}")
-
-    async with serving("real", env=doubles.env) as server:
-        wire = await Wire.open(server.port)
-        listener = Listener(wire, triggers)
-        for _ in range(-(-wakes // queues)):
-            await asyncio.sleep(3.0)  # until all are seen inactive
-            await listener.wakes(range(queues), arrive, leave, 3.0)
-        row = _row("SQS, idleRefreshSeconds 1", 1.3, listener)
-        wire.close()
-    doubles.sqs.answer = before
-    return row
-
-
-async def flux(doubles: Backends, wakes: int, shards: int = 20) -> Row:
-    """Let a Kustomization that was never reconciled appear in each of `shards`, until there were `wakes`."""
-    shards = min(shards, wakes)
-    api = KubernetesDouble()
-    url = await api.start()
-    api.put("gitrepositories", git_repository("main@sha1:1", time.time()))
     triggers = [
-        {"source": "flux", "controller": "kustomize-controller", "shard": f"shard{number}"} for number in range(shards)
+        {**metadata, "queueURL": f"wake-{number}", "awsRegion": ("eu-west-1", "eu-central-1")[number % 2]}
+        for number in range(wakes)
     ]
+    return Way("SQS, idleRefreshSeconds 1", 1.3, triggers, arrive)
+
+
+def _flux(api: KubernetesDouble, url: str, shards: int) -> Way:
+    """Let a Kustomization that is never reconciled appear in each shard."""
+    api.put("gitrepositories", git_repository("main@sha1:1", time.time()))
 
     async def arrive(number: int) -> None:
         api.put("kustomizations", kustomization(f"app-{number}", f"shard{number}", time.time()))
@@ -151,26 +163,25 @@ async def flux(doubles: Backends, wakes: int, shards: int = 20) -> Row:
     async def leave(number: int) -> None:
         api.delete("kustomizations", "apps", f"app-{number}")
 
-    async with serving("real", {"kubernetes": {"url": url}}, doubles.env) as server:
-        wire = await Wire.open(server.port)
-        listener = Listener(wire, triggers)
-        await asyncio.sleep(2.0)
-        for _ in range(-(-wakes // shards)):
-            await listener.wakes(range(shards), arrive, leave, 1.0)
-            await asyncio.sleep(0.7)
-        row = _row("Flux, object pending", 0.5, listener)
-        wire.close()
-    await api.stop()
-    return row
+    triggers = [
+        {"source": "flux", "controller": "kustomize-controller", "shard": f"shard{number}"} for number in range(shards)
+    ]
+    return Way("Flux, object pending", 0.5, triggers, arrive, leave, {"kubernetes": {"url": url}})
 
 
-async def measure(wakes: int = 200) -> list[Row]:
-    """Return a row for each way to wake, and one for the rival."""
+async def measure(wakes: int = 200, shards: int = 20, poll_seconds: int = int(POLL_SECONDS)) -> Found:
+    """Return a row for each way to wake, with the rival at `poll_seconds`."""
+    api = KubernetesDouble()
     async with backends(waiting=0) as doubles:
-        return [
-            await sidekiq(doubles, wakes, tracking=False),
-            await sidekiq(doubles, wakes, tracking=True),
-            await sqs(doubles, wakes),
-            await flux(doubles, wakes),
-            rival(),
+        client: Any = doubles.valkey.client()  # redis-py's answers are annotated for its synchronous client too
+        ways = [
+            await _sidekiq(doubles, client, wakes, tracking=False),
+            await _sidekiq(doubles, client, wakes, tracking=True),
+            _sqs(doubles, wakes),
+            _flux(api, await api.start(), min(shards, wakes)),
         ]
+        found = [await _woken(way, doubles, wakes, poll_seconds) for way in ways]
+        await client.aclose()
+    await api.stop()
+    tables = {"wake": [row for row, _ in found], "idle cost": costs.idle_table(CostSettings())}
+    return Found(tables, {"wake": [each for _, each in found]})

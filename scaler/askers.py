@@ -1,7 +1,7 @@
 """Who asks: each trigger of a ScaledObject parsed once, found by every request of it, and forgotten in the end."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -61,9 +61,10 @@ class Askers:
         max_metadata_bytes: int,
         max_metadata_total_bytes: int,
         keep_seconds: float,
+        grown: Callable[[], None],
     ) -> None:
-        """Let in what `access` allows, and forget who has not asked for `keep_seconds`."""
-        self._access, self._clock, self._keep_seconds = access, clock, keep_seconds
+        """Let in what `access` allows, calling `grown` for each, and forget who has not asked for `keep_seconds`."""
+        self._access, self._clock, self._keep_seconds, self._grown = access, clock, keep_seconds, grown
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
         self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
         self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
@@ -139,6 +140,7 @@ class Askers:
             self._quota.give_back(namespace)
             raise
         admitted = self._known[key] = ScaledObject(key, namespace, name, self._question(trigger), self._clock.now())
+        self._grown()
         return admitted
 
     def _question(self, trigger: Trigger) -> Question:

@@ -37,6 +37,7 @@ class ScaledObjects(Askers):
         max_metadata_total_bytes: int = 64 << 20,
         lease_seconds: float = 100.0,
         keep_seconds: float = 900.0,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
         """Read through `snapshots` what `access` lets namespaces read.
 
@@ -50,6 +51,7 @@ class ScaledObjects(Askers):
             max_metadata_bytes=max_metadata_bytes,
             max_metadata_total_bytes=max_metadata_total_bytes,
             keep_seconds=keep_seconds,
+            grown=grown,
         )
         self._snapshots, self._lease_seconds = snapshots, lease_seconds
         self._listening: dict[Place, dict[ScaledObject, None]] = {}

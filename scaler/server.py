@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -22,6 +21,7 @@ from scaler.clients.kubernetes import Kubernetes
 from scaler.clock import Clock, SystemClock, deadline, sleep
 from scaler.domain import Reader
 from scaler.explainer import Explainer
+from scaler.garbage import Growth, settle
 from scaler.observe.logs import Once, get_logger
 from scaler.observe.metrics import Metrics, release
 from scaler.observe.page.guard import Guard
@@ -98,8 +98,12 @@ class Server:
             max_metadata_bytes=limits.max_metadata_bytes,
             max_metadata_total_bytes=limits.max_metadata_total_bytes,
             lease_seconds=settings.lease_seconds,
+            grown=self._grown,
         )
-        self.streams = Streams(clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds)
+        self.streams = Streams(
+            clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
+        )
+        self._growth = Growth(lambda: len(self.objects) + len(self.streams))
         self.explainer = Explainer(self.objects, self.snapshots, clock, settings.cost)
         self.metrics.watch(self.objects, self.snapshots, self.streams)
         self.health = HealthServicer()
@@ -107,6 +111,9 @@ class Server:
         self.draining = False
         self._stack = AsyncExitStack()
         self._grpc: list[grpc.aio.Server] = []
+
+    def _grown(self) -> None:
+        self._growth.grown()
 
     async def start(self) -> None:
         """Listen; raises `SettingsError` for an address or a certificate that cannot be used."""
@@ -205,8 +212,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         await server.start()
-        gc.collect()
-        gc.freeze()  # what is there now stays: the collector need not walk it again and again
+        settle()
         await stop.wait()
         await server.drain()
     except BaseException:

@@ -46,6 +46,7 @@ class Life:
     def __exit__(self, *_: object) -> None:
         """Forget the timer."""
         self._end.cancel()
+        del self._end  # it refers to this life: a cycle
         self._on_close(self)
 
     async def wait(self, seconds: float | None) -> bool:
@@ -72,12 +73,20 @@ class Streams:
     """All open streams of the process."""
 
     def __init__(
-        self, clock: Clock, quota: Quota, longest_seconds: float, dice: Callable[[], float] = random.random
+        self,
+        clock: Clock,
+        quota: Quota,
+        longest_seconds: float,
+        dice: Callable[[], float] = random.random,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Let a stream live for `longest_seconds` at most, each a little shorter, so that a fleet returns spread out."""
+        """Let a stream live for `longest_seconds` at most, each a little shorter, so that a fleet returns spread out.
+
+        `grown` is called for each that opens.
+        """
         self._clock, self._quota, self._longest, self._dice = clock, quota, longest_seconds, dice
         self._open: dict[Life, str] = {}
-        self._draining = False
+        self._draining, self._grown = False, grown
         self._empty = asyncio.Event()
 
     def __len__(self) -> int:
@@ -91,6 +100,7 @@ class Streams:
         if self._draining:
             life.end()
         self._open[life] = namespace
+        self._grown()
         return life
 
     def _closed(self, life: Life) -> None:

@@ -38,6 +38,8 @@ RENEW_SECONDS = 600.0
 RETRY_RENEWAL_SECONDS = 30.0
 MAX_IDENTITIES = 10_000
 MAX_ASSUMING = 8
+_ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
+"""Services that are asked, two of them for credentials; botocore's list of the endpoints of all takes 7 MB."""
 _CLIENT = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
 
 T = TypeVar("T")
@@ -180,6 +182,9 @@ class Identities:
         """The botocore session; made at first use."""
         session = botocore.session.Session()
         session.set_default_client_config(_CLIENT)
+        endpoints, _ = session.get_component("data_loader").load_data_with_path("endpoints")  # which keeps it
+        for partition in endpoints["partitions"]:
+            partition["services"] = {name: found for name, found in partition["services"].items() if name in _ASKED}
         return session
 
     def own(self) -> Identity:

@@ -3,18 +3,21 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scaler.clock import Clock, sleep
 from scaler.observe.page import words
 from scaler.observe.page.guard import Guard, add_headers
 from scaler.observe.page.rows import STATES, Query, QueryError, Selection, select
 from scaler.observe.page.status import Status
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 REFRESH_SECONDS = 2.0
@@ -25,8 +28,10 @@ OPEN_PATHS = ("/metrics", "/healthz", "/readyz")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def environment() -> Environment:
+def environment() -> "Environment":
     """Return the templates; everything is escaped, and a misspelt name is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - 2 MB, and most are never looked at
+
     made = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -53,9 +58,14 @@ class Page:
     def __init__(self, status: Status, guard: Guard, clock: Clock, version: str) -> None:
         """Show `status` to whom `guard` admits."""
         self._status, self._guard, self._clock = status, guard, clock
-        self._templates = environment()
-        self._templates.globals["version"] = version
+        self._version = version
         self._watchers: set[asyncio.Task[Any]] = set()
+
+    @cached_property
+    def _templates(self) -> "Environment":
+        made = environment()
+        made.globals["version"] = self._version
+        return made
 
     def add_to(self, app: web.Application) -> None:
         """Add routes, the guard in front of them, and the headers of every answer."""
