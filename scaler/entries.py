@@ -28,6 +28,7 @@ class Entry:
     failures: int = 0
     due: float = 0.0
     started: float | None = None  # when the read that is under way began
+    paced: bool = True  # whether the read that is under way counts for the rate of the backend
     hinted: bool = False
     read_seconds: float = 0.0
     leases: dict[Hashable, tuple[float, float]] = field(default_factory=dict)  # lessee → interval, until
@@ -59,6 +60,11 @@ class Entry:
             self._shortest = None if shortest is None else max(self.place.min_refresh_seconds, shortest)
             self._counted_until = min((until for _, until in self.leases.values()), default=-math.inf)
         return self._shortest
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the next read asks the backend for nothing: what it told is there, and no fault is to be mended."""
+        return self.reader.told and self.reading is not None and not self.failures
 
     def fresh_seconds(self, refresh_seconds: float) -> float:
         """Return how old a reading may be before a caller who wants it every `refresh_seconds` waits for the next."""

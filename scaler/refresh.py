@@ -128,12 +128,19 @@ class Refresher:
         """Move what is due to its backend's lane, drop what nobody asks for, and begin the reads that may begin."""
         now = self._clock.now()
         self._timer, self._timer_at = None, math.inf
+        told: dict[Reader, list[Entry]] = {}
         while self._heap and self._heap[0][0] <= now + GRAIN_SECONDS:
             due, _, entry = heapq.heappop(self._heap)
             if due != entry.due or entry.started is not None or self.entries.get(entry.place) is not entry:
                 continue  # superseded by another date
-            if not self._dropped(entry, now):
+            if self._dropped(entry, now):
+                continue
+            if entry.is_told:
+                told.setdefault(entry.reader, []).append(entry)
+            else:
                 self.ready.setdefault(entry.place.backend, Turns()).add(entry)
+        for entries in told.values():
+            self._begin(entries, now, paced=False)
         for backend in list(self.ready):
             self._take(backend, now)
         if self._heap:
@@ -160,7 +167,7 @@ class Refresher:
                     self._add_siblings(batches[entry.reader], turns, now)
         for reader, entries in batches.items():
             lane.begin(1 if reader.together else len(entries))
-            self._begin(entries, now)
+            self._begin(entries, now, paced=True)
         if not turns:
             self.ready.pop(backend, None)
         elif lane.in_flight < lane.max_in_flight:
@@ -181,9 +188,9 @@ class Refresher:
 
     # Reading
 
-    def _begin(self, entries: list[Entry], now: float) -> None:
+    def _begin(self, entries: list[Entry], now: float, *, paced: bool) -> None:
         for entry in entries:
-            entry.started, entry.hinted = now, False
+            entry.started, entry.paced, entry.hinted = now, paced, False
         task = asyncio.get_running_loop().create_task(self._read(entries))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -216,7 +223,8 @@ class Refresher:
 
     def _finish(self, entry: Entry) -> None:
         backend = entry.place.backend
-        entry.lane.end()
+        if entry.paced:
+            entry.lane.end()
         if backend in self.ready:
             self._wake_at(self._clock.now())
         self._drop_backend(backend)

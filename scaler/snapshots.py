@@ -213,6 +213,16 @@ class Snapshots:
             if (status := self.status(place)) is not None:
                 yield status
 
+    def ages(self) -> Iterator[tuple[str, float | None, bool]]:
+        """Return of every place its kind, the age of its reading, and whether its last read was a fault.
+
+        Changes nothing, so another thread may ask.
+        """
+        now = self._clock.now()
+        for entry in list(self._entries.values()):
+            reading = entry.reading
+            yield entry.place.kind, None if reading is None else now - reading.at, entry.fault is not None
+
     def backends(self) -> list[BackendStatus]:
         """Return how each backend is being asked."""
         now = self._clock.now()

@@ -272,6 +272,46 @@ async def test_namespaces_take_turns(clock: ManualClock, reader: ScriptedReader,
     assert reader.count("g0") == 1
 
 
+class ToldReader(ScriptedReader):
+    """The same for a backend that tells by itself what changes."""
+
+    told = True
+
+
+async def test_what_a_backend_tells_by_itself_does_not_wait_for_its_rate(
+    clock: ManualClock, open_store: OpenStore
+) -> None:
+    reader = ToldReader(clock)
+    store = open_store(reader, limits={"scripted": 2})
+    for number in range(200):
+        store.lease("me", Spot(f"s{number}"), 1, math.inf)
+    await clock.advance(2)
+    assert len(reader.reads) < 20, "the first look at a place is a request"
+    await clock.advance(120)
+    assert store.backends()[0].waiting == 0
+    before = [reader.count(f"s{number}") for number in range(200)]
+    await clock.advance(10)
+    assert all(reader.count(f"s{number}") - before[number] >= 9 for number in range(200))
+    began = clock.now()
+    reader.hint(Spot("s7"))
+    await clock.advance(0.15)
+    assert [at for at in reader.times("s7") if at >= began], "a hint is followed at once"
+
+
+async def test_what_has_failed_waits_for_the_rate_again(clock: ManualClock, open_store: OpenStore) -> None:
+    reader = ToldReader(clock)
+    store = open_store(reader, limits={"scripted": 2})
+    for number in range(40):
+        store.lease("me", Spot(f"s{number}"), 1, math.inf)
+    await clock.advance(60)
+    reader.answers |= {f"s{number}": Unavailable("down") for number in range(40)}
+    await clock.advance(2)
+    before = len(reader.reads)
+    await clock.advance(10)
+    assert len(reader.reads) - before <= 21
+    assert store.backends()[0].waiting > 10
+
+
 async def test_a_complaint_slows_all_places_of_the_backend_and_no_other(
     clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
 ) -> None:

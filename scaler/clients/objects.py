@@ -65,6 +65,7 @@ class ObjectsReader(Reader):
     """Reports places of kind `kubernetes` from watches that stay open while someone asks for them."""
 
     kinds = frozenset({Objects.kind})
+    told = True
 
     def __init__(self, backends: "Backends") -> None:
         """Share the watches of `backends.kubernetes`."""

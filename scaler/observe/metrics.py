@@ -2,10 +2,12 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -22,7 +24,7 @@ from scaler.observe.cost import dollars_per_month
 from scaler.observe.traffic import Traffic
 from scaler.scaledobjects import ScaledObjects
 from scaler.settings import CostSettings
-from scaler.snapshots import Snapshots
+from scaler.snapshots import BackendStatus, Snapshots
 from scaler.streams import Streams
 
 RPC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5)
@@ -68,6 +70,7 @@ class Metrics:
         )
         self._read_counter, self._read_histogram = cache(self._reads.labels), cache(self._read_seconds.labels)
         self._backends: set[str] = set()
+        self._looking: tuple[_Looking, ...] = ()
 
     def calls(self, name: str) -> Callable[[str, float], None]:
         """Return the function that counts a unary call of `name`, with its code and the seconds it took."""
@@ -94,8 +97,20 @@ class Metrics:
 
     def watch(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
         """Show also what these hold at the time of a scrape."""
-        self.registry.register(_House(scaled_objects, snapshots, streams))
-        self.registry.register(_Bill(self.traffic, self._cost))
+        self._looking = (_House(scaled_objects, snapshots, streams), _Bill(self.traffic, self._cost))
+        for collector in self._looking:
+            self.registry.register(collector)
+
+    @contextmanager
+    def looked(self) -> Iterator[None]:
+        """Look at what only the event loop's thread may; in the block the registry may be collected in another."""
+        for collector in self._looking:
+            collector.seen = collector.look()
+        try:
+            yield
+        finally:
+            for collector in self._looking:
+                collector.seen = None
 
 
 class _Rpcs(Collector):
@@ -125,24 +140,36 @@ class _Rpcs(Collector):
         ended = CounterMetricFamily(
             "queue_scaler_rpc", "RPCs that ended, by their status code.", labels=["rpc", "code"]
         )
-        for name, codes in self.codes.items():
-            for code, count in codes.items():
+        for name, codes in list(self.codes.items()):  # copies, as calls may come while another thread collects
+            for code, count in list(codes.items()):
                 ended.add_metric((name, code), count)
         lasted = HistogramMetricFamily("queue_scaler_rpc_duration_seconds", "Duration of unary RPCs.", labels=["rpc"])
         edges = [*map(floatToGoString, RPC_SECONDS), "+Inf"]
-        for name, counts in self._buckets.items():
+        for name, counts in list(self._buckets.items()):
             if not any(counts):
                 continue  # never called
             lasted.add_metric([name], list(zip(edges, accumulate(counts), strict=True)), self._sums[name][0])
         yield from (ended, lasted)
 
 
-class _Bill(Collector):
-    def __init__(self, traffic: Traffic, cost: CostSettings) -> None:
-        self._traffic, self._cost = traffic, cost
+class _Looking(Collector):
+    """Shows what was seen, or else what there is now."""
+
+    seen: list[Any] | None = None
+
+    def look(self) -> list[Any]:
+        raise NotImplementedError
 
     def describe(self) -> Iterable[Metric]:
         return ()
+
+
+class _Bill(_Looking):
+    def __init__(self, traffic: Traffic, cost: CostSettings) -> None:
+        self._traffic, self._cost = traffic, cost
+
+    def look(self) -> list[tuple[str, float | None]]:
+        return [(backend, self._traffic.rate(backend).requests_per_hour) for backend in self._traffic.backends()]
 
     def collect(self) -> Iterable[Metric]:
         requests = GaugeMetricFamily(
@@ -156,8 +183,7 @@ class _Bill(Collector):
             f"({self._cost.price_date}).",
             labels=["backend"],
         )
-        for backend in self._traffic.backends():
-            per_hour = self._traffic.rate(backend).requests_per_hour
+        for backend, per_hour in self.look() if self.seen is None else self.seen:
             if per_hour is not None:
                 requests.add_metric([backend], per_hour)
             if (estimate := dollars_per_month(backend, per_hour, self._cost)) is not None:
@@ -165,12 +191,12 @@ class _Bill(Collector):
         yield from (requests, dollars)
 
 
-class _House(Collector):
+class _House(_Looking):
     def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
         self._objects, self._snapshots, self._streams = scaled_objects, snapshots, streams
 
-    def describe(self) -> Iterable[Metric]:
-        return ()
+    def look(self) -> list[BackendStatus]:
+        return self._snapshots.backends()[:MAX_BACKENDS]
 
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily("queue_scaler_build_info", "The version that runs.", labels=["version"])
@@ -231,7 +257,7 @@ class _House(Collector):
                 "queue_scaler_backend_places", "Places that are kept fresh.", labels=["backend"]
             ),
         }
-        for status in self._snapshots.backends()[:MAX_BACKENDS]:
+        for status in self.look() if self.seen is None else self.seen:
             for name, family in families.items():
                 family.add_metric([status.backend], getattr(status, name))
         yield from families.values()
@@ -240,11 +266,10 @@ class _House(Collector):
         places: dict[str, int] = {}
         failing: dict[str, int] = {}
         oldest: dict[str, float] = {}
-        for status in self._snapshots.statuses():
-            kind = status.place.kind
+        for kind, age, fails in self._snapshots.ages():
             places[kind] = places.get(kind, 0) + 1
-            failing[kind] = failing.get(kind, 0) + (status.fault is not None)
-            oldest[kind] = max(oldest.get(kind, 0.0), status.age or 0.0)
+            failing[kind] = failing.get(kind, 0) + fails
+            oldest[kind] = max(oldest.get(kind, 0.0), age or 0.0)
         for name, text, values in (
             ("queue_scaler_places", "Places that are kept fresh.", places),
             ("queue_scaler_places_failing", "Places whose last read was a fault.", failing),
