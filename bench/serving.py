@@ -18,7 +18,7 @@ import grpc.aio
 import uvloop
 
 from scaler.clock import SystemClock
-from scaler.garbage import settle
+from scaler.garbage import Garbage
 from scaler.observe.logs import configure
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb import externalscaler_pb2_grpc
@@ -175,7 +175,7 @@ async def main(kind: str, settings: Settings) -> None:
     heart = Heart()
     server = Server(settings, SystemClock()) if kind == "real" else EmptyServer(settings)
     await server.start()
-    settle()  # as `scaler serve` does; both, because both have imported the same
+    Garbage(lambda: 0).settle()  # as `scaler serve` does; both, because both have imported the same
     asking = asyncio.create_task(_answer_lines(heart, server, stop))
     print(json.dumps({"port": server.port, "http": server.http_port}), flush=True)  # noqa: T201 - see above
     await stop.wait()

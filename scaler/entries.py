@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 from scaler.domain import Place, Reader, Reading
-from scaler.errors import Fault
+from scaler.errors import Fault, let_go
 from scaler.lanes import Lane
 
 SLACK_SECONDS = 0.5
@@ -72,12 +72,11 @@ class Entry:
 
 
 def untraced(fault: Fault) -> Fault:
-    """Return an equal fault without history.
+    """Return an equal fault without history; `fault` itself lets go of its own.
 
-    An exception keeps the frames of everyone who raised it, and so what they held; one that is kept and raised at
-    every poll of an outage would grow all the time.
+    One that is kept and raised at every poll of an outage would grow all the time.
     """
-    return type(fault)(*fault.args)
+    return type(fault)(*let_go(fault).args)
 
 
 class Turns:

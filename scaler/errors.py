@@ -1,6 +1,8 @@
 """Everything that can go wrong, as one tree; each leaf knows the gRPC status code that tells it to KEDA."""
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+AnyError = TypeVar("AnyError", bound=BaseException)
 
 
 class ScalerError(Exception):
@@ -57,3 +59,20 @@ class Refused(Fault):
     """The backend answered that the credentials are refused or that the thing does not exist."""
 
     code = "FAILED_PRECONDITION"
+
+
+def let_go(error: AnyError) -> AnyError:
+    """Return `error` without the frames that it and its history came through.
+
+    An exception keeps those frames, and so all that they held. Where a frame keeps the exception too, as in asyncio and
+    aiohttp, that is a cycle: each read that failed left 30 kB for the garbage collector.
+    """
+    history: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while history:
+        each = history.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            history += [each.__cause__, each.__context__]
+    return error

@@ -4,22 +4,13 @@ import gc
 from collections.abc import Callable
 
 STEP = 500
-OLD_THRESHOLD = 1_000
-"""Collections of the middle generation before one of the oldest; Python's default is 10."""
+QUICK_OBJECTS = 60_000
+"""In the old generation, walked in about 30 ms."""
+PATIENCE = 10
+NEVER = 1_000_000
 
 
-def settle() -> None:
-    """Freeze what a start has left, and walk what is old a hundred times less often; takes a while.
-
-    Nearly all that needs the collector is young: the cycle that grpc makes at each call.
-    """
-    gc.collect()
-    gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, OLD_THRESHOLD)
-
-
-class Growth:
+class Garbage:
     """Freezes what is there whenever that has grown by a step; not again for what only comes and goes.
 
     What is frozen is still freed when nobody refers to it any more. Only a cycle would stay, and the long-lived things
@@ -28,7 +19,14 @@ class Growth:
 
     def __init__(self, size: Callable[[], int]) -> None:
         """Judge by `size`, the number of long-lived things."""
-        self._size, self._next = size, STEP
+        self._size, self._next, self._put_off = size, STEP, 0
+
+    def settle(self) -> None:
+        """Freeze what a start has left, and let the old generation be collected by `tidy` alone; takes a while."""
+        gc.collect()
+        gc.freeze()
+        young, middle, _ = gc.get_threshold()
+        gc.set_threshold(young, middle, NEVER)
 
     def grown(self) -> None:
         """Something long-lived has come."""
@@ -37,3 +35,11 @@ class Growth:
             self._next = size + STEP
             gc.collect(1)  # the young: most of what is garbage, and what a burst has just made
             gc.freeze()
+
+    def tidy(self) -> None:
+        """Collect the old generation, to be called every half minute: not in a burst, in which it holds every call."""
+        if len(gc.get_objects(2)) > QUICK_OBJECTS and self._put_off < PATIENCE:
+            self._put_off += 1
+            return
+        self._put_off = 0
+        gc.collect()

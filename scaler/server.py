@@ -21,7 +21,7 @@ from scaler.clients.kubernetes import Kubernetes
 from scaler.clock import Clock, SystemClock, deadline, sleep
 from scaler.domain import Reader
 from scaler.explainer import Explainer
-from scaler.garbage import Growth, settle
+from scaler.garbage import Garbage
 from scaler.observe.logs import Once, get_logger
 from scaler.observe.metrics import Metrics, release
 from scaler.observe.page.guard import Guard
@@ -103,7 +103,7 @@ class Server:
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
-        self._growth = Growth(lambda: len(self.objects) + len(self.streams))
+        self.garbage = Garbage(lambda: len(self.objects) + len(self.streams))
         self.explainer = Explainer(self.objects, self.snapshots, clock, settings.cost)
         self.metrics.watch(self.objects, self.snapshots, self.streams)
         self.health = HealthServicer()
@@ -113,7 +113,7 @@ class Server:
         self._grpc: list[grpc.aio.Server] = []
 
     def _grown(self) -> None:
-        self._growth.grown()
+        self.garbage.grown()
 
     async def start(self) -> None:
         """Listen; raises `SettingsError` for an address or a certificate that cannot be used."""
@@ -174,6 +174,7 @@ class Server:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
             self.objects.forget_old()
+            self.garbage.tidy()
 
     async def drain(self) -> None:
         """End so that KEDA notices nothing but a reconnect.
@@ -212,7 +213,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         await server.start()
-        settle()
+        server.garbage.settle()
         await stop.wait()
         await server.drain()
     except BaseException:

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from scaler.clock import Clock
-from scaler.errors import Fault, Refused, Throttled, Unavailable
+from scaler.errors import Fault, Refused, Throttled, Unavailable, let_go
 
 MAX_REDIRECTS = 3
 PIECE_BYTES = 64 * 1024
@@ -214,20 +214,25 @@ def faults(where: str) -> Iterator[None]:
     """Tell the errors of aiohttp as faults, without the URL and the headers that those quote."""
     try:
         yield
-    except aiohttp.ClientConnectorCertificateError as error:
-        problem = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
-        raise Unavailable(f"{where}: the TLS certificate is refused: {problem}") from None
-    except (aiohttp.ClientConnectorSSLError, ssl.SSLError):
-        raise Unavailable(f"{where}: no TLS connection; does the server speak https on this port?") from None
-    except aiohttp.ClientConnectorDNSError:
-        raise Unavailable(f"{where}: the host name has no address") from None
-    except aiohttp.ClientConnectorError as error:
-        raise Unavailable(
-            f"{where}: no connection: {error.os_error.strerror or 'the host cannot be reached'}"
-        ) from None
-    except aiohttp.ClientPayloadError:
-        raise Unavailable(f"{where}: the answer broke off before its end") from None
-    except aiohttp.ClientResponseError:
-        raise Unavailable(f"{where}: the answer is no valid HTTP") from None
     except (aiohttp.ClientError, OSError, zlib.error) as error:
-        raise Unavailable(f"{where}: the connection failed ({type(error).__name__})") from None
+        raise Unavailable(f"{where}: {_problem(let_go(error))}") from None
+
+
+def _problem(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
+            problem = f"the TLS certificate is refused: {reason}"
+        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            problem = "no TLS connection; does the server speak https on this port?"
+        case aiohttp.ClientConnectorDNSError():
+            problem = "the host name has no address"
+        case aiohttp.ClientConnectorError():
+            problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
+        case aiohttp.ClientPayloadError():
+            problem = "the answer broke off before its end"
+        case aiohttp.ClientResponseError():
+            problem = "the answer is no valid HTTP"
+        case _:
+            problem = f"the connection failed ({type(error).__name__})"
+    return problem

@@ -239,12 +239,12 @@ class PagesReader(Reader):
                 answer = await fetch(self._session, request, parser.feed)
             return Page(target.name, parser.close(openmetrics="openmetrics" in answer.content_type))
         except PageError as error:
-            fault: Fault = Unavailable(f"{where}: {error}")
-        except Fault as error:
-            fault = error
-        if target.leaving:
-            return None
-        raise fault
+            if not target.leaving:
+                raise Unavailable(f"{where}: {error}") from None
+        except Fault:
+            if not target.leaving:
+                raise
+        return None
 
     def forget(self, place: Place) -> None:
         """Close the watch of the pods of `place`."""
