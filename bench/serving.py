@@ -65,6 +65,7 @@ class EmptyServer:
 
     def __init__(self, settings: Settings) -> None:
         """Listen where `settings` say; there is no HTTP."""
+        self.garbage = Garbage(lambda: 0)
         self._grpc = grpc.aio.server(options=grpc_options(settings))
         externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(EmptyScaler(), self._grpc)
         self.port, self.http_port = self._grpc.add_insecure_port(settings.listen), 0
@@ -175,7 +176,7 @@ async def main(kind: str, settings: Settings) -> None:
     heart = Heart()
     server = Server(settings, SystemClock()) if kind == "real" else EmptyServer(settings)
     await server.start()
-    Garbage(lambda: 0).settle()  # as `scaler serve` does; both, because both have imported the same
+    server.garbage.settle()  # as `scaler serve` does; both, because both have imported the same
     asking = asyncio.create_task(_answer_lines(heart, server, stop))
     print(json.dumps({"port": server.port, "http": server.http_port}), flush=True)  # noqa: T201 - see above
     await stop.wait()

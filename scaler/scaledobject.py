@@ -103,6 +103,11 @@ class ScaledObject:
         """Whether the last assessment says active; False also when there is none."""
         return self.assessment is not None and self.assessment.active
 
+    def rest(self) -> None:
+        """Hold on to nothing of the store: the leases have ended, and what they held is others' to use."""
+        self.held, self.readings, self.raw = (), (), None
+        self.stands_until = self.renew_at = -math.inf
+
     def metric_index(self, name: str) -> int:
         """Return which of its metrics has `name`, compared without case; raises `UnknownMetricError`."""
         folded = name.lower()

@@ -34,7 +34,7 @@ class ScaledObjects(Askers):
         *,
         max_scaled_objects: Quota,
         max_metadata_bytes: int = 65_536,
-        max_metadata_total_bytes: int = 64 << 20,
+        max_metadata_total_bytes: int = 32 << 20,
         lease_seconds: float = 100.0,
         keep_seconds: float = 900.0,
         grown: Callable[[], None] = lambda: None,
@@ -162,6 +162,15 @@ class ScaledObjects(Askers):
         asker.held = tuple([self._lease_one(asker, place) for place in (*asker.places, *asker.found)])
         asker.renew_at = math.inf if asker.listeners else now + 0.1 * self._lease_seconds
 
+    def rest(self) -> None:
+        """Let those whose leases have ended hold on to nothing; to be called now and then."""
+        before = self._clock.now() - 1.1 * self._lease_seconds
+        for asker in self._known.values():
+            if asker.asked_at >= before:
+                break  # they are in the order of asking
+            if asker.held and not asker.listeners:
+                asker.rest()
+
     def _lease_one(self, asker: ScaledObject, place: Place) -> Entry:
         trigger = asker.trigger
         asleep = bool(asker.listeners) and asker.assessment is not None and not asker.assessment.active
@@ -252,7 +261,8 @@ class ScaledObjects(Askers):
         """Judge by readings that the store has, no older than `refresh_seconds`; None if it lacks one."""
         readings = self._current(asker.held[: len(asker.places)], asker, refresh_seconds)
         if readings is not None and asker.finds and self._find(asker, readings):
-            readings = self._current(asker.held, asker, refresh_seconds)
+            whole = len(asker.held) == len(asker.places) + len(asker.found)  # unless the store was full
+            readings = self._current(asker.held, asker, refresh_seconds) if whole else None
         return None if readings is None else self._judge(asker, readings)
 
     def _current(

@@ -174,6 +174,7 @@ class Server:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
             self.objects.forget_old()
+            self.objects.rest()
             self.garbage.tidy()
 
     async def drain(self) -> None:

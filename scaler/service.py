@@ -70,7 +70,7 @@ class Service:
         with self._streams.open(asker.namespace) as life:
             while not life.ended:
                 await send(self._specs(asker))
-                await life.wait(LONGEST_REPEAT_SECONDS)
+                await life.wait(life.jittered(LONGEST_REPEAT_SECONDS))
 
     def _specs(self, asker: ScaledObject) -> pb.GetMetricSpecResponse:
         question = asker.question

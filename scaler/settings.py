@@ -53,10 +53,10 @@ class LimitSettings(Section):
         None, gt=0, description="Of one namespace; by default half of maxScaledObjects, once that half is used."
     )
     max_streams: int = Field(20_000, gt=0, description="Open StreamIsActive and StreamMetricSpec streams together.")
-    max_places: int = Field(100_000, gt=0, description="Distinct places that are read.")
+    max_places: int = Field(50_000, gt=0, description="Distinct places that are read.")
     max_metadata_bytes: int = Field(65_536, gt=0, description="Size of one trigger's metadata.")
     max_metadata_total_bytes: int = Field(
-        64 * 2**20,
+        32 * 2**20,
         gt=0,
         description="Size of the metadata of all triggers together; no namespace takes more than is left.",
     )

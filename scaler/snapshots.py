@@ -54,7 +54,7 @@ class Snapshots:
         clock: Clock,
         *,
         limits: Mapping[str, float] | None = None,
-        max_places: int = 100_000,
+        max_places: int = 50_000,
         dice: Callable[[], float] = random.random,
     ) -> None:
         """Read with `readers`; `limits` are reads per second for each backend by the first part of its name."""

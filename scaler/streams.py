@@ -9,17 +9,25 @@ from scaler.clock import Clock
 from scaler.quota import Quota
 
 FIRST_REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 1.0, 60.0
+REPEAT_JITTER = 0.1
+"""A pause ends within its last tenth: thousands of streams that opened together would else speak at once for ever."""
 
 
 class Life:
     """One open stream, from its opening to its normal end; a `with` block lasts as long."""
 
-    __slots__ = ("_clock", "_end", "_on_close", "_pending", "_woken", "ended")
+    __slots__ = ("_clock", "_dice", "_end", "_on_close", "_pending", "_woken", "ended")
 
-    def __init__(self, clock: Clock, seconds: float, on_close: Callable[["Life"], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        seconds: float,
+        on_close: Callable[["Life"], None] = lambda _: None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         """End by itself after `seconds`; `on_close` is called at the end of the block."""
         self.ended = False
-        self._clock, self._on_close = clock, on_close
+        self._clock, self._on_close, self._dice = clock, on_close, dice
         self._woken: asyncio.Future[None] | None = None
         self._pending = False
         self._end = clock.call_at(clock.now() + seconds, self.end)
@@ -48,6 +56,10 @@ class Life:
         self._end.cancel()
         del self._end  # it refers to this life: a cycle
         self._on_close(self)
+
+    def jittered(self, seconds: float) -> float:
+        """Return a pause of about `seconds`."""
+        return seconds * (1 - REPEAT_JITTER * self._dice())
 
     async def wait(self, seconds: float | None) -> bool:
         """Wait until woken, or for `seconds`; tell whether it was woken."""
@@ -96,7 +108,7 @@ class Streams:
     def open(self, namespace: str) -> Life:
         """Count a stream of `namespace` until the block of its life ends; raises `LimitError`."""
         self._quota.take(namespace)
-        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed)
+        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed, self._dice)
         if self._draining:
             life.end()
         self._open[life] = namespace
@@ -128,5 +140,5 @@ async def repeat(life: Life, active: Callable[[], bool], tell: Callable[[], Awai
         life.catch_up()
         if is_active:
             await tell()
-        woken = await life.wait(pause if is_active else None)
+        woken = await life.wait(life.jittered(pause) if is_active else None)
         pause = FIRST_REPEAT_SECONDS if woken else min(LONGEST_REPEAT_SECONDS, pause * 2)

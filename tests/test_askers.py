@@ -1,6 +1,7 @@
 """Requests by their bytes: found without parsing when they came lately, and never taken for somebody else's."""
 
 import gc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from scaler.askers import Spellings
 from scaler.demo.clock import ManualClock
-from scaler.errors import MetadataError, UnknownMetricError
+from scaler.errors import MetadataError, ScalerError, UnknownMetricError
 from scaler.pb import externalscaler_pb2 as pb
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
@@ -109,3 +110,13 @@ async def test_what_was_shared_goes_with_the_last_who_asked(objects: Any, clock:
     objects.forget_old()
     gc.collect()
     assert len(objects._questions) == 0
+
+
+@given(st.binary(max_size=200) | st.builds(lambda raw: b"\x0a" + bytes([len(raw)]) + raw, st.binary(max_size=120)))
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_a_request_or_an_error_that_says_why(objects: Any, raw: bytes) -> None:
+    for find in (objects.find_raw, objects.find_metric):
+        for _ in range(2):
+            with suppress(ScalerError):
+                find(raw)
+    assert all(who.trigger.source == "scripted" for who in objects)

@@ -312,6 +312,7 @@ async def test_a_stream_tells_active_at_once_at_every_rise_and_in_growing_pauses
     serve: Serve, reader: ScriptedReader, clock: ManualClock
 ) -> None:
     async with serve() as keda:
+        keda.server.streams._dice = lambda: 0.0
         stream = keda.stub.StreamIsActive(keda.ref(idleRefreshSeconds="60", refreshSeconds="60"))
         first = asyncio.ensure_future(stream.read())
         await until(keda, lambda: len(keda.server.streams) == 1)
@@ -381,6 +382,7 @@ async def _all(stream: Any) -> list[Any]:
 
 async def test_specs_are_streamed_again_every_minute_and_are_never_empty(serve: Serve, clock: ManualClock) -> None:
     async with serve() as keda:
+        keda.server.streams._dice = lambda: 0.0
         ref = keda.ref(second="3")
         stream, known = keda.stub.StreamMetricSpec(ref), await keda.get_metric_spec(ref)
         async with asyncio.timeout(10):

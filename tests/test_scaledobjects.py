@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from scaler.access import Access, AccessRule
 from scaler.demo.clock import ManualClock, settle
@@ -294,3 +295,47 @@ def test_whatever_happens_the_two_never_contradict_each_other(
         assert clock.pending == 0
 
     asyncio.run(run())
+
+
+# What is held
+
+
+async def test_whose_leases_have_ended_holds_on_to_nothing(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
+) -> None:
+    """Else what the store has dropped would be kept for a quarter of an hour, beyond every limit."""
+    reader.answers |= {"a": Work(3), "b": Work(4)}
+    gone, asks, listens = (objects.who(spots=spot) for spot in "abc")
+    for who in (gone, asks, listens):
+        await objects.told(who)
+    with objects.listening(listens, lambda: None):
+        for _ in range(12):
+            await clock.advance(10)
+            await objects.told(objects.who(spots="b"))
+            objects.rest()
+        assert [bool(who.held) for who in (gone, asks, listens)] == [False, True, True]
+        assert gone.readings == ()
+        assert store.status(Spot("a")) is None
+        assert gone.active, "what it was told is remembered"
+        assert (await objects.told(gone)).metrics[0].value == 3
+
+
+async def test_a_listing_for_which_the_store_is_too_full_is_an_error_and_no_defect(
+    reader: ScriptedReader, make_objects: Make, clock: ManualClock, open_store: Callable[..., Snapshots]
+) -> None:
+    store = open_store(reader, max_places=6)
+    objects = make_objects(store=store)
+    reader.answers |= {"q*": ("q1",), "q1": Work(0)}
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    with objects.listening(who, lambda: None), capture_logs() as logs:
+        await objects.told(who)
+        reader.answers["q*"] = tuple(f"q{number}" for number in range(1, 9))
+        await clock.advance(61)
+        assert isinstance(who.error, LimitError)
+        assert not objects.says_active(who)
+        await clock.advance(61)
+        reader.answers |= {"q*": ("q1", "q2"), "q2": Work(1)}
+        await clock.advance(61)
+        await objects.told(who)
+        assert who.active
+    assert logs == []

@@ -15,10 +15,10 @@ HOUR = 3_600.0
 class Stream:
     """What one open stream sends, and when, in seconds since it was opened."""
 
-    def __init__(self, clock: ManualClock, *, active: bool, life_seconds: float = HOUR) -> None:
+    def __init__(self, clock: ManualClock, *, active: bool, life_seconds: float = HOUR, dice: float = 0.0) -> None:
         self.active = active
         self.sent: list[float] = []
-        self.life = Life(clock, life_seconds)
+        self.life = Life(clock, life_seconds, dice=lambda: dice)
         self._clock, self._began = clock, clock.now()
         self.task = asyncio.create_task(self._run())
 
@@ -43,6 +43,17 @@ async def test_true_is_sent_at_once_and_repeated_in_growing_pauses(clock: Manual
     await settle()
     assert stream.task.done()
     assert clock.pending == 0
+
+
+async def test_pauses_differ_a_little_so_that_a_fleet_does_not_speak_at_once(clock: ManualClock) -> None:
+    streams = [Stream(clock, active=True, dice=number / 100) for number in range(101)]
+    await clock.advance(70)
+    times = [stream.sent[6] for stream in streams]
+    assert (min(times), max(times)) == (pytest.approx(0.9 * 63), 63)
+    assert len(set(times)) == 101
+    for stream in streams:
+        stream.life.end()
+    await settle()
 
 
 async def test_nothing_is_sent_while_inactive(clock: ManualClock) -> None:
@@ -98,7 +109,7 @@ async def test_a_change_while_a_message_is_on_its_way_is_not_lost(clock: ManualC
         told += 1
         await on_its_way.wait()
 
-    with Life(clock, HOUR) as life:
+    with Life(clock, HOUR, dice=lambda: 0.0) as life:
         task = asyncio.create_task(repeat(life, lambda: active, tell))
         await settle()
         active = False

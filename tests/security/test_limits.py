@@ -21,11 +21,17 @@ from scaler.demo.scripted import ScriptedReader, Work
 from scaler.demo.valkey import free_port
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
+from scaler.settings import LimitSettings
 
 FULL = bool(os.environ.get("SCALER_FULL_FLOOD"))
-DEFAULTS = {"objects": 50_000, "streams": 20_000, "places": 100_000}
-LIMITS = DEFAULTS if FULL else {"objects": 4_000, "streams": 1_000, "places": 8_000}
-MAPS, STREAMS = (1_000_000, 10_000) if FULL else (4_500, 700)
+DEFAULTS = {
+    "objects": LimitSettings().max_scaled_objects,
+    "streams": LimitSettings().max_streams,
+    "places": LimitSettings().max_places,
+    "bytes": LimitSettings().max_metadata_total_bytes,
+}
+LIMITS = DEFAULTS if FULL else {name: limit * 4 // 50 for name, limit in DEFAULTS.items()}
+MAPS, STREAMS = (1_000_000, 10_000) if FULL else (4_500, 1_000)
 MEMORY_BYTES = 512 << 20
 AT_ONCE = 100
 WARM = 300
@@ -127,6 +133,7 @@ def flooded() -> Callable[[], Any]:
             "SCALER_LIMITS__MAX_SCALED_OBJECTS": str(LIMITS["objects"]),
             "SCALER_LIMITS__MAX_STREAMS": str(LIMITS["streams"]),
             "SCALER_LIMITS__MAX_PLACES": str(LIMITS["places"]),
+            "SCALER_LIMITS__MAX_METADATA_TOTAL_BYTES": str(LIMITS["bytes"]),
         }
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "from scaler.cli import main; main()", "serve", "--log-level", "error", env=env
@@ -143,12 +150,12 @@ def flooded() -> Callable[[], Any]:
     return serving
 
 
-def ref(namespace: str, number: int, **metadata: str) -> pb.ScaledObjectRef:
+def ref(namespace: str, number: int, path: str = "") -> pb.ScaledObjectRef:
     # Nobody listens there, so that every read is a fault at once, and is tried again.
     return pb.ScaledObjectRef(
         name=f"o-{number}",
         namespace=namespace,
-        scalerMetadata={"source": "workqueue", "queues": "q", "metricsURL": f"http://127.0.0.1:1/{number}", **metadata},
+        scalerMetadata={"source": "workqueue", "queues": "q", "metricsURL": f"http://127.0.0.1:1/{path}{number}"},
     )
 
 
@@ -170,15 +177,20 @@ async def in_turns(count: int, call: Callable[[int], Any]) -> Counter[str]:
 
 
 @pytest.mark.timeout(7_200 if FULL else 120)
-@pytest.mark.parametrize("namespaces", [1, 97], ids=["of one namespace", "of namespaces that are made up"])
+@pytest.mark.parametrize(
+    ("namespaces", "padding"),
+    [(1, 0), (97, 0), (97, 400)],
+    ids=["one namespace", "made-up namespaces", "long metadata"],
+)
 async def test_a_flood_of_metadata_maps_stays_within_the_memory_limit(
-    flooded: Callable[[], Any], namespaces: int
+    flooded: Callable[[], Any], namespaces: int, padding: int
 ) -> None:
     async with flooded() as server, server.channel() as channel, server.channel() as other:
         flood, modest = ExternalScalerStub(channel), ExternalScalerStub(other)
 
         def ask(number: int) -> Any:
-            return flood.IsActive(ref(f"greedy-{number % namespaces}", number))
+            # A long URL is kept in the metadata, in the place, and in what its fault says.
+            return flood.IsActive(ref(f"greedy-{number % namespaces}", number, "x" * padding))
 
         ended = await in_turns(WARM, ask)
         at_first = server.memory
