@@ -104,8 +104,10 @@ class ScaledObject:
         return self.assessment is not None and self.assessment.active
 
     def rest(self) -> None:
-        """Hold on to nothing of the store: the leases have ended, and what they held is others' to use."""
-        self.held, self.readings, self.raw = (), (), None
+        """Hold on to nothing of the store but the age of its reading: the leases have ended."""
+        oldest = min((reading.at for reading in self.readings), default=None)
+        self.held, self.raw = (), None
+        self.readings = () if oldest is None else (Reading(None, oldest),)
         self.stands_until = self.renew_at = -math.inf
 
     def metric_index(self, name: str) -> int:
