@@ -14,7 +14,7 @@ from scaler.clients.prometheus import PrometheusReader
 from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.errors import Unavailable
 from scaler.sources import names
-from scaler.sources.base import Claim, CommaList, Count, Flag, Source, Target
+from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Source, Target, idle_refresh_field
 from scaler.sources.page_keys import WAYS, PageKeys
 
 ACTIVE_WORKERS = "controller_runtime_active_workers"
@@ -88,6 +88,8 @@ class WorkqueueTrigger(PageKeys):
         "sum", description="`max`: the items of the busiest pod times the pods, for shards that cannot help each other."
     )
     metric_name: str = Field("workqueue_depth", description="Name of the depth series, for controllers that prefix it.")
+    # A controller at zero has no page, so that nothing is woken from zero by it: there is no hurry.
+    idle_refresh_seconds: Interval = idle_refresh_field(5)
 
     @field_validator("metric_name")
     @classmethod
