@@ -51,9 +51,8 @@ class Entry:
 
     def interval(self, now: float) -> float | None:
         """Return the shortest interval of those who still ask, or None; forgets the others."""
-        if (
-            now > self._counted_until
-        ):  # with thousands who ask, counting them at each read would cost more than the read
+        # With thousands who ask, counting them at each read would cost more than the read.
+        if now > self._counted_until:
             for lessee in [lessee for lessee, (_, until) in self.leases.items() if until < now]:
                 del self.leases[lessee]
             shortest = min((seconds for seconds, _ in self.leases.values()), default=None)
