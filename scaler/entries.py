@@ -5,6 +5,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from scaler.domain import Place, Reader, Reading
 from scaler.errors import Fault, let_go
@@ -59,6 +60,25 @@ class Entry:
             self._shortest = None if shortest is None else max(self.place.min_refresh_seconds, shortest)
             self._counted_until = min((until for _, until in self.leases.values()), default=-math.inf)
         return self._shortest
+
+    def note_value(self, value: Any, started: float) -> bool:
+        """Note what a read that began at `started` has found; tell whether that is news."""
+        before = self.reading
+        if before is None:
+            self.reading, news = Reading(value, started, started if self.failures else -math.inf), True
+        elif news := self.failures > 0 or before.value != value:
+            self.reading = Reading(value, started, started if self.failures else before.healed)
+        else:  # the old value is kept, so that a thousand equal readings are one object
+            self.reading = Reading(before.value, started, before.healed)
+        self.fault, self.failures = None, 0
+        return news
+
+    def note_fault(self, fault: Fault, now: float) -> None:
+        """Note that a read has failed."""
+        if not self.failures:
+            self.fault_at = now
+        self.fault = untraced(fault)
+        self.failures += 1
 
     @property
     def is_told(self) -> bool:

@@ -41,6 +41,11 @@ class Lane:
         self._refill(now)
         return min(int(self.tokens + 1e-9), self.max_in_flight - self.in_flight)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next read has to wait for the end of another."""
+        return self.in_flight >= self.max_in_flight
+
     def begin(self, reads: int = 1) -> None:
         """Note that `reads` reads have begun."""
         self.tokens -= reads

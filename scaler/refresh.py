@@ -4,15 +4,16 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scaler.clock import Clock, Timer, deadline
-from scaler.domain import Place, Reader, Reading
-from scaler.entries import Entry, Turns, untraced
-from scaler.errors import Fault, Throttled, Unavailable
+from scaler.domain import Place, Reader
+from scaler.entries import Entry, Turns
+from scaler.errors import Fault, Throttled
 from scaler.lanes import Lane
 from scaler.observe.logs import get_logger
+from scaler.reads import Dues, Read
 
 log = get_logger()
 
@@ -31,6 +32,10 @@ def _ignore(*_: Any) -> None:
     """Take no notice."""
 
 
+def _jittered(interval: float, dice: float) -> float:
+    return interval * (1 - REFRESH_JITTER * dice)
+
+
 class Refresher:
     """Keeps the due dates of all places; what is due waits for the turn of its backend, then its reader reads it."""
 
@@ -41,14 +46,14 @@ class Refresher:
         self.lanes: dict[str, Lane] = {}
         self.ready: dict[str, Turns] = {}  # due, but waiting for the rate of its backend
         self.members: dict[str, dict[Place, Entry]] = {}
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int, Sequence[Entry]]] = []
         self._order = itertools.count()
         self._timer: Timer | None = None
         self._timer_at = math.inf
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self.on_report: Callable[[Place, bool], None] = _ignore
-        self.on_read: Callable[[Place, float, Fault | None], None] = _ignore
+        self.on_read: Callable[[Place, float, Fault | None, int], None] = _ignore
         self.on_drop: Callable[[str], None] = _ignore  # with the namespace whose turns the place was on
 
     # Who is in
@@ -89,8 +94,23 @@ class Refresher:
     def schedule(self, entry: Entry, due: float) -> None:
         """Set the next read of `entry` to `due`."""
         entry.due = due
-        heapq.heappush(self._heap, (due, next(self._order), entry))
+        self._schedule_all((entry,), due)
+
+    def _schedule_all(self, entries: Sequence[Entry], due: float) -> None:
+        heapq.heappush(self._heap, (due, next(self._order), entries))
         self._wake_at(due)
+
+    def _schedule_along(self, entry: Entry, due: float, now: float, dues: Dues | None) -> None:
+        """Schedule `entry` with those that have the same date in `dues`, while that date lies ahead."""
+        if dues is None or due <= now + 2 * GRAIN_SECONDS:
+            self.schedule(entry, due)
+        elif (others := dues.get(due)) is not None:
+            entry.due = due
+            others.append(entry)
+        else:
+            entry.due = due
+            dues[due] = [entry]
+            self._schedule_all(dues[due], due)
 
     def _wake_at(self, when: float) -> None:
         if self._closed or when >= self._timer_at:
@@ -103,7 +123,7 @@ class Refresher:
     def hasten(self, entry: Entry, interval: float) -> None:
         """Bring the next read forward when someone new wants it sooner; never out of a pause after a fault."""
         if entry.started is None and entry.failures == 0 and entry.reading is not None:
-            due = entry.reading.at + self._jittered(interval)
+            due = entry.reading.at + _jittered(interval, self._dice())
             if due < entry.due:
                 self.schedule(entry, due)
 
@@ -121,26 +141,24 @@ class Refresher:
         if due < entry.due:
             self.schedule(entry, due)
 
-    def _jittered(self, interval: float) -> float:
-        return interval * (1 - REFRESH_JITTER * self._dice())
-
     def _tick(self) -> None:
         """Move what is due to its backend's lane, drop what nobody asks for, and begin the reads that may begin."""
         now = self._clock.now()
         self._timer, self._timer_at = None, math.inf
         told: dict[Reader, list[Entry]] = {}
         while self._heap and self._heap[0][0] <= now + GRAIN_SECONDS:
-            due, _, entry = heapq.heappop(self._heap)
-            if due != entry.due or entry.started is not None or self.entries.get(entry.place) is not entry:
-                continue  # superseded by another date
-            if self._dropped(entry, now):
-                continue
-            if entry.is_told:
-                told.setdefault(entry.reader, []).append(entry)
-            else:
-                self.ready.setdefault(entry.place.backend, Turns()).add(entry)
-        for entries in told.values():
-            self._begin(entries, now, paced=False)
+            due, _, entries = heapq.heappop(self._heap)
+            for entry in entries:
+                if due != entry.due or entry.started is not None or self.entries.get(entry.place) is not entry:
+                    continue  # superseded by another date
+                if self._dropped(entry, now):
+                    continue
+                if entry.is_told:
+                    told.setdefault(entry.reader, []).append(entry)
+                else:
+                    self.ready.setdefault(entry.place.backend, Turns()).add(entry)
+        for looked_at in told.values():
+            self._begin(looked_at, now, paced=False)
         for backend in list(self.ready):
             self._take(backend, now)
         if self._heap:
@@ -170,8 +188,8 @@ class Refresher:
             self._begin(entries, now, paced=True)
         if not turns:
             self.ready.pop(backend, None)
-        elif lane.in_flight < lane.max_in_flight:
-            self._wake_at(now + max(lane.wait_seconds(), 0.001))
+        elif not lane.is_full:  # else the end of a read makes room
+            self._wake_at(now + max(lane.wait_seconds(), GRAIN_SECONDS))
 
     def _add_siblings(self, entries: list[Entry], turns: Turns, now: float) -> None:
         """Add to the first of `entries` what one read can fetch along: all that is due within half of its interval.
@@ -196,20 +214,11 @@ class Refresher:
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self, entries: list[Entry]) -> None:
-        reader, together = entries[0].reader, entries[0].reader.together
-        waiting = {entry.place: entry for entry in entries}
-
-        def report(place: Place, outcome: Any) -> None:
-            entry = waiting.pop(place, None)
-            if entry is not None:
-                if not together or not waiting:
-                    self._finish(entry)
-                self._settle(entry, outcome)
-
+        reader, under_way = entries[0].reader, Read(entries, self._dice, self._finish, self._settle, self.on_read)
         fault, why = None, "the read ended without an answer"
         try:
             with deadline(self._clock, reader.timeout_seconds):
-                await reader.read([entry.place for entry in entries], report)
+                await reader.read([entry.place for entry in entries], under_way.report)
         except Fault as raised:
             fault = raised
         except TimeoutError:
@@ -218,52 +227,42 @@ class Refresher:
             log.exception("a reader failed in an unforeseen way", backend=entries[0].place.backend)
             why = f"internal error {type(error).__name__}; the scaler's log says more"
         finally:
-            for place in list(waiting):
-                report(place, fault or Unavailable(f"{place}: {why}"))
+            under_way.end(fault, why)
 
     def _finish(self, entry: Entry) -> None:
-        backend = entry.place.backend
+        """Make room at the backend: a read has ended, of `entry` alone, or of many with it as the last."""
+        backend, lane = entry.place.backend, entry.lane
         if entry.paced:
-            entry.lane.end()
-        if backend in self.ready:
-            self._wake_at(self._clock.now())
+            if lane.is_full and backend in self.ready:
+                self._wake_at(self._clock.now())
+            lane.end()
         self._drop_backend(backend)
 
-    def _settle(self, entry: Entry, outcome: Any) -> None:
-        """Note what a read brought, tell whoever waits, and set the date of the next read."""
+    def _settle(self, entry: Entry, outcome: Any, dice: float, dues: Dues | None) -> None:
+        """Note what a read brought, tell whoever waits, and set the date of the next read; see `Read`."""
         now = self._clock.now()
         started = entry.started if entry.started is not None else now
         entry.started, entry.read_seconds = None, now - started
         interval = entry.interval(now) or 0.0
         if isinstance(outcome, Fault):
             changed = True  # each time: the reading before it grows older
-            if not entry.failures:
-                entry.fault_at = now
-            entry.fault = untraced(outcome)
-            entry.failures += 1
+            entry.note_fault(outcome, now)
             if isinstance(outcome, Throttled):
                 entry.lane.throttled(now)
             longest = min(LONGEST_PAUSE_SECONDS, max(1.0, 1.5 * interval))
             pause = min(longest, FIRST_PAUSE_SECONDS * 2 ** min(entry.failures - 1, 10))
-            due = max(now + 0.1, started + self._jittered(pause))
+            due = max(now + 0.1, started + _jittered(pause, dice))
         else:
-            changed = entry.failures > 0 or entry.reading is None or entry.reading.value != outcome
-            # The old value is kept where it is equal, so that a thousand equal readings are one object.
-            value = outcome if changed or entry.reading is None else entry.reading.value
-            healed = started if entry.failures else entry.reading.healed if entry.reading else -math.inf
-            entry.reading = Reading(value, started, healed)
-            entry.fault, entry.failures = None, 0
-            due = max(started + self._jittered(interval), now + (0.0 if entry.hinted else min(interval, 0.05)))
+            changed = entry.note_value(outcome, started)
+            due = max(started + _jittered(interval, dice), now + (0.0 if entry.hinted else min(interval, 0.05)))
             if entry.hinted:
                 due = min(due, now + HINT_GAP_SECONDS)
         held = self.entries.get(entry.place) is entry
         if held:
-            self.schedule(entry, due)
+            self._schedule_along(entry, due, now, dues)
         for waiter in entry.waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        fault = outcome if isinstance(outcome, Fault) else None
-        self.on_read(entry.place, entry.read_seconds, fault)
         if held:
             self.on_report(entry.place, changed)
 

@@ -46,6 +46,7 @@ class ScaledObject:
         "asked_at",
         "assessment",
         "calls",
+        "calm_until",
         "error",
         "error_at",
         "finds",
@@ -83,6 +84,7 @@ class ScaledObject:
         self.assessment: Assessment | None = None  # as told: active through a settling time
         self.prepared: object = None  # the messages that the service made of `assessment`
         self.stands_until = -math.inf  # until then `assessment` is right, unless a reading has changed
+        self.calm_until = -math.inf  # Unix time until which an equal reading makes no difference to `assessment`
         self.asked_at = now
         self.answered: Assessment | None = None  # what GetMetrics was told last
         self.answered_at = -math.inf
@@ -108,7 +110,7 @@ class ScaledObject:
         oldest = min((reading.at for reading in self.readings), default=None)
         self.held, self.raw = (), None
         self.readings = () if oldest is None else (Reading(None, oldest),)
-        self.stands_until = self.renew_at = -math.inf
+        self.stands_until = self.calm_until = self.renew_at = -math.inf
 
     def metric_index(self, name: str) -> int:
         """Return which of its metrics has `name`, compared without case; raises `UnknownMetricError`."""

@@ -113,7 +113,7 @@ class ScaledObjects(Askers):
 
     def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:
         asker.error, asker.error_at = type(error)(*error.args), self._clock.now()  # without the frames of who raised it
-        asker.renew_at = asker.stands_until = -math.inf  # whatever could not be leased is asked for anew
+        asker.renew_at = asker.stands_until = asker.calm_until = -math.inf  # what could not be leased is asked for anew
 
     def _judge(self, asker: ScaledObject, readings: tuple[Reading, ...]) -> Assessment:
         """Assess anew if a reading has changed or the time has come, and settle."""
@@ -121,7 +121,8 @@ class ScaledObjects(Askers):
         if asker.raw is None or not same_values(asker.readings, readings) or self._clock.wall() >= asker.raw.until:
             places = (*asker.places, *asker.found)
             values = {place: reading.value for place, reading in zip(places, readings, strict=True)}
-            asker.raw = None  # should these readings make no sense, the judgement of older ones does not stand for them
+            # Should these readings make no sense, the judgement of older ones does not stand for them.
+            asker.raw, asker.calm_until = None, -math.inf
             asker.raw = asker.trigger.assess(values, self._clock.wall())
         asker.readings = readings
         told = asker.settle(asker.raw, readings, now)
@@ -133,6 +134,7 @@ class ScaledObjects(Askers):
         asker.error, asker.known = None, True
         asker.history.add(now, told.metrics[0].value)
         asker.stands_until = self._stands_until(asker, now)
+        asker.calm_until = asker.raw.until if math.isnan(asker.inactive_seen) else -math.inf
         if asker.listeners:
             if news:
                 self._lease(asker, renew=True)  # the other speed
@@ -188,7 +190,7 @@ class ScaledObjects(Askers):
             return found
         before, asker.found = asker.found, found
         asker.raw = None  # it stands on other places
-        asker.stands_until = -math.inf
+        asker.stands_until = asker.calm_until = -math.inf
         for place in set(before) - {*asker.places, *found}:
             self._snapshots.release(asker, place)
             self._deaf(asker, place)
@@ -212,6 +214,8 @@ class ScaledObjects(Askers):
     def says_active(self, asker: ScaledObject) -> bool:
         """Tell whether a stream may say `true` now, by readings that are young enough; if not, it is woken when it may."""
         asker.known = self._judge_from_memory(asker)
+        if not asker.known:
+            asker.calm_until = -math.inf
         return asker.known and asker.active
 
     def listen(self, asker: ScaledObject, listener: Callable[[], None]) -> None:
@@ -238,10 +242,9 @@ class ScaledObjects(Askers):
 
     def _on_report(self, place: Place, changed: bool) -> None:  # noqa: FBT001 - a callback of the store
         """Judge again for those who listen to `place`, if it can make a difference."""
-        for asker in list(self._listening.get(place, ())):
-            unsettled = not math.isnan(asker.inactive_seen)
-            due = asker.raw is None or self._clock.wall() >= asker.raw.until
-            if changed or unsettled or due or not asker.known:
+        if listening := self._listening.get(place):
+            wall = self._clock.wall()
+            for asker in [each for each in listening if changed or wall >= each.calm_until]:
                 self._judge_from_memory(asker)
 
     def _judge_from_memory(self, asker: ScaledObject) -> bool:

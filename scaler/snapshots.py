@@ -66,8 +66,11 @@ class Snapshots:
         for reader in set(self._readers.values()):
             reader.listen(self._refresher.hint)
 
-    def observe(self, on_read: Callable[[Place, float, Fault | None], None]) -> None:
-        """Call `on_read` after every read with the place, the seconds that it took, and its fault."""
+    def observe(self, on_read: Callable[[Place, float, Fault | None, int], None]) -> None:
+        """Call `on_read` after every read with the place, the seconds that it took, its fault, and 1.
+
+        Of many places that were read well together it is called once, with one of them, and with how many they are.
+        """
         self._refresher.on_read = on_read
 
     def follow(self, on_report: Callable[[Place, bool], None]) -> None:

@@ -25,7 +25,7 @@ def test_the_newest_value_of_a_half_minute_counts() -> None:
     assert history.recent(30)[-2:] == [2, 3]
 
 
-@given(st.lists(st.tuples(st.floats(0, 2_000), st.integers(0, 100)), min_size=1, max_size=60))
+@given(st.lists(st.tuples(st.floats(0, 2_000) | st.floats(0, 40), st.integers(0, 3)), min_size=1, max_size=60))
 def test_what_was_seen_when_is_what_is_drawn(steps: list[tuple[float, int]]) -> None:
     history, seen = History(), {}
     times = list(itertools.accumulate(pause for pause, _ in steps))
@@ -34,3 +34,13 @@ def test_what_was_seen_when_is_what_is_drawn(steps: list[tuple[float, int]]) -> 
         seen[int(now / STEP_SECONDS)] = value
         newest = int(now / STEP_SECONDS)
         assert history.recent(now) == [seen.get(slot) for slot in range(newest - STEPS + 1, newest + 1)]
+
+
+def test_a_value_that_never_changes_takes_no_table() -> None:
+    history = History()
+    for now in range(0, 2 * 3_600, 20):
+        history.add(now, 7)
+    assert history.recent(now) == [7] * STEPS
+    assert history._values is None
+    history.add(now, 8)
+    assert history.recent(now) == [7] * 119 + [8]

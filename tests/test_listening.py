@@ -156,6 +156,36 @@ async def test_a_read_that_hangs_until_the_last_reading_is_stale_silences(
         assert objects.says_active(who)
 
 
+async def test_an_equal_reading_is_judged_again_only_where_it_can_make_a_difference(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, judge = list[ScaledObject](), objects._judge_from_memory
+    monkeypatch.setattr(objects, "_judge_from_memory", lambda asker: (judged.append(asker), judge(asker))[1])
+    calm, failed = objects.who(idleRefreshSeconds="1"), objects.who(second="9")
+    assess, defective = ScriptedTrigger.assess, False
+
+    def broken(self: ScriptedTrigger, readings: Any, now: float) -> Assessment:
+        if self.second is not None and defective:
+            raise ZeroDivisionError
+        return assess(self, readings, now)
+
+    async def judged_within(seconds: float) -> tuple[int, int]:
+        judged.clear()
+        await clock.advance(seconds)
+        return judged.count(calm), judged.count(failed)
+
+    monkeypatch.setattr(ScriptedTrigger, "assess", broken)
+    with objects.listening(calm, lambda: None), objects.listening(failed, lambda: None):
+        await clock.advance(2)
+        assert await judged_within(30) == (0, 0)
+        defective, reader.answers["a"] = True, Work(0, due=clock.wall() + 1_000)
+        assert await judged_within(10) == (1, 10), "until it can be judged"
+        defective = False
+        assert await judged_within(30) == (0, 1)
+        reader.answers["a"] = Work(1)
+        assert await judged_within(1) == (1, 1)
+
+
 async def test_a_defect_in_one_trigger_keeps_nobody_else_from_being_told(
     objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, Map, ScriptedReader, Slow, Spot, TogetherReader, Work
 from scaler.errors import Refused, Throttled, Unavailable
+from scaler.refresh import GRAIN_SECONDS
 from scaler.snapshots import Snapshots
 
 A, B = Spot("a"), Spot("b")
@@ -214,6 +215,20 @@ async def test_with_more_places_than_the_rate_allows_intervals_stretch_evenly(
     assert backend.waiting > 20
     assert 2 < backend.lag_seconds < 5
     assert all(store.newest(spot, 3, 60) for spot in spots), "served although it is older than its interval"
+
+
+async def test_a_backend_at_its_limit_wakes_the_loop_no_more_often_than_a_grain(
+    reader: ScriptedReader, open_store: OpenStore, clock: ManualClock
+) -> None:
+    store = open_store(reader, limits={"scripted": 500})
+    for number in range(2_000):
+        reader.answers[f"s{number}"] = Slow(number % 7 / 1_000, Work())
+        store.lease("me", Spot(f"s{number}"), 1, math.inf)
+    await clock.advance(10)
+    reader.reads.clear()
+    await clock.advance(10)
+    assert sum(len(names) for _, names in reader.reads) == pytest.approx(5_000, rel=0.01), "all of the rate is used"
+    assert len({at for at, _ in reader.reads}) <= 10 / GRAIN_SECONDS + 1
 
 
 async def test_what_is_dropped_while_it_waits_has_no_turn(
@@ -425,6 +440,63 @@ async def test_all_that_is_due_soon_is_read_in_one_go(clock: ManualClock, open_s
         (6, ("b", "a")),
         (10, ("d",)),
     ]
+
+
+async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_store: OpenStore) -> None:
+    reader = TogetherReader(clock)
+    store = Snapshots([reader], clock, dice=itertools.count(0.5, 0.0625).__next__)
+    for name in "abcd":
+        store.lease("me", Spot(name), 8, math.inf)
+    for name in "xy":
+        store.lease("me", Spot(name), 4, math.inf)
+    await clock.advance(1)
+    dates = {name: store._entries[Spot(name)].due - clock.now() for name in "abcdxy"}
+    assert len(set(dates.values())) == 2, "one for each interval"
+    assert dates["x"] == pytest.approx((1 + dates["a"]) / 2 - 1)
+    assert len(store._refresher._heap) == 2, "one alarm for each date"
+    store.release("me", Spot("a"))
+    store.lease("me", Spot("b"), 2, math.inf)
+    reader.reads.clear()
+    await clock.advance(8)
+    assert reader.count("a") == 0
+    assert reader.count("b") >= 3, "what is wanted sooner leaves the others"
+    assert all(1 <= reader.count(name) <= 2 for name in "cd")
+    await store.close()
+
+
+async def test_what_was_only_begun_together_drifts_apart(clock: ManualClock, reader: ScriptedReader) -> None:
+    store = Snapshots([reader], clock, dice=itertools.count(0.5, 0.0625).__next__)
+    for name in "abcd":
+        store.lease("me", Spot(name), 8, math.inf)
+    await clock.advance(1)
+    assert len(reader.reads) == 1
+    assert len({store._entries[Spot(name)].due for name in "abcd"}) == 4
+    await store.close()
+
+
+async def test_what_is_told_late_in_one_go_is_read_again_too(clock: ManualClock, open_store: OpenStore) -> None:
+    reader = TogetherReader(clock)
+    store = open_store(reader)
+    reader.answers |= {"a": Slow(0.2, Work()), "b": Slow(0.99, Work())}
+    store.lease("me", A, 1, clock.now() + 0.9)
+    store.lease("me", B, 1, math.inf)
+    store.lease("me", Spot("c", "another host"), 0.985, math.inf)  # with which `a` is due, within a grain
+    await clock.advance(0.5)
+    reader.hint(B)
+    await clock.advance(4)
+    assert store.status(A) is None
+    assert reader.count("b") > 2, "its date was that of the first, whose turn has come meanwhile"
+
+
+async def test_what_was_read_well_in_one_go_is_told_in_one_go(clock: ManualClock, open_store: OpenStore) -> None:
+    reader, told = TogetherReader(clock), list[tuple[bool, int]]()
+    store = open_store(reader)
+    store.observe(lambda place, seconds, fault, places: told.append((fault is None, places)))
+    reader.answers |= {"b": DOWN, "d": DOWN, "e": HANG}
+    for name in "abcde":
+        store.lease("me", Spot(name), 20, clock.now() + 0.4)
+    await clock.advance(5)
+    assert told == [(False, 1)] * 3 + [(True, 2)]
 
 
 async def test_what_is_read_along_is_not_read_again_when_its_own_date_comes(

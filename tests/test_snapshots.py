@@ -335,7 +335,7 @@ async def test_status_tells_age_fault_and_who_asks(
 
 async def test_every_read_is_told(store: Snapshots, clock: ManualClock, reader: ScriptedReader) -> None:
     told: list[tuple[Place, float, str]] = []
-    store.observe(lambda place, seconds, fault: told.append((place, seconds, str(fault))))
+    store.observe(lambda place, seconds, fault, _: told.append((place, seconds, str(fault))))
     changes: list[bool] = []
     store.follow(lambda _, changed: changes.append(changed))
     for answer in (Slow(0.2, Work()), Work(), Work(1), DOWN, DOWN, Work(1), Work(1)):

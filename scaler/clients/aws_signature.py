@@ -42,8 +42,9 @@ def signed_headers(
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """The headers of a request that was signed with `credentials` at Unix time `at`."""
+    """The body and the headers of a request that was signed with `credentials` at Unix time `at`."""
 
+    body: bytes
     headers: dict[str, str] = field(repr=False)
     credentials: ReadOnlyCredentials = field(repr=False)
     at: float

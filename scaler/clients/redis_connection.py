@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import hiredis
 from redis import exceptions as errors
 from redis.asyncio.connection import Connection
 
@@ -228,7 +229,9 @@ class _Link(Connection):
         """Return an answer or an error for each of `commands`."""
         if self._reader is not None:
             self._reader.left = MAX_ANSWER_BYTES
-        await self.send_packed_command(self.pack_commands(commands))
+        # redis-py's own packing, in Python, takes five times as long
+        pack: Any = hiredis.pack_command  # annotated for commands of one word
+        await self.send_packed_command(b"".join(map(pack, commands)))
         answers: list[Any] = []
         for _ in commands:
             try:

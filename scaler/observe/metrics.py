@@ -21,7 +21,7 @@ from scaler.clock import Clock
 from scaler.domain import Place
 from scaler.errors import Fault
 from scaler.observe.cost import dollars_per_month
-from scaler.observe.traffic import Traffic
+from scaler.observe.traffic import OTHER, Traffic
 from scaler.scaledobjects import ScaledObjects
 from scaler.settings import CostSettings
 from scaler.snapshots import BackendStatus, Snapshots
@@ -57,7 +57,7 @@ class Metrics:
         )
         self._read_seconds = Histogram(
             "queue_scaler_read_duration_seconds",
-            "Duration of reads.",
+            "Duration of reads; what was read well together counts once.",
             ["kind"],
             buckets=READ_SECONDS,
             registry=self.registry,
@@ -69,6 +69,7 @@ class Metrics:
             registry=self.registry,
         )
         self._read_counter, self._read_histogram = cache(self._reads.labels), cache(self._read_seconds.labels)
+        self._request_counter = cache(self._counter_of_requests)
         self._backends: set[str] = set()
         self._looking: tuple[_Looking, ...] = ()
 
@@ -80,20 +81,21 @@ class Metrics:
         """Count one stream of `name` that ended with `code`."""
         self._rpcs.codes[name][code] += 1
 
-    def read(self, place: Place, seconds: float, fault: Fault | None) -> None:
-        """Count one read of `place`."""
-        self._read_counter(place.kind, "ok" if fault is None else type(fault).__name__.lower()).inc()
+    def read(self, place: Place, seconds: float, fault: Fault | None, places: int) -> None:
+        """Count one read of `places` places together, of which `place` is one."""
+        self._read_counter(place.kind, "ok" if fault is None else type(fault).__name__.lower()).inc(places)
         self._read_histogram(place.kind).observe(seconds)
-        self.traffic.read(place.backend, seconds, failed=fault is not None)
+        self.traffic.read(place.backend, seconds, places, failed=fault is not None)
 
     def requests(self, backend: str, operation: str, requests: int) -> None:
         """Count `requests` sent to `backend`."""
         self.traffic.requests(backend, requests)
-        if backend not in self._backends:
-            if len(self._backends) >= MAX_BACKENDS:
-                backend = "other"
-            self._backends.add(backend)
-        self._requests.labels(backend, operation).inc(requests)
+        known = backend in self._backends or len(self._backends) < MAX_BACKENDS
+        self._request_counter(backend if known else OTHER, operation).inc(requests)
+
+    def _counter_of_requests(self, backend: str, operation: str) -> Counter:
+        self._backends.add(backend)
+        return self._requests.labels(backend, operation)
 
     def watch(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
         """Show also what these hold at the time of a scrape."""

@@ -63,12 +63,12 @@ class Traffic:
         """Count `requests` sent to `backend`."""
         self._step(backend).requests += requests
 
-    def read(self, backend: str, seconds: float, *, failed: bool) -> None:
-        """Count one read of a place of `backend`."""
+    def read(self, backend: str, seconds: float, places: int = 1, *, failed: bool) -> None:
+        """Count one read of `places` places of `backend`."""
         step = self._step(backend)
-        step.reads += 1
-        step.faults += failed
-        step.read_seconds += seconds
+        step.reads += places
+        step.faults += places * failed
+        step.read_seconds += places * seconds
         step.slowest_seconds = max(step.slowest_seconds, seconds)
 
     def _step(self, backend: str) -> Step:

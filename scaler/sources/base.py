@@ -111,6 +111,7 @@ class Trigger(BaseModel, ABC):
         alias_generator=to_camel,
         validate_by_alias=True,
         validate_by_name=False,
+        defer_build=True,  # a server that never sees a source need not hold its validators
     )
 
     namespace: str = Field(alias=NAMESPACE)

@@ -128,6 +128,15 @@ async def test_reads_are_counted_by_outcome_and_places_by_health(
     assert scrape("queue_scaler_oldest_reading_seconds") == {("spot",): 5}
 
 
+def test_a_read_of_many_places_counts_each_but_lasts_once(scrape: Callable[[str], Samples], metrics: Metrics) -> None:
+    metrics.read(Spot("a"), 0.25, None, 200)
+    metrics.read(Spot("b"), 0.25, Unavailable("down"), 1)
+    assert scrape("queue_scaler_reads_total") == {("spot", "ok"): 200, ("spot", "unavailable"): 1}
+    assert scrape("queue_scaler_read_duration_seconds_count") == {("spot",): 2}
+    rate = metrics.traffic.rate("scripted/one")
+    assert (rate.reads, rate.faults, rate.mean_seconds) == (201, 1, 0.25)
+
+
 async def test_a_backend_that_cannot_keep_up_is_shown(
     scrape: Callable[[str], Samples],
     metrics: Metrics,

@@ -167,14 +167,17 @@ class QueueDepth(SidekiqPlace):
 
     def first(self) -> Iterable[Command]:
         """Ask for the length, and for the queues that Sidekiq Pro has paused."""
-        yield ("LLEN", *self.watched())
-        yield ("SMEMBERS", f"{self.prefix}paused")
+        return self._commands()
+
+    def _commands(self) -> tuple[Command, Command]:
+        return ("LLEN", f"{self.prefix}queue:{self.queue}"), ("SMEMBERS", f"{self.prefix}paused")
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Depth:
         """Return both."""
         del now, clock
-        length, paused = (answers[command] for command in self.first())
-        return Depth(state.parse_length(length), paused=self.queue.encode() in state.parse_members(paused))
+        length, paused = self._commands()
+        members = state.parse_members(answers[paused])
+        return Depth(state.parse_length(answers[length]), paused=self.queue.encode() in members)
 
 
 @dataclass(frozen=True, slots=True)

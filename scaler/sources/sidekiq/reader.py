@@ -33,19 +33,26 @@ class SidekiqReader(Reader):
         self._backends = backends
         self._hint: Hint | None = None
         self._redises: dict[RedisRef, _Redis] = {}
+        self._of: dict[Place, _Redis] = {}  # a place knows its own hash; that of a URL has to be worked out each time
         self._closing: set[asyncio.Task[None]] = set()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Read every Redis on its own, so that none waits for another."""
-        groups: dict[RedisRef, list[SidekiqPlace]] = {}
+        groups: dict[_Redis, list[SidekiqPlace]] = {}
         for place in cast("Sequence[SidekiqPlace]", places):
-            groups.setdefault(place.redis, []).append(place)
-        await asyncio.gather(*(self._read_one(ref, group, report) for ref, group in groups.items()))
+            groups.setdefault(self._of.get(place) or self._remember(place), []).append(place)
+        await asyncio.gather(*(self._read_one(redis, group, report) for redis, group in groups.items()))
 
-    async def _read_one(self, ref: RedisRef, places: list[SidekiqPlace], report: Report) -> None:
+    def _remember(self, place: SidekiqPlace) -> "_Redis":
+        ref = place.redis
         redis = self._redises.get(ref)
         if redis is None:
             redis = self._redises[ref] = _Redis(ref, self._backends, self._hint)
+        redis.remember(place)
+        self._of[place] = redis
+        return redis
+
+    async def _read_one(self, redis: "_Redis", places: list[SidekiqPlace], report: Report) -> None:
         waiting = dict.fromkeys(places)
 
         def report_once(place: Place, outcome: object) -> None:
@@ -65,7 +72,7 @@ class SidekiqReader(Reader):
     def forget(self, place: Place) -> None:
         """Close the connections of a Redis that nobody asks for any more."""
         place = cast("SidekiqPlace", place)
-        redis = self._redises.get(place.redis)
+        redis = self._of.pop(place, None)
         if redis is not None and redis.forget(place):
             del self._redises[place.redis]
             task = asyncio.get_running_loop().create_task(redis.close())
@@ -95,8 +102,6 @@ class _Redis:
 
     async def read(self, places: Sequence[SidekiqPlace], report: Report) -> None:
         """Report each of `places`; raises a `Fault` for those that are left."""
-        for place in places:
-            self._remember(place)
         async with self._one_at_a_time:
             connection = self._connection = self._connection or await self._connect()
             try:
@@ -182,17 +187,16 @@ class _Redis:
 
     # Hints
 
-    def _remember(self, place: SidekiqPlace) -> None:
-        if place not in self._places:
-            self._places.add(place)
-            for key in place.watched():
-                self._by_key.setdefault(key.encode(), set()).add(place)
+    def remember(self, place: SidekiqPlace) -> None:
+        """Hint at `place` when a key that it watches changes."""
+        self._places.add(place)
+        for key in place.watched():
+            self._by_key.setdefault(key.encode(), set()).add(place)
 
     def forget(self, place: SidekiqPlace) -> bool:
         """Tell whether `place` was the last one."""
-        if place in self._places:
-            self._places.remove(place)
-            self._unwatch(place)
+        self._places.remove(place)
+        self._unwatch(place)
         return not self._places
 
     def _unwatch(self, place: SidekiqPlace) -> None:

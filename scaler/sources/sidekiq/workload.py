@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import re2  # type: ignore[import-untyped]  # ships no types
-
 from scaler.sources.sidekiq.state import Process, Processes
 
 MAX_PATTERN = 500
@@ -78,6 +76,8 @@ def compile_pattern(pattern: str) -> Any:
 
     RE2, which Go and so KEDA uses, needs time linear in the text: no pattern of a tenant can stop the scaler.
     """
+    import re2  # type: ignore[import-untyped]  # noqa: PLC0415 - ships no types; a megabyte that few need
+
     options = re2.Options()
     options.max_mem = 1 << 20
     options.log_errors = False

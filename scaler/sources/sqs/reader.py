@@ -28,10 +28,10 @@ from scaler.errors import Fault, Refused, Unavailable
 from scaler.sources.sqs.answers import (
     ATTRIBUTES,
     SKEWED,
+    counts_of,
     error_code,
     fault_of,
     parse_body,
-    parse_counts,
     parse_listing,
 )
 from scaler.sources.sqs.places import Account, Counts, Listing, Queue
@@ -104,13 +104,13 @@ class SqsReader(Reader):
 
     async def _count(self, place: Queue) -> Counts:
         request = {"QueueUrl": place.queue, "AttributeNames": list(ATTRIBUTES.values())}
-        return parse_counts(await self._call(place, "GetQueueAttributes", request))
+        return counts_of(await self._call(place, "GetQueueAttributes", request))
 
     async def _list(self, place: Listing) -> tuple[str, ...]:
         request: dict[str, Any] = {"QueueNamePrefix": place.prefix, "MaxResults": MAX_LISTED}
         urls: list[str] = []
         while True:
-            answer = await self._call(place, "ListQueues", request)
+            answer = parse_body(await self._call(place, "ListQueues", request))
             urls += parse_listing(answer, place.prefix)
             if len(urls) > MAX_LISTED:
                 raise Refused(f"more than {MAX_LISTED} queues; choose a longer queueNamePrefix")
@@ -121,15 +121,14 @@ class SqsReader(Reader):
             raise Refused("no queue has this prefix; check queueNamePrefix and awsRegion")
         return tuple(sorted(urls))
 
-    async def _call(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return AWS's answer; raises the `Fault` that it stands for. Mends old credentials and a wrong clock once."""
-        body = json.dumps(request).encode()
-        answer = await self._ask(place, operation, body)
+    async def _call(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> bytes:
+        """Return the body of AWS's good answer; raises the `Fault` that it stands for. Mends old credentials and a wrong clock once."""
+        answer = await self._ask(place, operation, request)
         if answer.status != 200 and self._mended(place.account, answer):
-            answer = await self._ask(place, operation, body)
+            answer = await self._ask(place, operation, request)
         if answer.status != 200:
             raise fault_of(answer.status, answer.code, operation)
-        return parse_body(answer.body)
+        return answer.body
 
     def _identity(self, account: Account) -> Identity:
         if account.role is None:
@@ -155,20 +154,20 @@ class SqsReader(Reader):
         before, answer.endpoint.skew = answer.endpoint.skew, theirs - self._backends.clock.wall()
         return abs(answer.endpoint.skew - before) > SKEW_SECONDS
 
-    async def _ask(self, place: Queue | Listing, operation: str, body: bytes) -> Answer:
+    async def _ask(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> Answer:
         account = place.account
         endpoint = await self._endpoint(account)
         credentials = await self._identity(account).credentials()
         now = self._backends.clock.wall() + endpoint.skew
         signed = self._signed.pop(place, None)
         if signed is None or not signed.serves(credentials, now):
-            signed = _sign(account.region, credentials, operation, endpoint.url, body, now)
+            signed = _sign(account.region, credentials, operation, endpoint.url, json.dumps(request).encode(), now)
 
         async def send() -> Answer:
             self._backends.count_requests(account.backend, operation, 1)
             async with self._session().post(
                 endpoint.url,
-                data=body,
+                data=signed.body,
                 headers=signed.headers,
                 proxy=endpoint.proxy,
                 ssl=True if self._tls is None else self._tls,
@@ -242,7 +241,7 @@ def _sign(  # noqa: PLR0913, PLR0917 - what is signed
         "x-amzn-query-mode": "true",  # boto3 sends it too: errors then carry the older code
     }
     headers = signed_headers(credentials, Scope(region, "sqs"), (url, plain, body), now)
-    return Signed(headers | {"Accept-Encoding": "identity"}, credentials, now)
+    return Signed(body, headers | {"Accept-Encoding": "identity"}, credentials, now)
 
 
 async def _whole(response: aiohttp.ClientResponse) -> bytes:

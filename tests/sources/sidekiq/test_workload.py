@@ -72,7 +72,6 @@ SHOP = process(concurrency=1)
         (Selection(tag="mail", label="a"), 0),
         (Selection(capsule="default"), 0),
     ],
-    ids=str,
 )
 def test_everything_given_must_fit_and_none_is_no_process(selection: Selection, chosen: int) -> None:
     """`chosen` adds 1 for the shop's process, whose threads are 1, and 2 for the mail's."""

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.errors import Fault, Refused, Throttled, Unavailable
-from scaler.sources.sqs.answers import ATTRIBUTES, error_code, fault_of, parse_body, parse_counts, parse_listing
+from scaler.sources.sqs.answers import (
+    ATTRIBUTES,
+    counts_of,
+    error_code,
+    fault_of,
+    parse_body,
+    parse_counts,
+    parse_listing,
+)
 from scaler.sources.sqs.places import Counts
 
 JSON = st.recursive(
@@ -28,6 +36,16 @@ def attributes(visible: Any, in_flight: Any, delayed: Any) -> dict[str, Any]:
 def test_counts_of_64_bits_are_read_exactly(visible: int, in_flight: int, delayed: int) -> None:
     body = json.dumps(attributes(str(visible), str(in_flight), str(delayed))).encode()
     assert parse_counts(parse_body(body)) == Counts(visible, in_flight, delayed)
+
+
+def test_equal_answers_are_parsed_once_and_garbled_ones_are_never_taken_for_them() -> None:
+    counts_of.cache_clear()
+    body, garbled = json.dumps(attributes("0", "0", "0")).encode(), json.dumps(attributes("0", "0", None)).encode()
+    assert counts_of(body) is counts_of(bytes(bytearray(body)))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            counts_of(garbled)
+    assert counts_of(json.dumps(attributes("0", "0", "1")).encode()) == Counts(0, 0, 1)
 
 
 @pytest.mark.parametrize(
