@@ -101,6 +101,16 @@ class Reading:
     healed: float = -math.inf
 
 
+def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
+    """Tell whether two readings of the same places have the same values; the store keeps equal values as one."""
+    if len(before) != len(after):
+        return False
+    for old, new in zip(before, after, strict=True):  # noqa: SIM110 - for one place, `all` costs twice as much
+        if old.value is not new.value:
+            return False
+    return True
+
+
 Readings = Mapping[Place, Any]
 Report = Callable[[Place, Any], None]
 """Called by a reader once for each place it was given: with what it found, or with a `Fault`."""
@@ -146,4 +156,5 @@ __all__ = [
     "Reading",
     "Readings",
     "Report",
+    "same_values",
 ]

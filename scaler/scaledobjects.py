@@ -1,16 +1,16 @@
 """What everybody who asks is told: assessed once per reading, told consistently, and kept fresh while they listen."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from scaler.access import Access
 from scaler.askers import Askers
 from scaler.clock import Clock
-from scaler.domain import Assessment, Place, Reading
-from scaler.entries import Entry
+from scaler.domain import Assessment, Place, Reading, same_values
 from scaler.errors import LimitError, ScalerError
 from scaler.history import STEP_SECONDS
+from scaler.leases import Leases
 from scaler.observe.logs import Once, get_logger
 from scaler.quota import Quota
 from scaler.scaledobject import NOBODY, ScaledObject
@@ -53,7 +53,7 @@ class ScaledObjects(Askers):
             keep_seconds=keep_seconds,
             grown=grown,
         )
-        self._snapshots, self._lease_seconds = snapshots, lease_seconds
+        self._snapshots, self._leases = snapshots, Leases(snapshots, clock, lease_seconds)
         self._listening: dict[Place, dict[ScaledObject, None]] = {}
         self._once = Once(clock)
         snapshots.follow(self._on_report)
@@ -65,7 +65,7 @@ class ScaledObjects(Askers):
         if self._clock.now() < asker.stands_until and asker.has_newest():
             return asker.assessment
         try:
-            self._lease(asker)
+            self._leases.keep(asker)
             return self._judge_known(asker, asker.trigger.refresh_seconds)
         except ScalerError as error:
             self._note_error(asker, error)
@@ -137,7 +137,7 @@ class ScaledObjects(Askers):
         asker.calm_until = asker.raw.until if math.isnan(asker.inactive_seen) else -math.inf
         if asker.listeners:
             if news:
-                self._lease(asker, renew=True)  # the other speed
+                self._leases.renew(asker)  # the other speed
                 for listener in list(asker.listeners):
                     listener()
             self._set_timer(asker)
@@ -154,31 +154,16 @@ class ScaledObjects(Askers):
             until = min(until, reading.at + min(entry.fresh_seconds(refresh_seconds), stale))
         return until
 
-    # Leases and streams
-
-    def _lease(self, asker: ScaledObject, *, renew: bool = False) -> None:
-        """Ask the store to keep the places of `asker` fresh: fast while it listens and sleeps."""
-        now = self._clock.now()
-        if now < asker.renew_at and not renew:
-            return
-        asker.held = tuple([self._lease_one(asker, place) for place in (*asker.places, *asker.found)])
-        asker.renew_at = math.inf if asker.listeners else now + 0.1 * self._lease_seconds
+    # Places that readings name, and streams
 
     def rest(self) -> None:
         """Let those whose leases have ended hold on to nothing; to be called now and then."""
-        before = self._clock.now() - 1.1 * self._lease_seconds
+        before = self._clock.now() - self._leases.lasting_seconds
         for asker in self._known.values():
             if asker.asked_at >= before:
                 break  # they are in the order of asking
             if asker.held and not asker.listeners:
                 asker.rest()
-
-    def _lease_one(self, asker: ScaledObject, place: Place) -> Entry:
-        trigger = asker.trigger
-        asleep = bool(asker.listeners) and asker.assessment is not None and not asker.assessment.active
-        interval = min(trigger.idle_refresh_seconds, trigger.refresh_seconds) if asleep else trigger.refresh_seconds
-        until = math.inf if asker.listeners else self._clock.now() + 1.1 * self._lease_seconds
-        return self._snapshots.lease(asker, place, interval, until, asker.namespace)
 
     def _find(self, asker: ScaledObject, readings: tuple[Reading, ...]) -> tuple[Place, ...]:
         """Return what the first readings name, lease it as well, and let go of what they name no more."""
@@ -197,7 +182,7 @@ class ScaledObjects(Askers):
         if asker.listeners:
             for place in found:
                 self._listening.setdefault(place, {})[asker] = None
-        self._lease(asker, renew=True)
+        self._leases.renew(asker)
         return found
 
     def _deaf(self, asker: ScaledObject, place: Place) -> None:
@@ -225,7 +210,7 @@ class ScaledObjects(Askers):
         asker.listeners.add(listener)
         for place in (*asker.places, *asker.found):
             self._listening.setdefault(place, {})[asker] = None
-        self._lease(asker, renew=True)
+        self._leases.renew(asker)
 
     def unlisten(self, asker: ScaledObject, listener: Callable[[], None]) -> None:
         """End what `listening` does."""
@@ -238,7 +223,7 @@ class ScaledObjects(Askers):
             self._deaf(asker, place)
         self._set_timer(asker)
         with suppress(LimitError):  # then there is nothing to hold on to
-            self._lease(asker, renew=True)
+            self._leases.renew(asker)
 
     def _on_report(self, place: Place, changed: bool) -> None:  # noqa: FBT001 - a callback of the store
         """Judge again for those who listen to `place`, if it can make a difference."""
@@ -262,22 +247,11 @@ class ScaledObjects(Askers):
 
     def _judge_known(self, asker: ScaledObject, refresh_seconds: float) -> Assessment | None:
         """Judge by readings that the store has, no older than `refresh_seconds`; None if it lacks one."""
-        readings = self._current(asker.held[: len(asker.places)], asker, refresh_seconds)
+        readings = self._leases.readings(asker, asker.held[: len(asker.places)], refresh_seconds)
         if readings is not None and asker.finds and self._find(asker, readings):
             whole = len(asker.held) == len(asker.places) + len(asker.found)  # unless the store was full
-            readings = self._current(asker.held, asker, refresh_seconds) if whole else None
+            readings = self._leases.readings(asker, asker.held, refresh_seconds) if whole else None
         return None if readings is None else self._judge(asker, readings)
-
-    def _current(
-        self, held: tuple[Entry, ...], asker: ScaledObject, refresh_seconds: float
-    ) -> tuple[Reading, ...] | None:
-        readings = []
-        for entry in held:
-            reading = self._snapshots.current(entry, refresh_seconds, asker.trigger.stale_seconds)
-            if reading is None:
-                return None
-            readings.append(reading)
-        return tuple(readings)
 
     def _set_timer(self, asker: ScaledObject) -> None:
         """Judge again when the time alone will change something: a job falls due."""
@@ -316,13 +290,3 @@ class Listening:
     def __exit__(self, *_: object) -> None:
         """Listen no more."""
         self._objects.unlisten(self._asker, self._listener)
-
-
-def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
-    """Tell whether two readings of the same places have the same values; the store keeps equal values as one."""
-    if len(before) != len(after):
-        return False
-    for old, new in zip(before, after, strict=True):  # noqa: SIM110 - for one place, `all` costs twice as much
-        if old.value is not new.value:
-            return False
-    return True
