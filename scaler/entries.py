@@ -61,6 +61,11 @@ class Entry:
             self._counted_until = min((until for _, until in self.leases.values()), default=-math.inf)
         return self._shortest
 
+    @property
+    def pace(self) -> float | None:
+        """The interval as it was counted last; to look at it changes nothing."""
+        return self._shortest
+
     def note_value(self, value: Any, started: float) -> bool:
         """Note what a read that began at `started` has found; tell whether that is news."""
         before = self.reading

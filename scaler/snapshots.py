@@ -226,6 +226,13 @@ class Snapshots:
             reading = entry.reading
             yield entry.place.kind, None if reading is None else now - reading.at, entry.fault is not None
 
+    def paces(self) -> Iterator[tuple[Place, float | None]]:
+        """Return every place, and how many seconds lie between its reads.
+
+        Changes nothing, so another thread may ask.
+        """
+        return ((entry.place, entry.pace) for entry in list(self._entries.values()))
+
     def backends(self) -> list[BackendStatus]:
         """Return how each backend is being asked."""
         now = self._clock.now()

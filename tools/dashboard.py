@@ -177,6 +177,19 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             {"sum by (backend) (queue_scaler_backend_places)": "{{backend}}"},
             width=12,
         ),
+        Panel(
+            "SQS a month",
+            "What SQS requests cost at the present rate, all replicas together.",
+            {"sum by (backend) (queue_scaler_estimated_sqs_dollars_per_month)": "{{backend}}"},
+            "currencyUSD",
+            width=12,
+        ),
+        Panel(
+            "Places read most",
+            "Reads per hour, all replicas together; at SQS each is a request.",
+            {"topk(10, sum by (backend, place) (queue_scaler_place_reads_per_hour))": "{{place}}"},
+            width=12,
+        ),
     ),
     "gRPC": (
         Panel(

@@ -209,6 +209,7 @@ class _House(_Looking):
         yield from self._each_object()
         yield from self._each_backend()
         yield from self._each_kind()
+        yield self._each_place()
 
     def _each_object(self) -> Iterable[Metric]:
         value: dict[tuple[str, ...], float] = {}
@@ -263,6 +264,21 @@ class _House(_Looking):
             for name, family in families.items():
                 family.add_metric([status.backend], getattr(status, name))
         yield from families.values()
+
+    def _each_place(self) -> Metric:
+        reads: dict[tuple[str, str], float] = {}
+        for place, interval in self._snapshots.paces():
+            if interval:
+                row = (place.backend, str(place))  # of two that people would not tell apart, the sum
+                reads[row] = reads.get(row, 0.0) + 3_600 / interval
+        family = GaugeMetricFamily(
+            "queue_scaler_place_reads_per_hour",
+            "Reads of each place per hour at its present interval; at SQS each is a request.",
+            labels=["backend", "place"],
+        )
+        for row, number in reads.items():
+            family.add_metric(row, number)
+        return family
 
     def _each_kind(self) -> Iterable[Metric]:
         places: dict[str, int] = {}

@@ -137,6 +137,34 @@ def test_a_read_of_many_places_counts_each_but_lasts_once(scrape: Callable[[str]
     assert (rate.reads, rate.faults, rate.mean_seconds) == (201, 1, 0.25)
 
 
+async def test_how_often_each_place_is_read_is_shown(
+    ask: Callable[..., Any], scrape: Callable[[str], Samples], clock: ManualClock
+) -> None:
+    await ask("a", refreshSeconds="5")
+    await ask("b,c", refreshSeconds="30")
+    rows = {
+        ("scripted/one", str(Spot("a"))): 720,
+        ("scripted/one", str(Spot("b"))): 120,
+        ("scripted/one", str(Spot("c"))): 120,
+    }
+    assert scrape("queue_scaler_place_reads_per_hour") == rows
+    await ask("b", refreshSeconds="6")
+    await clock.advance(6)  # it is counted with the next read
+    assert scrape("queue_scaler_place_reads_per_hour") == rows | {("scripted/one", str(Spot("b"))): 600}, (
+        "by the fastest"
+    )
+    await clock.advance(1_000)
+    assert scrape("queue_scaler_place_reads_per_hour") == {}
+
+
+async def test_places_that_look_alike_are_one_series(
+    scrape: Callable[[str], Samples], monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(Spot, "__str__", lambda _: "a spot")
+    await ask("a,b", refreshSeconds="10")
+    assert scrape("queue_scaler_place_reads_per_hour") == {("scripted/one", "a spot"): 720}
+
+
 async def test_a_backend_that_cannot_keep_up_is_shown(
     scrape: Callable[[str], Samples],
     metrics: Metrics,
