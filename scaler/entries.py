@@ -137,6 +137,10 @@ class Turns:
         self.discard(entry)
         return entry
 
+    def clear(self) -> None:
+        """Let nobody wait any more."""
+        self._owners.clear()
+
     def discard(self, entry: Entry) -> None:
         """Let `entry` wait no more."""
         queues = self._owners.get(entry.owner, ())

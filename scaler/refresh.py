@@ -22,6 +22,8 @@ REFRESH_JITTER = 0.1
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 GRAIN_SECONDS = 0.02
 """What falls due within it is read together: a process that wakes up for each of 300 reads a second does little else."""
+LIMITED_GRAIN_SECONDS = 0.05
+"""The same for what waits for the rate of its backend, and so is late anyway."""
 HINT_GAP_SECONDS = 0.02
 """Hints about one place make at most fifty reads a second, and at most ten in one interval."""
 UNLIMITED = 1_000.0
@@ -189,20 +191,24 @@ class Refresher:
         if not turns:
             self.ready.pop(backend, None)
         elif not lane.is_full:  # else the end of a read makes room
-            self._wake_at(now + max(lane.wait_seconds(), GRAIN_SECONDS))
+            self._wake_at(now + max(lane.wait_seconds(), LIMITED_GRAIN_SECONDS))
 
     def _add_siblings(self, entries: list[Entry], turns: Turns, now: float) -> None:
         """Add to the first of `entries` what one read can fetch along: all that is due within half of its interval.
 
         What has failed goes along too: a backend that is back is back for all of its places.
         """
-        first = entries[0]
-        for entry in self.members[first.place.backend].values():
+        first, members = entries[0], self.members[entries[0].place.backend]
+        for entry in members.values():
             if entry is not first and entry.reader is first.reader and entry.started is None:
                 interval = entry.interval(now)
                 if interval is not None and (entry.failures or entry.due - now <= interval / 2):
-                    turns.discard(entry)
                     entries.append(entry)
+        if len(entries) == len(members):
+            turns.clear()
+        else:
+            for entry in entries[1:]:
+                turns.discard(entry)
 
     # Reading
 

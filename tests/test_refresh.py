@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, Map, ScriptedReader, Slow, Spot, TogetherReader, Work
 from scaler.errors import Refused, Throttled, Unavailable
-from scaler.refresh import GRAIN_SECONDS
+from scaler.refresh import LIMITED_GRAIN_SECONDS
 from scaler.snapshots import Snapshots
 
 A, B = Spot("a"), Spot("b")
@@ -228,7 +228,7 @@ async def test_a_backend_at_its_limit_wakes_the_loop_no_more_often_than_a_grain(
     reader.reads.clear()
     await clock.advance(10)
     assert sum(len(names) for _, names in reader.reads) == pytest.approx(5_000, rel=0.01), "all of the rate is used"
-    assert len({at for at, _ in reader.reads}) <= 10 / GRAIN_SECONDS + 1
+    assert len({at for at, _ in reader.reads}) <= 10 / LIMITED_GRAIN_SECONDS + 1
 
 
 async def test_what_is_dropped_while_it_waits_has_no_turn(
@@ -440,6 +440,20 @@ async def test_all_that_is_due_soon_is_read_in_one_go(clock: ManualClock, open_s
         (6, ("b", "a")),
         (10, ("d",)),
     ]
+
+
+async def test_what_is_read_along_waits_for_no_turn_of_its_own(clock: ManualClock, open_store: OpenStore) -> None:
+    reader = TogetherReader(clock)
+    store, began = open_store(reader, limits={"scripted": 1}), clock.now()
+    for name, interval in (("a", 10), ("b", 10), ("c", 60)):
+        store.lease("me", Spot(name), interval, math.inf)
+    await clock.advance(25)
+    assert [(at - began, names) for at, names in reader.reads] == [
+        (0, ("a", "b", "c")),
+        (10, ("a", "b")),
+        (20, ("a", "b")),
+    ]
+    assert store.backends()[0].waiting == 0
 
 
 async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_store: OpenStore) -> None:
