@@ -37,7 +37,7 @@ class Read:
         self._thrown = dice()
         self._together = entries[0].reader.together
         self._waiting = {entry.place: entry for entry in entries}
-        self._dues: Dues = {}
+        self._dues: Dues | None = {} if self._together else None
         self._good: list[Entry] = []  # of those together, to be told in one go
 
     def report(self, place: Place, outcome: Any) -> None:
@@ -47,16 +47,12 @@ class Read:
             return
         if not self._together or not self._waiting:
             self._finish(entry)
-        if self._together:
-            self._settle(entry, outcome, self._thrown, self._dues)
-        else:
-            self._settle(entry, outcome, self._dice(), None)
-        if isinstance(outcome, Fault):
-            self._on_read(place, entry.read_seconds, outcome, 1)
-        elif self._together:
+        self._settle(entry, outcome, self._thrown if self._together else self._dice(), self._dues)
+        fault = outcome if isinstance(outcome, Fault) else None
+        if self._together and fault is None:
             self._good.append(entry)
         else:
-            self._on_read(place, entry.read_seconds, None, 1)
+            self._on_read(place, entry.read_seconds, fault, 1)
 
     def end(self, fault: Fault | None, why: str) -> None:
         """Report whatever was not reported as `fault`, or as unavailable for the reason `why`."""

@@ -56,7 +56,7 @@ async def open_store(clock: ManualClock) -> AsyncIterator[OpenStore]:
     opened: list[Snapshots] = []
 
     def opening(*readers: Reader, jitter: float = 0.0, **kwargs: Any) -> Snapshots:
-        opened.append(Snapshots(readers, clock, dice=lambda: jitter, **kwargs))
+        opened.append(Snapshots(readers, clock, **{"dice": lambda: jitter, **kwargs}))
         return opened[-1]
 
     yield opening

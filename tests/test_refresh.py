@@ -458,7 +458,7 @@ async def test_what_is_read_along_waits_for_no_turn_of_its_own(clock: ManualCloc
 
 async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_store: OpenStore) -> None:
     reader = TogetherReader(clock)
-    store = Snapshots([reader], clock, dice=itertools.count(0.5, 0.0625).__next__)
+    store = open_store(reader, dice=itertools.count(0.5, 0.0625).__next__)
     for name in "abcd":
         store.lease("me", Spot(name), 8, math.inf)
     for name in "xy":
@@ -475,17 +475,17 @@ async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_sto
     assert reader.count("a") == 0
     assert reader.count("b") >= 3, "what is wanted sooner leaves the others"
     assert all(1 <= reader.count(name) <= 2 for name in "cd")
-    await store.close()
 
 
-async def test_what_was_only_begun_together_drifts_apart(clock: ManualClock, reader: ScriptedReader) -> None:
-    store = Snapshots([reader], clock, dice=itertools.count(0.5, 0.0625).__next__)
+async def test_what_was_only_begun_together_drifts_apart(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, dice=itertools.count(0.5, 0.0625).__next__)
     for name in "abcd":
         store.lease("me", Spot(name), 8, math.inf)
     await clock.advance(1)
     assert len(reader.reads) == 1
     assert len({store._entries[Spot(name)].due for name in "abcd"}) == 4
-    await store.close()
 
 
 async def test_what_is_told_late_in_one_go_is_read_again_too(clock: ManualClock, open_store: OpenStore) -> None:

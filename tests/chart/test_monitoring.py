@@ -57,7 +57,7 @@ class Skipping(SystemClock):
 
     ahead = 0.0
 
-    def now(self) -> float:  # type: ignore[override]  # asked of an instance, as all clocks are
+    def now(self) -> float:
         return time.monotonic() + self.ahead
 
 
@@ -133,8 +133,8 @@ def aggregations(node: Any) -> list[promql_parser.AggregateExpr]:
 
 def labels_left(node: Any, labels: Labels) -> set[str]:
     """Return the labels of the result of an expression."""
-    if isinstance(node, promql_parser.AggregateExpr) and node.param is not None:
-        node = node.expr  # topk keeps the labels of what it chooses among
+    if str(node).startswith("topk"):
+        node = node.expr  # it keeps the labels of what it chooses among
     if isinstance(node, promql_parser.AggregateExpr):
         return set(node.modifier.labels) if node.modifier else set()
     if isinstance(node, promql_parser.BinaryExpr):

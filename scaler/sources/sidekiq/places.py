@@ -165,17 +165,14 @@ class QueueDepth(SidekiqPlace):
         """Return the list of its jobs; it is gone while it is empty."""
         return (f"{self.prefix}queue:{self.queue}",)
 
-    def first(self) -> Iterable[Command]:
+    def first(self) -> tuple[Command, Command]:
         """Ask for the length, and for the queues that Sidekiq Pro has paused."""
-        return self._commands()
-
-    def _commands(self) -> tuple[Command, Command]:
-        return ("LLEN", f"{self.prefix}queue:{self.queue}"), ("SMEMBERS", f"{self.prefix}paused")
+        return ("LLEN", *self.watched()), ("SMEMBERS", f"{self.prefix}paused")
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Depth:
         """Return both."""
         del now, clock
-        length, paused = self._commands()
+        length, paused = self.first()
         members = state.parse_members(answers[paused])
         return Depth(state.parse_length(answers[length]), paused=self.queue.encode() in members)
 
