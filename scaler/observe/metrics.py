@@ -1,36 +1,37 @@
 """The scaler's own Prometheus metrics; the house is read when they are scraped, so that calls pay little."""
 
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from heapq import nsmallest
 from importlib.metadata import PackageNotFoundError, version
-from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from scaler.clock import Clock
 from scaler.domain import Place
 from scaler.errors import Fault
 from scaler.observe.cost import dollars_per_month
+from scaler.observe.rpcs import Rpcs
 from scaler.observe.traffic import OTHER, Traffic
 from scaler.scaledobjects import ScaledObjects
 from scaler.settings import CostSettings
 from scaler.snapshots import BackendStatus, Snapshots
 from scaler.streams import Streams
 
-RPC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5)
 READ_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 MAX_BACKENDS = 1_000
 """Backends with a series of their own; metadata can name any number of hosts, and series stay for ever."""
+
+MAX_PLACES = 1_000
+"""Places with a series of their own: with all that may be held, a scrape would take 80 MB more for a moment."""
 
 
 def release() -> str:
@@ -50,7 +51,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._rpcs = _Rpcs()
+        self._rpcs = Rpcs()
         self.registry.register(self._rpcs)
         self._reads = Counter(
             "queue_scaler_reads", "Reads of places, by their outcome.", ["kind", "outcome"], registry=self.registry
@@ -113,45 +114,6 @@ class Metrics:
         finally:
             for collector in self._looking:
                 collector.seen = None
-
-
-class _Rpcs(Collector):
-    """Counts calls: prometheus_client's own counters take locks, and cost ten times as much."""
-
-    def __init__(self) -> None:
-        self.codes: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-        self._buckets: dict[str, list[int]] = {}
-        self._sums: dict[str, list[float]] = {}
-
-    def unary(self, name: str) -> Callable[[str, float], None]:
-        codes = self.codes[name]
-        buckets = self._buckets.setdefault(name, [0] * (len(RPC_SECONDS) + 1))
-        total = self._sums.setdefault(name, [0.0])
-
-        def ended(code: str, seconds: float) -> None:
-            codes[code] += 1
-            buckets[bisect_left(RPC_SECONDS, seconds)] += 1
-            total[0] += seconds
-
-        return ended
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        ended = CounterMetricFamily(
-            "queue_scaler_rpc", "RPCs that ended, by their status code.", labels=["rpc", "code"]
-        )
-        for name, codes in list(self.codes.items()):  # copies, as calls may come while another thread collects
-            for code, count in list(codes.items()):
-                ended.add_metric((name, code), count)
-        lasted = HistogramMetricFamily("queue_scaler_rpc_duration_seconds", "Duration of unary RPCs.", labels=["rpc"])
-        edges = [*map(floatToGoString, RPC_SECONDS), "+Inf"]
-        for name, counts in list(self._buckets.items()):
-            if not any(counts):
-                continue  # never called
-            lasted.add_metric([name], list(zip(edges, accumulate(counts), strict=True)), self._sums[name][0])
-        yield from (ended, lasted)
 
 
 class _Looking(Collector):
@@ -267,13 +229,13 @@ class _House(_Looking):
 
     def _each_place(self) -> Metric:
         reads: dict[tuple[str, str], float] = {}
-        for place, interval in self._snapshots.paces():
-            if interval:
-                row = (place.backend, str(place))  # of two that people would not tell apart, the sum
-                reads[row] = reads.get(row, 0.0) + 3_600 / interval
+        paces = ((interval, place) for place, interval in self._snapshots.paces() if interval)
+        for interval, place in nsmallest(MAX_PLACES, paces, key=itemgetter(0)):
+            row = (place.backend, str(place))  # of two that people would not tell apart, the sum
+            reads[row] = reads.get(row, 0.0) + 3_600 / interval
         family = GaugeMetricFamily(
             "queue_scaler_place_reads_per_hour",
-            "Reads of each place per hour at its present interval; at SQS each is a request.",
+            f"Reads per hour, at their present intervals, of the {MAX_PLACES:,} places read most; at SQS each is a request.",
             labels=["backend", "place"],
         )
         for row, number in reads.items():

@@ -157,6 +157,15 @@ async def test_how_often_each_place_is_read_is_shown(
     assert scrape("queue_scaler_place_reads_per_hour") == {}
 
 
+async def test_of_many_places_those_read_most_are_shown(
+    scrape: Callable[[str], Samples], monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr("scaler.observe.metrics.MAX_PLACES", 2)
+    for spot, seconds in (("a", "60"), ("b", "5"), ("c", "30"), ("d", "10")):
+        await ask(spot, refreshSeconds=seconds)
+    assert sorted(scrape("queue_scaler_place_reads_per_hour").values()) == [360, 720]
+
+
 async def test_places_that_look_alike_are_one_series(
     scrape: Callable[[str], Samples], monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Any]
 ) -> None:
