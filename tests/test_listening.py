@@ -39,6 +39,18 @@ async def test_a_place_is_kept_fresh_for_a_while_after_it_was_asked_for(
     assert len(store) == 0
 
 
+async def test_a_lease_is_renewed_now_and_then_and_not_at_each_call(
+    objects: Any, clock: ManualClock, store: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leased, lease, began = list[float](), store.lease, clock.now()
+    monkeypatch.setattr(store, "lease", lambda *told: (leased.append(clock.now() - began), lease(*told))[1])
+    who = objects.who(refreshSeconds="1")  # so that each call is judged anew
+    for _ in range(25):
+        await objects.told(who)
+        await clock.advance(1)
+    assert leased == [0, 10, 20]
+
+
 async def test_who_listens_and_sleeps_reads_fast_and_slow_when_awake(
     objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
 ) -> None:

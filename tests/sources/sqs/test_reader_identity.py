@@ -72,6 +72,22 @@ async def test_a_wrong_clock_is_learnt_from_the_date_of_the_answer(
     assert len(canned.asked) == 3  # refused once; after that it knows
 
 
+async def test_one_signature_serves_for_a_minute_and_one_queue(canned: Any, read: Read, account: MakeAccount) -> None:
+    canned.always = (200, COUNTS)
+    clock = ManualClock()
+    backends = Backends(clock=clock)
+    orders, mails = Queue(account(canned.url), "orders"), Queue(account(canned.url), "mails")
+    for seconds in (0, 59, 2):
+        await clock.advance(seconds)
+        await read(orders, mails, backends=backends)
+    signed = {name: [] for name in ("orders", "mails")}
+    for asked in canned.asked:
+        signed[asked.body["QueueUrl"]].append(asked.headers["Authorization"])
+    for first, second, third in signed.values():
+        assert first == second != third
+    assert not {*signed["orders"]} & {*signed["mails"]}
+
+
 @pytest.mark.parametrize("date", ["", "now", "Sun, 22 Nov 2026 13:41:38"])
 async def test_a_wrong_secret_is_no_wrong_clock(canned: Any, read: Read, account: MakeAccount, date: str) -> None:
     clock = ManualClock(wall=dt.datetime(2026, 11, 22, 13, 41, 38, tzinfo=dt.UTC).timestamp())
