@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from bench.report import Found
 from bench.spread import Row
-from scaler.access import Access
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import SOURCE, ScriptedReader
-from scaler.quota import Quota
-from scaler.scaledobjects import ScaledObjects
-from scaler.snapshots import Snapshots
 from scaler.sources import SOURCES
+from scaler.sources.access import Access
+from scaler.store.snapshots import Snapshots
 
 STEP_SECONDS = 15.0
 WAIT_SECONDS = 1.9

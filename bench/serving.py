@@ -17,12 +17,12 @@ from typing import Any
 import grpc.aio
 import uvloop
 
-from scaler.clock import SystemClock
-from scaler.garbage import Garbage
-from scaler.observe.logs import configure
+from scaler.core.clock import SystemClock
+from scaler.core.logs import configure
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb import externalscaler_pb2_grpc
-from scaler.server import Server, grpc_options
+from scaler.server.app import Server, grpc_options
+from scaler.server.gc_freeze import Garbage
 from scaler.settings import Settings
 
 BEAT_SECONDS = 0.005

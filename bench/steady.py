@@ -7,7 +7,7 @@ from typing import Any
 from bench.costs import sizing
 from bench.keda import POLL_SECONDS, SYNC_SECONDS
 from bench.spread import Row, middle, ratios, spread
-from scaler.settings import CostSettings
+from scaler.sources.sqs.prices import CostSettings
 
 HEADROOM = 0.8
 """Share of a core that a process may use before another one is needed."""

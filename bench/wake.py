@@ -22,7 +22,7 @@ from bench.spread import Row, percentile
 from bench.wire import Wire
 from scaler.demo.flux import git_repository, kustomization
 from scaler.demo.kubernetes import KubernetesDouble
-from scaler.settings import CostSettings
+from scaler.sources.sqs.prices import CostSettings
 
 Act = Callable[[int], Awaitable[object]]
 LONGEST_SECONDS = 10.0

@@ -1,12 +1,13 @@
 """The commands; no logic of their own."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scaler.errors import ScalerError
+from scaler.core.errors import ScalerError
 
 app = typer.Typer(
     name="scaler",
@@ -38,17 +39,18 @@ def serve(
     """Serve KEDA until SIGTERM."""
     import uvloop  # noqa: PLC0415 - each command loads what it needs
 
-    from scaler.observe.logs import configure  # noqa: PLC0415 - see above
-    from scaler.observe.stderr import handshakes_told  # noqa: PLC0415 - see above
+    from scaler.core.logs import configure  # noqa: PLC0415 - see above
     from scaler.settings import load  # noqa: PLC0415 - see above
 
     log = {key: value for key, value in (("level", log_level), ("format", log_format)) if value is not None}
     settings = load(config, {"listen": listen, "http": http, "log": log or None})
-    with handshakes_told(tls=settings.tls is not None):
-        from scaler.server import serve as run  # noqa: PLC0415 - it loads grpc, which is told of handshakes before
+    # grpc's core writes lines of its own for each failed handshake, hundreds a minute where a client keeps trying; it
+    # reads this when it is loaded. Whoever sets it looks for something and gets them.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from scaler.server.app import serve as run  # noqa: PLC0415 - it loads grpc
 
-        configure(settings.log.level, settings.log.format)
-        uvloop.run(run(settings))
+    configure(settings.log.level, settings.log.format)
+    uvloop.run(run(settings))
 
 
 @app.command()
@@ -63,8 +65,8 @@ def demo(
     """Play everything on this machine: the scaler, its backends' doubles, workers, KEDA and the HPA."""
     import uvloop  # noqa: PLC0415 - see above
 
+    from scaler.core.logs import configure  # noqa: PLC0415 - see above
     from scaler.demo.run import play  # noqa: PLC0415 - see above
-    from scaler.observe.logs import configure  # noqa: PLC0415 - see above
 
     configure("error", "console")
     raise typer.Exit(0 if uvloop.run(play(once=once, listen=listen, http=http)) else 1)
@@ -75,7 +77,7 @@ def validate(
     files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
 ) -> None:
     """Check the metadata of this scaler's triggers without touching a backend; exit 1 with findings."""
-    from scaler.tools.validate import findings  # noqa: PLC0415 - see above
+    from scaler.commands.validate import findings  # noqa: PLC0415 - see above
 
     found, looked_at = findings(files)
     for finding in found:
@@ -108,7 +110,7 @@ def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     config: Config = None,
 ) -> None:
     """Tell what KEDA is told about each trigger now, and why; exit 1 if a trigger fails."""
-    from scaler.tools.command import Question, run_explain  # noqa: PLC0415 - see above
+    from scaler.commands.command import Question, run_explain  # noqa: PLC0415 - see above
 
     question = Question(
         tuple(files or ()), namespace, name, address, (ca, cert, key), tuple(env or ()), replicas, config
@@ -167,10 +169,10 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
     output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
 ) -> None:
     """Replay a recorded load through the scaler's formulas, KEDA and the HPA: replicas, waiting times, cost."""
+    from scaler.commands import simulate_command as command  # noqa: PLC0415 - see above
+    from scaler.commands.simulate import Options  # noqa: PLC0415 - see above
+    from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
     from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
-    from scaler.tools import simulate_command as command  # noqa: PLC0415 - see above
-    from scaler.tools.simulate import Options  # noqa: PLC0415 - see above
-    from scaler.tools.work import WorkerModel  # noqa: PLC0415 - see above
 
     recording = command.Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
     workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)

@@ -14,13 +14,14 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJsonError
 
-from scaler.access import AccessRule
-from scaler.clients.aws import AwsSettings
-from scaler.clients.kubernetes_settings import KubernetesSettings
-from scaler.clients.prometheus import PrometheusServer
-from scaler.clients.redis import RedisServer
-from scaler.clients.settings_model import Section
-from scaler.errors import SettingsError
+from scaler.clients.aws.settings import AwsSettings
+from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.pages.prometheus import PrometheusServer
+from scaler.clients.redis.server import RedisServer
+from scaler.core.errors import SettingsError
+from scaler.core.section import Section
+from scaler.sources.access import AccessRule
+from scaler.sources.sqs.prices import CostSettings
 
 
 class TlsSettings(Section):
@@ -85,13 +86,6 @@ class PageSettings(Section):
 
     enabled: bool = Field(True, description="Whether it is served.")
     token_file: Path | None = Field(None, description="File with a bearer token that `/` and `/api` then ask for.")
-
-
-class CostSettings(Section):
-    """The section `cost:`, for the estimated bill."""
-
-    sqs_price_per_million: float = Field(0.40, ge=0, description="US dollars per million SQS requests.")
-    price_date: str = Field("2026-08", description="When the price was looked up.")
 
 
 _SECTION_HELP = "see docs/configuration.md"

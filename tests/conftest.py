@@ -10,20 +10,20 @@ import hypothesis
 import pytest
 import structlog
 
-from scaler.access import Access
-from scaler.clock import Clock
+from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.clock import Clock
+from scaler.core.domain import Assessment, Place, Reader, Reading
+from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import SOURCE, ScriptedReader
-from scaler.domain import Assessment, Place, Reader, Reading
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
-from scaler.quota import Quota
-from scaler.scaledobject import ScaledObject
-from scaler.scaledobjects import ScaledObjects
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
-from scaler.snapshots import Snapshots
 from scaler.sources import SOURCES
+from scaler.sources.access import Access
+from scaler.store.snapshots import Snapshots
 
 # A slow machine is no finding.
 hypothesis.settings.register_profile("house", deadline=None)

@@ -35,8 +35,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     async def serve(settings: Settings) -> None:
         kept.append(settings)
 
-    monkeypatch.setattr("scaler.server.serve", serve)
-    monkeypatch.setattr("scaler.observe.logs.configure", lambda *_: None)
+    monkeypatch.setattr("scaler.server.app.serve", serve)
+    monkeypatch.setattr("scaler.core.logs.configure", lambda *_: None)
     return kept
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from scaler.errors import SettingsError
+from scaler.core.errors import SettingsError
 from scaler.settings import RateSettings, Settings, load
 
 EXAMPLE = """

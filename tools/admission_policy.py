@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from scaler.sources import SOURCES
-from scaler.triggers import FROM_ENV, KEDA_KEYS
+from scaler.sources.triggers import FROM_ENV, KEDA_KEYS
 from tools.keys import COMMON, Key, keys
 
 _SPACE = r"[\s\p{Z}]*"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from scaler.sources import SOURCES
-from scaler.triggers import KEDA_KEYS
+from scaler.sources.triggers import KEDA_KEYS
 from tools.keys import COMMON, Key, own_keys
 
 _HEAD = """\

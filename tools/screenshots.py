@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 
 from playwright.async_api import async_playwright
 
-from scaler.clients.metrics_page import Page
-from scaler.clock import Clock, sleep
+from scaler.answers.scaledobject import ScaledObject
+from scaler.clients.pages.exposition import Page
+from scaler.core.clock import Clock, sleep
+from scaler.core.domain import Place, Reader, Report
+from scaler.core.errors import ScalerError, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
-from scaler.domain import Place, Reader, Report
-from scaler.errors import ScalerError, Throttled, Unavailable
-from scaler.scaledobject import ScaledObject
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.sqs.places import Counts, Queue
 

@@ -35,7 +35,7 @@ async def _quiet(rounds: int = 50) -> None:
 
 
 class ManualClock:
-    """Implements `scaler.clock.Clock`; time stands still but for `advance`."""
+    """Implements `scaler.core.clock.Clock`; time stands still but for `advance`."""
 
     def __init__(self, now: float = 1_000.0, wall: float = 1_800_000_000.0) -> None:
         """Start at monotonic time `now` and Unix time `wall`."""

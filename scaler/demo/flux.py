@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from scaler.clock import Clock, SystemClock, sleep
+from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.demo.controllers import Controller
 from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.stage import Workload

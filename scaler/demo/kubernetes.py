@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from scaler.clock import Clock, SystemClock
+from scaler.core.clock import Clock, SystemClock
 from scaler.demo.kubernetes_paths import Refusal, Rule, Target, discovery, forbidden, not_found, parse_path
 from scaler.demo.kubernetes_store import ExpiredError, JsonObject, Kind, Matches, Store, Stored, seen_by
 

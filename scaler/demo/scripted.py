@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from scaler.clock import Clock, sleep
-from scaler.domain import Assessment, Fault, Hint, Metric, MetricSpec, Place, Reader, Readings, Report
-from scaler.errors import Unavailable
+from scaler.core.clock import Clock, sleep
+from scaler.core.domain import Assessment, Fault, Hint, Metric, MetricSpec, Place, Reader, Readings, Report
+from scaler.core.errors import Unavailable
 from scaler.sources.base import Claim, CommaList, Source, Target, Trigger
 
 HANG = object()

@@ -12,7 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from scaler.clock import Clock, sleep
+from scaler.core.clock import Clock, sleep
 
 HEARTBEAT_TTL_SECONDS = 60
 FETCH_SECONDS = 0.1

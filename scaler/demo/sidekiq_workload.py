@@ -5,7 +5,7 @@ import secrets
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
-from scaler.clock import SystemClock
+from scaler.core.clock import SystemClock
 from scaler.demo.sidekiq import SidekiqClient, SidekiqOptions, SidekiqProcess
 from scaler.demo.stage import Workload
 from scaler.demo.valkey import Valkey

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, ClassVar
 
-from scaler.clock import Clock, SystemClock, sleep
+from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.demo.stage import Workload
 
 BATCH = 10

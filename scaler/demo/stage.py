@@ -10,12 +10,12 @@ from typing import ClassVar
 
 import grpc
 
-from scaler.clock import SystemClock
+from scaler.core.clock import SystemClock
 from scaler.keda.hpa import ControllerFlags
 from scaler.keda.manifests import parse
 from scaler.keda.scalable import ScaledObject
 from scaler.keda.standin import Event, StandIn
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 
 FLAGS = ControllerFlags(sync_period_seconds=2, downscale_stabilization_seconds=6)

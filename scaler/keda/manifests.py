@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from scaler.errors import ScalerError
+from scaler.core.errors import ScalerError
 from scaler.keda import scalable
 from scaler.keda.scalable import ScaledJob, ScaledObject
 from scaler.keda.yaml_lines import Document, Path, documents

@@ -7,7 +7,7 @@ from typing import Literal
 
 import grpc
 
-from scaler.clock import Clock, SystemClock, sleep
+from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.keda.autoscaler import Autoscaler
 from scaler.keda.client import ExternalScaler, Spec
 from scaler.keda.executor import MetricResult, Missing

@@ -15,16 +15,15 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from scaler.clock import Clock
-from scaler.domain import Place
-from scaler.errors import Fault
-from scaler.observe.cost import dollars_per_month
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.streams import Streams
+from scaler.core.clock import Clock
+from scaler.core.domain import Place
+from scaler.core.errors import Fault
 from scaler.observe.rpcs import Rpcs
 from scaler.observe.traffic import OTHER, Traffic
-from scaler.scaledobjects import ScaledObjects
-from scaler.settings import CostSettings
-from scaler.snapshots import BackendStatus, Snapshots
-from scaler.streams import Streams
+from scaler.sources.sqs.prices import CostSettings, dollars_per_month
+from scaler.store.snapshots import BackendStatus, Snapshots
 
 READ_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 MAX_BACKENDS = 1_000

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from scaler.clock import Clock
+from scaler.core.clock import Clock
 
 STEP_SECONDS, STEPS = 30.0, 120
 RATE_STEPS = 10

@@ -3,15 +3,14 @@
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from scaler.clients.backends import Backends
-from scaler.domain import Assessment, MetricSpec, Place, Reader, Readings
+from scaler.core.domain import Assessment, MetricSpec, Place, Reader, Readings
 
 
 def _integer(value: Any) -> Any:
@@ -177,4 +176,4 @@ class Source:
 
     name: str
     trigger: type[Trigger]
-    readers: tuple[Callable[[Backends], Reader], ...]
+    readers: tuple[type[Reader], ...]

@@ -5,10 +5,10 @@ import re
 from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
-from scaler.clients.fetch import checked_url, shown
-from scaler.clients.pages import PodPages, UrlPages, Wanted
-from scaler.clients.prometheus import PrometheusPages, label_matchers
-from scaler.domain import Place
+from scaler.clients.http.fetch import checked_url, shown
+from scaler.clients.pages.prometheus import PrometheusPages, label_matchers
+from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
+from scaler.core.domain import Place
 from scaler.sources.base import Claim, CommaList, Count, Trigger
 
 WAYS = {

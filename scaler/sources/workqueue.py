@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from scaler.clients.metrics_page import Family, Page
-from scaler.clients.pages import PagesReader, Wanted
-from scaler.clients.prometheus import PrometheusReader
-from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
-from scaler.errors import Unavailable
+from scaler.clients.pages.exposition import Family, Page
+from scaler.clients.pages.prometheus import PrometheusReader
+from scaler.clients.pages.reader import PagesReader, Wanted
+from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.core.errors import Unavailable
 from scaler.sources import names
 from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Source, Target, idle_refresh_field
 from scaler.sources.page_keys import WAYS, PageKeys

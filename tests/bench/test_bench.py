@@ -14,7 +14,7 @@ from bench.requests import metadata_with, orders_of, requests_of
 from bench.spread import percentile, ratios, spread
 from bench.wire import Wire
 from scaler.pb import externalscaler_pb2 as pb
-from scaler.settings import CostSettings
+from scaler.sources.sqs.prices import CostSettings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

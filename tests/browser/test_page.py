@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from scaler.core.errors import ScalerError, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
-from scaler.errors import ScalerError, Unavailable
-from scaler.server import Server
+from scaler.server.app import Server
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [

@@ -12,9 +12,9 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 from hypothesis import given, settings
 
-from scaler.errors import MetadataError
+from scaler.core.errors import MetadataError
 from scaler.sources import SOURCES
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 from tools.keys import Key, keys
 
 ADDRESS = "keda-queue-scaler.scaling.svc.cluster.local:9090"

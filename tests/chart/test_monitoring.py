@@ -14,16 +14,16 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from scaler.clock import SystemClock
-from scaler.domain import Place, Reader, Report
-from scaler.errors import Unavailable
+from scaler.core.clock import SystemClock
+from scaler.core.domain import Place, Reader, Report
+from scaler.core.errors import Unavailable
 from scaler.observe.traffic import SHORTEST_RATE_SECONDS
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb import externalscaler_pb2_grpc
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.sqs.places import Counts, Queue
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 FILES = Path(__file__).parents[2] / "charts" / "keda-queue-scaler" / "files"
 RULES = yaml.safe_load((FILES / "alerts.yaml").read_text())["rules"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from scaler.keda import manifests
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 from tools import crds
 
 ISSUER = {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "internal"}}}

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from scaler.clients.objects import Objects, Resource
-from scaler.clients.pages import PODS, PodPages
-from scaler.domain import Place
+from scaler.clients.kubernetes.objects import Objects, Resource
+from scaler.clients.pages.reader import PODS, PodPages
+from scaler.core.domain import Place
 from scaler.sources.flux.kinds import ARTIFACTS, CONTROLLERS
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 Grant = tuple[str, str, str, str]  # namespace (`*`: all), group, resource, verb
 FLUX = {kind.resource for kinds in CONTROLLERS.values() for kind in kinds} | {

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from scaler.clients.kubernetes import Kubernetes
-from scaler.clients.kubernetes_settings import KubernetesSettings
+from scaler.clients.kubernetes.client import Kubernetes
+from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.demo.clock import ManualClock
 from scaler.demo.kubernetes import KINDS, KubernetesDouble
 from scaler.demo.kubernetes_paths import discovery

@@ -13,24 +13,24 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scaler.access import Access
-from scaler.clients.aws import AwsSettings, RoleGrant
-from scaler.clients.backends import Backends
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.streams import Streams
+from scaler.clients.aws.settings import AwsSettings, RoleGrant
+from scaler.core.domain import Assessment, Place, Reader, Readings
+from scaler.core.errors import MetadataError
+from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
-from scaler.domain import Assessment, Place, Reader, Readings
-from scaler.errors import MetadataError
 from scaler.pb import externalscaler_pb2 as pb
-from scaler.quota import Quota
-from scaler.scaledobjects import ScaledObjects
-from scaler.server import open_readers
-from scaler.service import Service, metrics_messages
+from scaler.server.app import open_readers
+from scaler.server.service import Service, metrics_messages
 from scaler.settings import RateSettings
-from scaler.snapshots import Snapshots
 from scaler.sources import SOURCES
+from scaler.sources.access import Access
+from scaler.sources.backends import Backends
 from scaler.sources.base import Claim, Trigger
 from scaler.sources.names import MAX_LENGTH
-from scaler.streams import Streams
-from scaler.triggers import check, keys_of, parse
+from scaler.sources.triggers import check, keys_of, parse
+from scaler.store.snapshots import Snapshots
 
 HERE = Path(__file__).parent
 DOCUMENTED = (HERE.parents[1] / "docs" / "metadata.md").read_text()
@@ -231,7 +231,7 @@ def test_places_are_values(example: Example) -> None:
 def test_every_place_has_its_reader_and_its_limit(example: Example) -> None:
     readers = open_readers(Backends(clock=ManualClock()))
     kinds = {kind for reader in readers for kind in reader.kinds}
-    own = {kind for make in SOURCES[example.source].readers for kind in make(Backends(clock=ManualClock())).kinds}
+    own = {kind for make in SOURCES[example.source].readers for kind in make.kinds}
     for place in all_places(example):
         assert place.kind in kinds & own
         assert place.backend.partition("/")[0] in RateSettings.model_fields
@@ -335,7 +335,7 @@ def test_a_missing_reading_is_no_value(example: Example) -> None:
 @each_source
 async def test_readers_open_nothing_before_they_are_asked(source: str) -> None:
     for make in SOURCES[source].readers:
-        reader = make(Backends(clock=ManualClock()))
+        reader = Backends(clock=ManualClock()).hand(make)
         assert isinstance(reader, Reader)
         assert reader.kinds
         assert 0 < reader.timeout_seconds <= 30

@@ -3,7 +3,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.clock import sleep
+from scaler.core.clock import sleep
 from scaler.demo.clock import ManualClock, settle
 
 

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 import yaml
 
-from scaler.clients.backends import Backends
-from scaler.clients.kubernetes import Kubernetes
-from scaler.clients.kubernetes_settings import KubernetesSettings
-from scaler.clients.objects import ObjectsReader
-from scaler.clients.pages import PagesReader
+from scaler.clients.kubernetes.client import Kubernetes
+from scaler.clients.kubernetes.reader import ObjectsReader
+from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.pages.reader import PagesReader
+from scaler.core.domain import Assessment, Place, Reader
+from scaler.core.errors import Fault
 from scaler.demo.clock import ManualClock
 from scaler.demo.flux import FluxWorkload, KustomizeShard
 from scaler.demo.kubernetes import KubernetesDouble
-from scaler.domain import Assessment, Place, Reader
-from scaler.errors import Fault
+from scaler.sources.backends import Backends
 from scaler.sources.base import NAMESPACE
 from scaler.sources.flux.trigger import FluxTrigger
 
@@ -72,7 +72,7 @@ async def bench() -> AsyncIterator[Bench]:
         kubernetes = Kubernetes(KubernetesSettings(url=api.url))
         stack.push_async_callback(kubernetes.close)
         backends = Backends(kubernetes=kubernetes)
-        readers: list[Reader] = [ObjectsReader(backends), PagesReader(backends)]
+        readers: list[Reader] = [backends.hand(ObjectsReader), backends.hand(PagesReader)]
         for reader in readers:
             stack.push_async_callback(reader.close)
         shard = KustomizeShard(api, clock, seconds=2, start_seconds=3)

@@ -9,7 +9,7 @@ import pytest
 from scaler.demo.clock import ManualClock
 from scaler.demo.sqs import Producer, Shoryuken, SqsDouble, SqsWorkload
 from scaler.keda.manifests import parse as parse_manifest
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 _numbers = count()
 

@@ -15,9 +15,10 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from scaler.clients import kubernetes_api, kubernetes_watch
-from scaler.clients.prometheus import PrometheusPages
-from scaler.clock import SystemClock
+from scaler.clients.kubernetes import api as kubernetes_api
+from scaler.clients.kubernetes import watch as kubernetes_watch
+from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.core.clock import SystemClock
 from scaler.demo.controllers import Controller
 from scaler.demo.flux import git_repository, kustomization
 from scaler.demo.kubernetes import KubernetesDouble
@@ -28,7 +29,7 @@ from scaler.demo.sqs import SqsDouble
 from scaler.demo.valkey import Valkey
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 
 REGION = "eu-west-1"

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from scaler.access import Access
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, ScriptedReader, Slow, TogetherReader, Work
-from scaler.errors import Fault, Refused, Throttled, Unavailable
-from scaler.quota import Quota
-from scaler.scaledobjects import ScaledObjects
-from scaler.snapshots import Snapshots
+from scaler.sources.access import Access
+from scaler.store.snapshots import Snapshots
 
 SEEDS = int(os.environ.get("SCALER_FAULT_SEEDS", "60"))
 SECONDS = 120.0

@@ -5,12 +5,12 @@ import time
 
 import grpc.aio
 
-from scaler.clock import SystemClock
+from scaler.core.clock import SystemClock
 from scaler.demo.sidekiq import SidekiqClient, SidekiqOptions, SidekiqProcess
 from scaler.demo.valkey import Valkey
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 
 SETTLE_SECONDS = 2.0

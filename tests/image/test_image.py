@@ -40,6 +40,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scratch
 
 
+def normal(pinned: str) -> str:
+    """Return NAME==VERSION with the name as PyPI compares it (PEP 503)."""
+    name, version = pinned.split("==")
+    return f"{re.sub('[-_.]+', '-', name).lower()}=={version}"
+
+
 def inside(image: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*ENGINE, "run", image, *command], capture_output=True, text=True, check=False)
 
@@ -95,14 +101,20 @@ def test_nothing_can_be_written_and_nothing_installed(image: Path) -> None:
 
 def test_it_holds_the_locked_packages_and_the_list_of_them(image: Path) -> None:
     names = 'import importlib.metadata as m; print(*(f"{d.name}=={d.version}" for d in m.distributions()))'
-    installed = set(inside(image, "python", "-c", names).stdout.lower().replace("_", "-").split())
+    installed = set(
+        inside(image, "python", "-c", names)
+        .stdout.lower()
+        .replace("_", "-")
+        .replace("ruamel.yaml", "ruamel-yaml")
+        .split()
+    )
     locked = set(re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / "locks" / "runtime.txt").read_text(), re.MULTILINE))
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     ours = f"keda-queue-scaler=={version}"
-    assert installed == {name.lower() for name in locked} | {ours}
+    assert installed == {normal(name) for name in locked} | {ours}
     bill = json.loads(inside(image, "cat", "/opt/scaler/sbom.cdx.json").stdout)
     assert bill["bomFormat"] == "CycloneDX"
-    listed = {f"{part['name']}=={part['version']}".lower().replace("_", "-") for part in bill["components"]}
+    listed = {normal(f"{part['name']}=={part['version']}") for part in bill["components"]}
     assert listed - {ours} == installed - {ours}
     assert f"{bill['metadata']['component']['name']}=={bill['metadata']['component']['version']}" == ours
 

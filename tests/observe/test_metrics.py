@@ -6,16 +6,16 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scaler.access import Access
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.streams import Streams
+from scaler.core.errors import Refused, Throttled, Unavailable
+from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Spot, Work
-from scaler.errors import Refused, Throttled, Unavailable
 from scaler.observe.metrics import MAX_BACKENDS, Metrics, release
-from scaler.quota import Quota
-from scaler.scaledobjects import ScaledObjects
-from scaler.settings import CostSettings
-from scaler.snapshots import Snapshots
-from scaler.streams import Streams
+from scaler.sources.access import Access
+from scaler.sources.sqs.prices import CostSettings
+from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 

@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from scaler.core.errors import SettingsError, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
-from scaler.errors import SettingsError, Unavailable
 
 HOSTILE = "<script>alert('x')</script>"
 CANARY = "canary-6f1d"

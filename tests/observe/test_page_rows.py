@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.answers.scaledobject import Question, ScaledObject
+from scaler.core.domain import Assessment, Metric
 from scaler.demo.scripted import ScriptedTrigger
-from scaler.domain import Assessment, Metric
 from scaler.observe.page.rows import SORTS, STATES, Query, QueryError, Row, select
-from scaler.scaledobject import Question, ScaledObject
 from scaler.sources.base import NAMESPACE
 
 

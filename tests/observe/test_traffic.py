@@ -3,9 +3,8 @@
 import pytest
 
 from scaler.demo.clock import ManualClock
-from scaler.observe.cost import dollars_per_month
 from scaler.observe.traffic import MAX_BACKENDS, OTHER, STEPS, Traffic
-from scaler.settings import CostSettings
+from scaler.sources.sqs.prices import CostSettings, dollars_per_month
 
 COST = CostSettings(sqs_price_per_million=0.40)
 

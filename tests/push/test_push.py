@@ -10,13 +10,13 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from scaler.clock import SystemClock
+from scaler.core.clock import SystemClock
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
 from scaler.demo.valkey import Valkey
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 
 WAKE_SECONDS = 0.25

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

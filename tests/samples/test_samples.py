@@ -9,13 +9,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from scaler.access import Access
-from scaler.clients.aws import AwsSettings
+from scaler.clients.aws.settings import AwsSettings
+from scaler.commands.validate import findings
 from scaler.settings import Settings
 from scaler.sources import SOURCES
+from scaler.sources.access import Access
 from scaler.sources.base import Trigger
-from scaler.tools.validate import findings
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 from tools import binaries, crds
 
 SAMPLES = Path(__file__).parents[2] / "samples"

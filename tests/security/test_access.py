@@ -12,17 +12,17 @@ from aiohttp.connector import _DNSCacheTable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.access import Access, AccessRule
-from scaler.clients.aws import AwsSettings, RoleGrant
-from scaler.clock import SystemClock
+from scaler.clients.aws.settings import AwsSettings, RoleGrant
+from scaler.core.clock import SystemClock
+from scaler.core.errors import NotAllowedError
 from scaler.demo.raw_http import RawServer, answer
-from scaler.errors import NotAllowedError
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
+from scaler.sources.access import Access, AccessRule
 from scaler.sources.base import Claim
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 SHOP = {
     "namespaces": ["shop-*"],

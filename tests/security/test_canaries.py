@@ -17,15 +17,15 @@ import pytest
 import trustme
 import yaml
 
+from scaler.core.errors import MetadataError
 from scaler.demo.raw_http import RawServer, answer
 from scaler.demo.resp import Command, RespServer
 from scaler.demo.valkey import free_port
-from scaler.errors import MetadataError
 from scaler.pb import explainer_pb2_grpc
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 from scaler.settings import Settings, load
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 CANARY = "canary+wörd"
 """Every secret begins so; it looks different when it is percent-encoded or written as JSON."""
@@ -321,9 +321,9 @@ def test_no_secret_in_what_a_trigger_and_its_places_look_like(program: Program) 
 CRASH = """
 import asyncio, logging, sys, threading
 from scaler.demo.scripted import SOURCE, ScriptedReader
-from scaler.clock import SystemClock
-from scaler.observe.logs import configure
-from scaler.server import Server
+from scaler.core.clock import SystemClock
+from scaler.core.logs import configure
+from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources import SOURCES
 import grpc.aio

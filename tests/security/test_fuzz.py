@@ -14,12 +14,12 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from scaler.access import Access, AccessRule
-from scaler.errors import MetadataError, NotAllowedError, SettingsError
+from scaler.core.errors import MetadataError, NotAllowedError, SettingsError
 from scaler.settings import Settings, load
 from scaler.sources import SOURCES
+from scaler.sources.access import Access, AccessRule
 from scaler.sources.base import Claim
-from scaler.triggers import keys_of, parse
+from scaler.sources.triggers import keys_of, parse
 
 KEYS = sorted({key for source in SOURCES.values() for key in keys_of(source.trigger)})
 NASTY = st.sampled_from(

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from grpc import StatusCode as Code
 
-from scaler.askers import SPELLING_BYTES, SPELLINGS_BYTES
+from scaler.answers.registry import SPELLING_BYTES, SPELLINGS_BYTES
 from scaler.demo.scripted import ScriptedReader, Work
 from scaler.demo.valkey import free_port
 from scaler.pb import externalscaler_pb2 as pb

@@ -1,10 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
-from scaler.clients.metrics_page import Family
-from scaler.clients.pages import PodPages, UrlPages, Wanted
-from scaler.clients.prometheus import PrometheusPages
-from scaler.domain import Assessment, MetricSpec, Place, Readings
+from scaler.clients.pages.exposition import Family
+from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
+from scaler.core.domain import Assessment, MetricSpec, Place, Readings
 from scaler.sources.base import NAMESPACE, Claim
 from scaler.sources.page_keys import PageKeys
 

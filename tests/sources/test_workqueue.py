@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.clients.backends import Backends
-from scaler.clients.metrics_page import LEADER, Page, Sums
-from scaler.clients.pages import PagesReader, PodPages, UrlPages
-from scaler.clients.prometheus import PrometheusPages
+from scaler.clients.pages.exposition import LEADER, Page, Sums
+from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.reader import PagesReader, PodPages, UrlPages
+from scaler.core.domain import Assessment, MetricSpec, Place
+from scaler.core.errors import MetadataError, Unavailable
 from scaler.demo.controllers import DIALECTS, Controller
-from scaler.domain import Assessment, MetricSpec, Place
-from scaler.errors import MetadataError, Unavailable
+from scaler.sources.backends import Backends
 from scaler.sources.base import Claim
+from scaler.sources.triggers import parse
 from scaler.sources.workqueue import SOURCE, WorkqueueTrigger
-from scaler.triggers import parse
 
 URL = "http://controller.ns.svc:8080/metrics"
 
@@ -310,7 +310,7 @@ async def controller() -> AsyncIterator[Controller]:
 
 @pytest.fixture
 async def reader() -> AsyncIterator[PagesReader]:
-    made = PagesReader(Backends())
+    made = Backends().hand(PagesReader)
     yield made
     await made.close()
 

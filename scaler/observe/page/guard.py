@@ -6,9 +6,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from scaler.clock import Clock
-from scaler.errors import SettingsError
-from scaler.observe.logs import Once, get_logger
+from scaler.core.clock import Clock
+from scaler.core.errors import SettingsError
+from scaler.core.logs import Once, get_logger
 
 log = get_logger()
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from scaler.clock import Clock, sleep
+from scaler.core.clock import Clock, sleep
 from scaler.observe.page import words
 from scaler.observe.page.guard import Guard, add_headers
 from scaler.observe.page.rows import STATES, Query, QueryError, Selection, select

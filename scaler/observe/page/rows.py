@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from scaler.scaledobject import ScaledObject
+from scaler.answers.scaledobject import ScaledObject
 
 STATES = ("error", "stale", "unknown", "active", "inactive")
 """The worst first. `stale` goes along with `active` or `inactive`: what was told stands on a reading that is too old."""

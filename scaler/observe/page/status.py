@@ -6,16 +6,15 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
-from scaler.clock import Clock
-from scaler.explainer import Explainer, place_view, state_of
-from scaler.history import STEP_SECONDS
-from scaler.observe.cost import dollars_per_month
+from scaler.answers.history import STEP_SECONDS
+from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.clock import Clock
+from scaler.observe.explainer import Explainer, place_view, state_of
 from scaler.observe.page.rows import Row
 from scaler.observe.traffic import Traffic
-from scaler.scaledobject import ScaledObject
-from scaler.scaledobjects import ScaledObjects
-from scaler.settings import CostSettings
-from scaler.snapshots import PlaceStatus, Snapshots
+from scaler.sources.sqs.prices import CostSettings, dollars_per_month
+from scaler.store.snapshots import PlaceStatus, Snapshots
 
 ROWS_AT_ONCE = 500
 """After so many rows KEDA's calls have their turn."""

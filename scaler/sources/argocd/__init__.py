@@ -1,8 +1,8 @@
 """Source `argocd`: what the components of Argo CD have to do."""
 
-from scaler.clients.objects import ObjectsReader
-from scaler.clients.pages import PagesReader
-from scaler.clients.prometheus import PrometheusReader
+from scaler.clients.kubernetes.reader import ObjectsReader
+from scaler.clients.pages.prometheus import PrometheusReader
+from scaler.clients.pages.reader import PagesReader
 from scaler.sources.argocd.trigger import ArgocdTrigger
 from scaler.sources.base import Source
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from scaler.clients.objects import Resource
+from scaler.clients.kubernetes.objects import Resource
 
 APPLICATIONS = Resource("argoproj.io", ("v1alpha1",), "applications")
 STEP_SECONDS = 5

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from scaler.clients.objects import Resource
+from scaler.clients.kubernetes.objects import Resource
 from scaler.sources.argocd.sharding import Cluster
 
 SECRETS = Resource("", ("v1",), "secrets")

@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scaler.clients.metrics_page import Family, Page
-from scaler.clients.pages import Wanted
-from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
-from scaler.errors import Unavailable
+from scaler.clients.pages.exposition import Family, Page
+from scaler.clients.pages.reader import Wanted
+from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.core.errors import Unavailable
 from scaler.sources.names import metric_name
 
 PENDING = "argocd_repo_pending_request_total"

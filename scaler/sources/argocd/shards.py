@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scaler.clients.metrics_page import Family, Page
-from scaler.clients.objects import Objects
-from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
-from scaler.errors import Unavailable
+from scaler.clients.kubernetes.objects import Objects
+from scaler.clients.pages.exposition import Family, Page
+from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.core.errors import Unavailable
 from scaler.sources.argocd.applications import Application, overdue
 from scaler.sources.argocd.clusters import managed
 from scaler.sources.argocd.sharding import Algorithm, Cluster, full_fleet, owners

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from scaler.clients.objects import Objects
-from scaler.domain import Assessment, Metric, MetricSpec, Place, Readings
+from scaler.clients.kubernetes.objects import Objects
+from scaler.core.domain import Assessment, Metric, MetricSpec, Place, Readings
 from scaler.sources.argocd.applications import APPLICATIONS, application
 from scaler.sources.argocd.clusters import CLUSTER_SECRETS, SECRETS, cluster
 from scaler.sources.argocd.repo_server import WANTED, RepoServer

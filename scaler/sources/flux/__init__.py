@@ -1,7 +1,7 @@
 """Source `flux`: what waits for a Flux controller, whether it runs or sleeps."""
 
-from scaler.clients.objects import ObjectsReader
-from scaler.clients.pages import PagesReader
+from scaler.clients.kubernetes.reader import ObjectsReader
+from scaler.clients.pages.reader import PagesReader
 from scaler.sources.base import Source
 from scaler.sources.flux.trigger import FluxTrigger
 

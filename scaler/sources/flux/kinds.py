@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scaler.clients.objects import Resource
+from scaler.clients.kubernetes.objects import Resource
 from scaler.sources.flux import work
 
 Controller = Literal[

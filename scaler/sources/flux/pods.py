@@ -7,9 +7,9 @@ from typing import Any
 
 from yarl import URL
 
-from scaler.clients.metrics_page import LEADER, Page
-from scaler.clients.pages import UrlPages, Wanted
-from scaler.errors import Unavailable
+from scaler.clients.pages.exposition import LEADER, Page
+from scaler.clients.pages.reader import UrlPages, Wanted
+from scaler.core.errors import Unavailable
 from scaler.sources.workqueue import WHY_MISSING, Series
 
 SERIES = Series("workqueue_depth")

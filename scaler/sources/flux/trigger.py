@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import Field, field_validator
 
-from scaler.clients.metrics_page import Page
-from scaler.clients.objects import Objects
-from scaler.clients.pages import PODS, UrlPages
-from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
-from scaler.errors import Refused
+from scaler.clients.kubernetes.objects import Objects
+from scaler.clients.pages.exposition import Page
+from scaler.clients.pages.reader import PODS, UrlPages
+from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.core.errors import Refused
 from scaler.sources.base import (
     Claim,
     CommaList,

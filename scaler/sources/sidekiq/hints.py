@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from scaler.clients.redis_connection import RedisConnection
-from scaler.clock import Clock, sleep
-from scaler.errors import Fault, Refused
+from scaler.clients.redis.connection import RedisConnection
+from scaler.core.clock import Clock, sleep
+from scaler.core.errors import Fault, Refused
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from pydantic import SecretStr
 from redis.exceptions import ResponseError
 
-from scaler.clients.redis_faults import Command
-from scaler.domain import Place
-from scaler.errors import Unavailable
+from scaler.clients.redis.faults import Command
+from scaler.core.domain import Place
+from scaler.core.errors import Unavailable
 from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.state import Depth, Due, Oldest, Processes, RedisClock
 

@@ -1,17 +1,18 @@
 """Reads Sidekiq from Redis: all that is due of one Redis in at most two round trips."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, cast
 
-from scaler.clients.addresses import Addresses
-from scaler.clients.backends import Backends
-from scaler.clients.redis import RedisServer
-from scaler.clients.redis_connection import RedisConnection
-from scaler.clients.redis_faults import Command
-from scaler.domain import Hint, Place, Reader, Report
-from scaler.errors import Fault, Refused, Unavailable
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.redis.connection import RedisConnection
+from scaler.clients.redis.faults import Command
+from scaler.clients.redis.server import RedisServer
+from scaler.core.clock import Clock
+from scaler.core.domain import CountRequests, Hint, Place, Reader, Report
+from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sidekiq.hints import Hints
 from scaler.sources.sidekiq.places import Answers, ErrorAnswer, RedisRef, SidekiqPlace
 from scaler.sources.sidekiq.state import RedisClock, parse_time
@@ -21,6 +22,16 @@ CLOCK_TOLERANCE_SECONDS = 0.5
 _TIME: Command = ("TIME",)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What a connection is made with."""
+
+    clock: Clock
+    addresses: Addresses
+    redis: Mapping[str, RedisServer]
+    count_requests: CountRequests
+
+
 class SidekiqReader(Reader):
     """Keeps one connection to each Redis that is read, and one more that hears of changes."""
 
@@ -28,9 +39,11 @@ class SidekiqReader(Reader):
     together: ClassVar[bool] = True
     timeout_seconds: ClassVar[float] = 5.0
 
-    def __init__(self, backends: Backends) -> None:
-        """Connect to nothing yet."""
-        self._backends = backends
+    def __init__(
+        self, clock: Clock, addresses: Addresses, redis: Mapping[str, RedisServer], count_requests: CountRequests
+    ) -> None:
+        """Connect to nothing yet; `redis` are the connections of the configuration by name."""
+        self._reach = _Reach(clock, addresses, redis, count_requests)
         self._hint: Hint | None = None
         self._redises: dict[RedisRef, _Redis] = {}
         self._of: dict[Place, _Redis] = {}  # a place knows its own hash; that of a URL has to be worked out each time
@@ -47,7 +60,7 @@ class SidekiqReader(Reader):
         ref = place.redis
         redis = self._redises.get(ref)
         if redis is None:
-            redis = self._redises[ref] = _Redis(ref, self._backends, self._hint)
+            redis = self._redises[ref] = _Redis(ref, self._reach, self._hint)
         redis.remember(place)
         self._of[place] = redis
         return redis
@@ -88,9 +101,9 @@ class SidekiqReader(Reader):
 class _Redis:
     """One Redis as seen by one identity."""
 
-    def __init__(self, ref: RedisRef, backends: Backends, hint: Hint | None) -> None:
+    def __init__(self, ref: RedisRef, reach: _Reach, hint: Hint | None) -> None:
         self._ref = ref
-        self._backends = backends
+        self._reach = reach
         self._hint = hint
         self._connection: RedisConnection | None = None
         self._closed = False
@@ -117,11 +130,11 @@ class _Redis:
         self._listen({place.prefix for place in places})
 
     async def _connect(self, protocol: int = 2) -> RedisConnection:
-        self._backends.count_requests(self._ref.backend, "connect", 1)
+        self._reach.count_requests(self._ref.backend, "connect", 1)
         if self._ref.url is not None:
-            server, guard = RedisServer(url=self._ref.url), self._backends.addresses
+            server, guard = RedisServer(url=self._ref.url), self._reach.addresses
         else:
-            named = self._backends.redis.get(self._ref.name or "")
+            named = self._reach.redis.get(self._ref.name or "")
             if named is None:
                 raise Refused(f"redis: the configuration has no connection named {self._ref.name}")
             server, guard = named, Addresses()  # what the operator has written may be on this machine
@@ -155,7 +168,7 @@ class _Redis:
 
     async def _ask(self, connection: RedisConnection, answers: Answers, commands: list[Command]) -> None:
         commands = list(dict.fromkeys(commands))
-        self._backends.count_requests(self._ref.backend, "pipeline", 1)
+        self._reach.count_requests(self._ref.backend, "pipeline", 1)
         answers.add(commands, await connection.ask(commands))
 
     def _report(
@@ -180,7 +193,7 @@ class _Redis:
         return Unavailable(f"{place}: an answer that cannot be understood ({type(error).__name__})")
 
     def _compare_clocks(self, now: float) -> RedisClock:
-        ahead = now - self._backends.clock.wall()
+        ahead = now - self._reach.clock.wall()
         if self._clock is None or abs(ahead - self._clock.ahead) > CLOCK_TOLERANCE_SECONDS:
             self._clock = RedisClock(ahead)
         return self._clock
@@ -210,7 +223,7 @@ class _Redis:
         for prefix in prefixes if self._hint is not None and not self._closed else ():
             if prefix not in self._hints:
                 connect = partial(self._connect, protocol=3)
-                self._hints[prefix] = Hints(connect, prefix, self._changed, self._backends.clock)
+                self._hints[prefix] = Hints(connect, prefix, self._changed, self._reach.clock)
 
     def _changed(self, keys: list[bytes] | None) -> None:
         if self._hint is None:

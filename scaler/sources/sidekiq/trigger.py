@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from scaler.clients.redis import address, parse_url
-from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.clients.redis.server import address, parse_url
+from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.sources.base import (
     Claim,
     CommaList,

@@ -8,8 +8,8 @@ from typing import Any
 
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
-from scaler.clients.aws_identity import EXPIRED
-from scaler.errors import Fault, Refused, Throttled, Unavailable
+from scaler.clients.aws.identity import EXPIRED
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.sources.sqs.places import QUEUE_NAME, Counts, queue_name
 
 ATTRIBUTES = {

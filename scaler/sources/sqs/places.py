@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from scaler.domain import Place
+from scaler.core.domain import Place
 
 QUEUE_NAME = re.compile(r"(?!.{81})[A-Za-z0-9_-]+(\.fifo)?")
 

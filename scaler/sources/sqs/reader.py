@@ -17,14 +17,15 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import get_environ_proxies
 from yarl import URL
 
-from scaler.clients.aws import is_aws_host
-from scaler.clients.aws_identity import EXPIRED, Identities, Identity, in_thread
-from scaler.clients.aws_signature import Scope, Signed, signed_headers
-from scaler.clients.backends import Backends
-from scaler.clients.fetch import faults
-from scaler.clients.http import open_session
-from scaler.domain import Place, Reader, Report
-from scaler.errors import Fault, Refused, Unavailable
+from scaler.clients.aws.identity import EXPIRED, Identities, Identity, in_thread
+from scaler.clients.aws.settings import AwsSettings, is_aws_host
+from scaler.clients.aws.signature import Scope, Signed, signed_headers
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.fetch import faults
+from scaler.clients.http.session import open_session
+from scaler.core.clock import Clock
+from scaler.core.domain import CountRequests, Place, Reader, Report
+from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sqs.answers import (
     ATTRIBUTES,
     SKEWED,
@@ -75,10 +76,10 @@ class SqsReader(Reader):
     kinds: ClassVar[frozenset[str]] = frozenset({Queue.kind, Listing.kind})
     timeout_seconds: ClassVar[float] = 5.0
 
-    def __init__(self, backends: Backends) -> None:
+    def __init__(self, clock: Clock, addresses: Addresses, aws: AwsSettings, count_requests: CountRequests) -> None:
         """Connect to nothing yet."""
-        self._backends = backends
-        self._identities = Identities(backends.clock)
+        self._clock, self._addresses, self._aws, self._count_requests = clock, addresses, aws, count_requests
+        self._identities = Identities(clock)
         self._http: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool | None = None
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
@@ -133,7 +134,7 @@ class SqsReader(Reader):
     def _identity(self, account: Account) -> Identity:
         if account.role is None:
             return self._identities.own()
-        grant = self._backends.aws.grant(account.namespace, account.role)
+        grant = self._aws.grant(account.namespace, account.role)
         if grant is None:
             raise Refused(f"aws.roles does not grant role {account.role} to namespace {account.namespace}")
         return self._identities.role(account.role, grant.external_id, account.namespace, account.region)
@@ -151,20 +152,20 @@ class SqsReader(Reader):
             theirs = parsedate_to_datetime(answer.headers["Date"]).timestamp()
         except (KeyError, ValueError):
             return False
-        before, answer.endpoint.skew = answer.endpoint.skew, theirs - self._backends.clock.wall()
+        before, answer.endpoint.skew = answer.endpoint.skew, theirs - self._clock.wall()
         return abs(answer.endpoint.skew - before) > SKEW_SECONDS
 
     async def _ask(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> Answer:
         account = place.account
         endpoint = await self._endpoint(account)
         credentials = await self._identity(account).credentials()
-        now = self._backends.clock.wall() + endpoint.skew
+        now = self._clock.wall() + endpoint.skew
         signed = self._signed.pop(place, None)
         if signed is None or not signed.serves(credentials, now):
             signed = _sign(account.region, credentials, operation, endpoint.url, json.dumps(request).encode(), now)
 
         async def send() -> Answer:
-            self._backends.count_requests(account.backend, operation, 1)
+            self._count_requests(account.backend, operation, 1)
             async with self._session().post(
                 endpoint.url,
                 data=signed.body,
@@ -218,7 +219,7 @@ class SqsReader(Reader):
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             # The store holds each backend to its share of requests; a common limit would let one starve the others.
-            self._http = open_session(self._backends.addresses, connections=0)
+            self._http = open_session(self._addresses, connections=0)
         return self._http
 
     def forget(self, place: Place) -> None:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from scaler.clients.aws import REGION, partition_of, region_of_host
-from scaler.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.clients.aws.settings import REGION, partition_of, region_of_host
+from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.sources.base import (
     Claim,
     CommaList,

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from scaler.clients.addresses import Addresses
-from scaler.clients.redis import RedisServer
-from scaler.clients.redis_connection import RedisConnection
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.redis.connection import RedisConnection
+from scaler.clients.redis.server import RedisServer
+from scaler.core.errors import Fault
 from scaler.demo.valkey import Valkey
-from scaler.errors import Fault
 
 ANYWHERE = Addresses()
 

@@ -5,12 +5,12 @@ from typing import Any, Never
 
 import pytest
 
-from scaler.clients import redis_connection
-from scaler.clients.addresses import Addresses
-from scaler.clients.redis_connection import CLIENT_NAME
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.redis import connection as redis_connection
+from scaler.clients.redis.connection import CLIENT_NAME
+from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey, free_port
-from scaler.errors import Fault, Refused, Unavailable
 
 # A real server
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey, binary, free_port
-from scaler.errors import Fault, Refused, Unavailable
 
 
 def sentinel_answer(answer: bytes) -> Script:

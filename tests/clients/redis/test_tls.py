@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
+from scaler.core.errors import Unavailable
 from scaler.demo.valkey import Valkey
-from scaler.errors import Unavailable
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from scaler.clients.metrics_page import Page
-from scaler.clients.objects import ObjectList, Objects
-from scaler.domain import Place, Readings
+from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.pages.exposition import Page
+from scaler.core.domain import Place, Readings
 from scaler.sources.argocd.applications import Application
 from scaler.sources.argocd.sharding import Cluster
 from scaler.sources.argocd.trigger import ArgocdTrigger

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from scaler.clients.metrics_page import LEADER, Page
-from scaler.clients.objects import ObjectList, Objects
-from scaler.clients.pages import UrlPages
-from scaler.domain import Place, Readings
+from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.pages.exposition import LEADER, Page
+from scaler.clients.pages.reader import UrlPages
+from scaler.core.domain import Place, Readings
 from scaler.sources.flux.pods import ControllerPod
 from scaler.sources.flux.trigger import FluxTrigger
 

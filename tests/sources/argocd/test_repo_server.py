@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from scaler.clients.metrics_page import Page, PageParser, Sums
-from scaler.errors import Unavailable
+from scaler.clients.pages.exposition import Page, PageParser, Sums
+from scaler.core.errors import Unavailable
 from scaler.sources.argocd.repo_server import PENDING, WANTED, pending_requests
 
 

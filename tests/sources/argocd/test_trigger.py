@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from scaler.clients.metrics_page import Page, Sums
-from scaler.clients.objects import ObjectList, Objects
-from scaler.clients.pages import PodPages, UrlPages
-from scaler.clients.prometheus import PrometheusPages
-from scaler.domain import Assessment, MetricSpec, Place
-from scaler.errors import Unavailable
+from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.pages.exposition import Page, Sums
+from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.reader import PodPages, UrlPages
+from scaler.core.domain import Assessment, MetricSpec, Place
+from scaler.core.errors import Unavailable
 from scaler.sources.argocd import SOURCE
 from scaler.sources.argocd.applications import Application
 from scaler.sources.argocd.sharding import Cluster, owners

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scaler.clients.metrics_page import LEADER, Page, Sums
-from scaler.clients.objects import ObjectList, Objects
-from scaler.clients.pages import UrlPages
-from scaler.domain import Assessment, MetricSpec, Place
-from scaler.errors import Refused, Unavailable
+from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.pages.exposition import LEADER, Page, Sums
+from scaler.clients.pages.reader import UrlPages
+from scaler.core.domain import Assessment, MetricSpec, Place
+from scaler.core.errors import Refused, Unavailable
 from scaler.sources.base import NAMESPACE, Claim
 from scaler.sources.flux import SOURCE
 from scaler.sources.flux.pods import ControllerPod, controller_pod

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from scaler.clients.backends import Backends
+from scaler.core.domain import Fault, Place
 from scaler.demo.resp import Script, array
 from scaler.demo.valkey import Valkey
-from scaler.domain import Fault, Place
+from scaler.sources.backends import Backends
 from scaler.sources.base import NAMESPACE
 from scaler.sources.sidekiq import SidekiqReader, SidekiqTrigger
 
@@ -58,7 +58,7 @@ class Asking:
     """Reads what triggers need with one reader, as the store does."""
 
     def __init__(self, backends: Backends) -> None:
-        self.reader = SidekiqReader(backends)
+        self.reader = backends.hand(SidekiqReader)
 
     async def outcomes(self, *triggers: SidekiqTrigger) -> Found:
         """Return what is reported for each place of `triggers`, all read together; each is reported once."""

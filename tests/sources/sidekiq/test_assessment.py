@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from scaler import triggers
-from scaler.domain import Assessment, Metric
+from scaler.core.domain import Assessment, Metric
+from scaler.sources import triggers
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.state import Depth, Due, Info, Oldest, Process, Processes, RedisClock
 

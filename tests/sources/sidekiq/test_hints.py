@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from scaler.clients.backends import Backends
+from scaler.core.domain import Fault, Place
 from scaler.demo.clock import ManualClock
 from scaler.demo.resp import RespServer, array
 from scaler.demo.valkey import Valkey
-from scaler.domain import Fault, Place
+from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.hints import LONGEST_PAUSE_SECONDS, NOISY_MESSAGES, NOISY_PAUSE_SECONDS
 

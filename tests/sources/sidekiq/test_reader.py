@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from scaler.clients.backends import Backends
+from scaler.core.domain import Place
 from scaler.demo.clock import ManualClock
 from scaler.demo.resp import RespServer, Script
 from scaler.demo.sidekiq import SidekiqClient
-from scaler.domain import Place
+from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.places import MAX_DUE, DueJobs, OldestJob, ProcessSet, QueueDepth
 from scaler.sources.sidekiq.state import Depth, Processes

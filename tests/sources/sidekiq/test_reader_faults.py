@@ -6,13 +6,13 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from scaler.clients.addresses import Addresses
-from scaler.clients.backends import Backends
-from scaler.clients.redis import RedisServer
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.redis.server import RedisServer
+from scaler.core.domain import Fault
+from scaler.core.errors import Refused, Unavailable
 from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey
-from scaler.domain import Fault
-from scaler.errors import Refused, Unavailable
+from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.places import ProcessSet, QueueDepth
 from scaler.sources.sidekiq.state import Depth, Processes

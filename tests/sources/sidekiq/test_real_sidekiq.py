@@ -18,11 +18,11 @@ from typing import Any, Self
 import pytest
 from redis.asyncio import Redis
 
-from scaler.clients.backends import Backends
-from scaler.clock import SystemClock
+from scaler.core.clock import SystemClock
+from scaler.core.domain import Assessment
 from scaler.demo.sidekiq import SidekiqClient
 from scaler.demo.valkey import Valkey
-from scaler.domain import Assessment
+from scaler.sources.backends import Backends
 from scaler.sources.base import NAMESPACE
 from scaler.sources.sidekiq import SidekiqReader, SidekiqTrigger
 
@@ -64,7 +64,7 @@ class Course:
         self.jobs = SidekiqClient(self.redis, SystemClock(), version="6.4.1")
         fields = {"source": "sidekiq", "redisURL": self.url, "queues": "critical,default", **self.metadata}
         self.trigger = SidekiqTrigger.model_validate({**fields, NAMESPACE: "shop"})
-        self.reader = SidekiqReader(Backends())
+        self.reader = Backends().hand(SidekiqReader)
         self.began = time.monotonic()
         self.watching = asyncio.create_task(self._watch())
         return self

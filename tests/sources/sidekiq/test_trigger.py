@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scaler import triggers
-from scaler.domain import MetricSpec
-from scaler.errors import MetadataError
+from scaler.core.domain import MetricSpec
+from scaler.core.errors import MetadataError
+from scaler.sources import triggers
 from scaler.sources.base import Claim
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.places import DueJobs, OldestJob, ProcessSet, QueueDepth, RedisRef

@@ -15,9 +15,9 @@ import pytest
 from aiohttp import web
 from botocore.loaders import Loader
 
-from scaler.clients.backends import Backends
+from scaler.core.domain import Place
 from scaler.demo.sqs import SqsDouble
-from scaler.domain import Place
+from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.places import Account
 from scaler.sources.sqs.reader import SqsReader
@@ -159,7 +159,7 @@ async def read() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     default = Backends()
 
     async def go(*places: Place, backends: Backends = default) -> Any:
-        reader = readers.get(id(backends)) or readers.setdefault(id(backends), SqsReader(backends))
+        reader = readers.get(id(backends)) or readers.setdefault(id(backends), backends.hand(SqsReader))
         found: dict[Place, Any] = {}
         async with asyncio.timeout(10):
             await reader.read(places, found.__setitem__)

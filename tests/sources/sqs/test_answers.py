@@ -8,7 +8,7 @@ from botocore.parsers import JSONParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.errors import Fault, Refused, Throttled, Unavailable
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.sources.sqs.answers import (
     ATTRIBUTES,
     counts_of,

@@ -13,13 +13,13 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from scaler.clients.backends import Backends
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.sqs import SqsDouble
-from scaler.errors import Fault, Refused, Throttled, Unavailable
+from scaler.sources.backends import Backends
 from scaler.sources.sqs import reader as reader_module
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.places import Account, Counts, Listing, Queue
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 REGION = "eu-west-1"
 Read = Callable[..., Awaitable[Any]]
@@ -221,7 +221,7 @@ async def test_a_defect_at_one_place_does_not_spoil_the_others(
     original = reader_module.counts_of
     monkeypatch.setattr(reader_module, "counts_of", counts_of)
     canned.always = lambda asked: (200, {"defect": True} if asked.body["QueueUrl"] == "bad" else COUNTS)
-    reader = reader_module.SqsReader(Backends())
+    reader = Backends().hand(reader_module.SqsReader)
     good, bad = Queue(account(canned.url), "good"), Queue(account(canned.url), "bad")
     found: dict[Any, Any] = {}
     with pytest.raises(ZeroDivisionError):  # which the store tells as a fault of what was not reported

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import trustme
 
-from scaler.clients.addresses import Addresses
-from scaler.clients.backends import Backends
+from scaler.clients.http.addresses import Addresses
+from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.raw_http import RawServer, answer
-from scaler.errors import Fault, Refused, Unavailable
+from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.places import Account, Counts, Listing, Queue
 from scaler.sources.sqs.reader import MAX_BYTES
 from scaler.sources.sqs.trigger import SqsTrigger
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 REGION = "eu-west-1"
 Read = Callable[..., Awaitable[Any]]

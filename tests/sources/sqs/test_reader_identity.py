@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from scaler.clients.aws import AwsSettings, RoleGrant
-from scaler.clients.backends import Backends
+from scaler.clients.aws.settings import AwsSettings, RoleGrant
+from scaler.core.errors import Refused
 from scaler.demo.clock import ManualClock
-from scaler.errors import Refused
+from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.places import Account, Counts, Queue
 

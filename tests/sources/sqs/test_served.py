@@ -12,13 +12,13 @@ import grpc.aio
 import pytest
 import structlog
 
-from scaler.clock import Clock, SystemClock
+from scaler.core.clock import Clock, SystemClock
 from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
 from scaler.demo.sqs import SqsDouble
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
-from scaler.server import Server
+from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.sqs.answers import ATTRIBUTES
 

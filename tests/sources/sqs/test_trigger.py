@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.clients.aws import AwsSettings, RoleGrant
-from scaler.errors import MetadataError
+from scaler.clients.aws.settings import AwsSettings, RoleGrant
+from scaler.core.errors import MetadataError
 from scaler.sources.base import Claim
 from scaler.sources.sqs.places import Account, Counts, Listing, Queue
 from scaler.sources.sqs.trigger import SqsTrigger
-from scaler.triggers import parse
+from scaler.sources.triggers import parse
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
 ROLE = "arn:aws:iam::210987654321:role/keda-shop"

@@ -1,0 +1,144 @@
+"""Open streams: what wakes one, when it repeats itself, and how all of them end normally."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+from scaler.core.clock import Clock
+from scaler.core.quota import Quota
+
+FIRST_REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 1.0, 60.0
+REPEAT_JITTER = 0.1
+"""A pause ends within its last tenth: thousands of streams that opened together would else speak at once for ever."""
+
+
+class Life:
+    """One open stream, from its opening to its normal end; a `with` block lasts as long."""
+
+    __slots__ = ("_clock", "_dice", "_end", "_on_close", "_pending", "_woken", "ended")
+
+    def __init__(
+        self,
+        clock: Clock,
+        seconds: float,
+        on_close: Callable[["Life"], None] = lambda _: None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        """End by itself after `seconds`; `on_close` is called at the end of the block."""
+        self.ended = False
+        self._clock, self._on_close, self._dice = clock, on_close, dice
+        self._woken: asyncio.Future[None] | None = None
+        self._pending = False
+        self._end = clock.call_at(clock.now() + seconds, self.end)
+
+    def wake(self) -> None:
+        """Something has changed."""
+        self._pending = True
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    def catch_up(self) -> None:
+        """Whatever has woken it so far is taken into account."""
+        self._pending = False
+
+    def end(self) -> None:
+        """End the stream at its next step."""
+        self.ended = True
+        self.wake()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget the timer."""
+        self._end.cancel()
+        del self._end  # it refers to this life: a cycle
+        self._on_close(self)
+
+    def jittered(self, seconds: float) -> float:
+        """Return a pause of about `seconds`."""
+        return seconds * (1 - REPEAT_JITTER * self._dice())
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait until woken, or for `seconds`; tell whether it was woken."""
+        if not self._pending:
+            self._woken = asyncio.get_running_loop().create_future()
+            woken = self._woken
+            timer = None
+            if seconds is not None:
+                timer = self._clock.call_at(
+                    self._clock.now() + seconds, lambda: None if woken.done() else woken.set_result(None)
+                )
+            try:
+                await woken
+            finally:
+                self._woken = None
+                if timer is not None:
+                    timer.cancel()
+        was_woken, self._pending = self._pending, False
+        return was_woken
+
+
+class Streams:
+    """All open streams of the process."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        quota: Quota,
+        longest_seconds: float,
+        dice: Callable[[], float] = random.random,
+        grown: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Let a stream live for `longest_seconds` at most, each a little shorter, so that a fleet returns spread out.
+
+        `grown` is called for each that opens.
+        """
+        self._clock, self._quota, self._longest, self._dice = clock, quota, longest_seconds, dice
+        self._open: dict[Life, str] = {}
+        self._draining, self._grown = False, grown
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+    def open(self, namespace: str) -> Life:
+        """Count a stream of `namespace` until the block of its life ends; raises `LimitError`."""
+        self._quota.take(namespace)
+        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed, self._dice)
+        if self._draining:
+            life.end()
+        self._open[life] = namespace
+        self._grown()
+        return life
+
+    def _closed(self, life: Life) -> None:
+        self._quota.give_back(self._open.pop(life))
+        if self._draining and not self._open:
+            self._empty.set()
+
+    async def drain(self) -> None:
+        """End all streams normally, and wait until they have.
+
+        KEDA comes back 2 s after a normal end, and up to 60 s after any other.
+        """
+        self._draining = True
+        for life in list(self._open):
+            life.end()
+        if self._open:
+            await self._empty.wait()
+
+
+async def repeat(life: Life, active: Callable[[], bool], tell: Callable[[], Awaitable[None]]) -> None:
+    """Call `tell` whenever `true` is to be sent: when active at the start or anew, then after 1, 2, 4 … and every 60 s."""
+    pause = FIRST_REPEAT_SECONDS
+    while not life.ended:
+        is_active = active()
+        life.catch_up()
+        if is_active:
+            await tell()
+        woken = await life.wait(life.jittered(pause) if is_active else None)
+        pause = FIRST_REPEAT_SECONDS if woken else min(LONGEST_REPEAT_SECONDS, pause * 2)

@@ -1,0 +1,1 @@
+"""AWS: roles, endpoints, credentials and signatures."""

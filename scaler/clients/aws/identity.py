@@ -1,0 +1,266 @@
+"""Who asks AWS: credentials by the normal chain or of an assumed role, loaded and renewed off the event loop."""
+
+import asyncio
+import concurrent.futures
+import math
+import random
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials, create_credential_resolver
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, MetadataRetrievalError
+
+from scaler.core.clock import Clock, deadline
+from scaler.core.errors import Fault, Refused, Unavailable
+
+EXPIRED = frozenset(
+    (
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "InvalidAccessKeyId",
+        "UnrecognizedClientException",
+    )
+)
+"""What AWS says when the credentials are no longer good, whatever their expiry was."""
+WAIT_SECONDS = 1.5
+"""How long a read waits for credentials: shorter than KEDA waits for an answer, so that the answer says why."""
+RETRY_SECONDS = 1.0
+RENEW_SECONDS = 600.0
+"""Credentials are renewed 10 to 15 minutes before their end, as botocore does: each at its own moment."""
+RETRY_RENEWAL_SECONDS = 30.0
+MAX_IDENTITIES = 10_000
+MAX_ASSUMING = 8
+_ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
+"""Services that are asked, two of them for credentials; botocore's list of the endpoints of all takes 7 MB."""
+_CLIENT = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Return what `work` returns in a thread of its own.
+
+    Unlike with `asyncio.to_thread`, nothing waits for the thread at shutdown: STS or a metadata service may be hanging.
+    """
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+                done.set_exception(error)
+
+    threading.Thread(target=run, name="aws", daemon=True).start()
+    return await asyncio.wrap_future(done)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Credentials, and the Unix times at which they end and are to be renewed."""
+
+    credentials: ReadOnlyCredentials = field(repr=False)
+    expires: float = math.inf
+    renew_at: float = math.inf
+
+
+class Identity:
+    """One set of credentials, loaded and renewed by one call for all who wait."""
+
+    def __init__(self, load: Callable[[], Awaitable[Issued]], clock: Clock, name: str) -> None:
+        """Take credentials from `load`; `name` tells people which they are."""
+        self._load, self._clock, self._name = load, clock, name
+        self._issued: Issued | None = None
+        self._fault: Fault | None = None
+        self._retry_at = -math.inf
+        self._loading: asyncio.Task[None] | None = None
+
+    async def credentials(self) -> ReadOnlyCredentials:
+        """Return what to sign with now; raises `Refused` or `Unavailable` if there is nothing."""
+        now = self._clock.wall()
+        if self._issued is None or now >= self._issued.expires:
+            return await self._wait()
+        if now >= self._issued.renew_at:
+            self._begin()  # beside the requests, which still have good credentials
+        return self._issued.credentials
+
+    def renew(self, refused: ReadOnlyCredentials) -> None:
+        """Load anew before the next use, because AWS no longer takes `refused`."""
+        if self._issued is not None and self._issued.credentials is refused:
+            self._issued = None
+
+    async def close(self) -> None:
+        """Stop waiting for what is being loaded."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait((self._loading,))
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._reload())
+        return self._loading
+
+    async def _wait(self) -> ReadOnlyCredentials:
+        if self._fault is None or self._clock.now() >= self._retry_at:
+            try:
+                with deadline(self._clock, WAIT_SECONDS):
+                    await asyncio.shield(self._begin())
+            except TimeoutError:
+                raise Unavailable(
+                    f"{self._name}: no AWS credentials within {WAIT_SECONDS:g} s; can STS, or the metadata service that "
+                    "gives them, be reached?"
+                ) from None
+        if self._fault is not None or self._issued is None:
+            raise self._fault or Unavailable(f"{self._name}: AWS credentials that AWS refuses")
+        return self._issued.credentials
+
+    async def _reload(self) -> None:
+        """Never raises: whoever waits finds the credentials or the fault."""
+        try:
+            issued = await self._load()
+        except Exception as error:  # noqa: BLE001 - credentials come from plug-ins, files, processes and four services
+            self._fault = _fault_of(self._name, error)
+            self._retry_at = self._clock.now() + RETRY_SECONDS
+            if self._issued is not None:
+                self._issued = replace(self._issued, renew_at=self._clock.wall() + RETRY_RENEWAL_SECONDS)
+            return
+        now = self._clock.wall()
+        early = min(RENEW_SECONDS * random.uniform(1, 1.5), max(0.0, issued.expires - now) / 2)  # noqa: S311 - no secret
+        # What was given just now is used for a while in any case: AWS judges, and this machine's clock may be off.
+        expires = max(issued.expires, now + RETRY_RENEWAL_SECONDS)
+        self._issued = replace(issued, expires=expires, renew_at=max(expires - early, now + RETRY_RENEWAL_SECONDS))
+        self._fault = None
+
+
+def _fault_of(name: str, error: Exception) -> Fault:
+    """Return why there are no credentials, without what AWS or a credential process answered: it may hold a secret."""
+    match error:
+        case Fault():
+            return error
+        case ClientError():
+            return _sts_fault(name, error)
+        case CredentialRetrievalError() | MetadataRetrievalError():
+            reason = f"{error.kwargs.get('provider', 'the metadata service')} gave none"
+        case BotoCoreError():
+            reason = " ".join(str(error).split())[:300]
+        case OSError():
+            reason = f"{error.strerror} ({error.filename})"
+        case _:
+            reason = type(error).__name__
+    return Unavailable(f"{name}: no AWS credentials: {reason}")
+
+
+def _sts_fault(name: str, error: ClientError) -> Fault:
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    said = f"{name}: AWS STS answered {code} (HTTP {status})"
+    if not 400 <= status < 500 or "Throttl" in code:
+        return Unavailable(said)
+    return Refused(f"{said}; check that the role exists and that its trust policy lets this identity assume it")
+
+
+class Identities:
+    """Every identity of the process, on one botocore session: a session for each role would cost 8 MiB each."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Create nothing yet: a server without SQS triggers needs no AWS."""
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
+        self._assuming = asyncio.Semaphore(MAX_ASSUMING)
+        self._making = threading.Lock()  # botocore's session is not made for several threads at once
+
+    @cached_property
+    def session(self) -> Any:
+        """The botocore session; made at first use."""
+        session = botocore.session.Session()
+        session.set_default_client_config(_CLIENT)
+        endpoints, _ = session.get_component("data_loader").load_data_with_path("endpoints")  # which keeps it
+        for partition in endpoints["partitions"]:
+            partition["services"] = {name: found for name, found in partition["services"].items() if name in _ASKED}
+        return session
+
+    def own(self) -> Identity:
+        """Return the scaler's own identity, by AWS's normal chain."""
+        return self._identity(("", "", ""), partial(in_thread, self._chain))
+
+    def role(self, arn: str, external_id: str | None, namespace: str, region: str) -> Identity:
+        """Return the identity of the role `arn`, assumed for `namespace`, which its sessions are named after."""
+        request = {"RoleArn": arn, "RoleSessionName": re.sub(r"[^A-Za-z0-9_=,.@-]", "-", f"keda-{namespace}")[:64]}
+        if external_id:
+            request["ExternalId"] = external_id
+        return self._identity((arn, external_id or "", namespace), partial(self._assume, region, request))
+
+    def _identity(self, key: tuple[str, str, str], load: Callable[[], Awaitable[Issued]]) -> Identity:
+        if key not in self._known:
+            name = f"role {key[0]}" if key[0] else "the scaler's own identity"
+            self._known[key] = Identity(load, self._clock, name)
+            if len(self._known) > MAX_IDENTITIES:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _chain(self) -> Issued:
+        """Ask AWS's chain from its beginning, so that rotated files and tokens are seen; blocks."""
+        with self._making:
+            resolver = create_credential_resolver(self.session)
+        credentials = resolver.load_credentials()
+        if credentials is None:
+            raise Refused(
+                "the scaler's own identity: no AWS credentials in the environment, the shared configuration, a web "
+                "identity token (IRSA), EKS Pod Identity or the instance profile; give the pod's service account a role"
+            )
+        frozen = credentials.get_frozen_credentials()
+        ends = getattr(credentials, "_expiry_time", None)  # botocore tells it nowhere else
+        return Issued(frozen, ends.timestamp() if ends else math.inf)
+
+    async def _assume(self, region: str, request: dict[str, str]) -> Issued:
+        own = self.own()
+        credentials = await own.credentials()
+        try:
+            async with self._assuming:
+                return await in_thread(partial(self._assume_role, credentials, region, request))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in EXPIRED:
+                own.renew(credentials)
+            raise
+
+    def _assume_role(self, own: ReadOnlyCredentials, region: str, request: dict[str, str]) -> Issued:
+        granted = self._client("sts", region, None, own).assume_role(**request)["Credentials"]
+        return Issued(
+            ReadOnlyCredentials(granted["AccessKeyId"], granted["SecretAccessKey"], granted["SessionToken"]),
+            granted["Expiration"].timestamp(),
+        )
+
+    def endpoint(self, service: str, region: str, url: str | None) -> str:
+        """Return the endpoint of `service` in `region` by botocore's rules (`AWS_ENDPOINT_URL…`, FIPS, partitions).
+
+        Blocks for some milliseconds. Raises `Refused` for a region that cannot be.
+        """
+        try:
+            # Credentials play no part in an endpoint; without any, botocore would look for an instance profile.
+            return str(self._client(service, region, url, ReadOnlyCredentials("-", "-", None)).meta.endpoint_url)
+        except (BotoCoreError, ValueError) as error:
+            raise Refused(f"no {service} endpoint for region {region}: {error}") from None
+
+    def _client(self, service: str, region: str, url: str | None, credentials: ReadOnlyCredentials) -> Any:
+        with self._making:
+            return self.session.create_client(
+                service,
+                region_name=region,
+                endpoint_url=url,
+                aws_access_key_id=credentials.access_key,
+                aws_secret_access_key=credentials.secret_key,
+                aws_session_token=credentials.token,
+            )
+
+    async def close(self) -> None:
+        """Stop waiting for credentials."""
+        await asyncio.gather(*(identity.close() for identity in self._known.values()))

@@ -1,0 +1,1 @@
+"""Fetching over HTTP, through the guard of addresses."""

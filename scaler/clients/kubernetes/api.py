@@ -1,0 +1,245 @@
+"""Requests to the Kubernetes API: discovery, pages of a list, a watch; whatever goes wrong is a `Fault` that says what to do."""
+
+import asyncio
+import math
+import random
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+from yarl import URL
+
+from scaler.clients.http.fetch import without_secrets
+from scaler.clients.kubernetes.config import Cluster
+from scaler.clients.kubernetes.credentials import Credentials
+from scaler.clients.kubernetes.faults import GarbledError, NotFoundError, error_event, message_of, refusal, trouble
+from scaler.clients.kubernetes.json_stream import (
+    BadAnswerError,
+    Event,
+    EventLines,
+    JsonObject,
+    ListPage,
+    decode_document,
+)
+from scaler.clients.kubernetes.objects import Objects, Resource
+from scaler.core.clock import Clock, deadline
+from scaler.core.errors import Refused, Throttled, Unavailable
+
+PAGE_OBJECTS = 500  # as kubectl asks
+ANSWER_SECONDS = 10.0  # without a byte of an answer
+ALIVE_SECONDS = 5.0  # an answer this young, to whatever question, proves that the API answers
+PROBE_SECONDS = 3.0
+PIECE_SIZE = 2**16  # decoded at once, in 1 to 4 ms
+MAX_DOCUMENT_SIZE = 4 * 2**20
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+CountRequests = Callable[[str, str, int], None]
+
+
+class Api:
+    """One API server, one session; belongs to the running loop."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, count_requests: CountRequests) -> None:
+        """Connect when first asked."""
+        self._server = cluster.server
+        self._server_name = cluster.server_name
+        self._credentials = Credentials(cluster, clock)
+        self._clock = clock
+        self._count = count_requests
+        self._discovered: dict[str, asyncio.Task[frozenset[str]]] = {}
+        self._answered_at = -math.inf
+        self._probe: asyncio.Task[None] | None = None
+        self._session = aiohttp.ClientSession(
+            # Each watch holds a connection; how many there are is limited where they are opened.
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),  # time is the clock's
+            # Compressed, a network buffer could hold 10 MB of managedFields, and the API server pays for it in CPU.
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "keda-queue-scaler"},
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        running = [*self._discovered.values(), *([self._probe] if self._probe else [])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._session.close()
+
+    async def page(self, place: Objects, token: str, keep: Callable[[JsonObject], None]) -> tuple[str, str]:
+        """Hand each object of one page to `keep`; return the list's resource version and the next page's token."""
+        params = {"limit": str(PAGE_OBJECTS)} | ({"continue": token} if token else {})
+        page = ListPage(keep)
+        async with self._open("list", place, params) as response:
+            while chunk := await self._chunk(response, ANSWER_SECONDS):
+                page.feed(chunk)
+            return page.finish()
+
+    async def watch(
+        self,
+        place: Objects,
+        version: str,
+        silence_seconds: float,
+        opened: Callable[[], None],
+        handle: Callable[[Event], None],
+    ) -> None:
+        """Watch from `version`: call `opened` once the API agrees, then `handle` with each event, until the watch ends.
+
+        It also ends when nothing was heard for `silence_seconds`: a connection that has died tells nobody.
+        """
+        params = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            # Spread as in client-go, lest all come back at once.
+            "timeoutSeconds": str(random.randrange(300, 600)),  # noqa: S311 - guards nothing
+        }
+        lines = EventLines()
+        async with self._open("watch", place, params) as response:
+            opened()
+            with suppress(TimeoutError):
+                while chunk := await self._chunk(response, silence_seconds):
+                    for event in lines.feed(chunk):
+                        if event.type == "ERROR":
+                            raise error_event(event.object, f"{self}: watch {place}")
+                        handle(event)
+
+    async def check(self) -> None:
+        """Raise `Fault` unless the API has answered lately, or answers now: a silent watch may be one that has died."""
+        if self._clock.now() - self._answered_at < ALIVE_SECONDS:
+            return
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._ask_version())
+            self._probe.add_done_callback(lambda done: done.cancelled() or done.exception())  # others may have gone
+        await asyncio.shield(self._probe)
+
+    async def _ask_version(self) -> None:
+        try:
+            with deadline(self._clock, PROBE_SECONDS):
+                async with self._request("get", "/version", {}, "version"):
+                    pass
+        except TimeoutError:
+            raise Unavailable(f"{self}: no answer within {PROBE_SECONDS:.0f} s") from None
+        except (Refused, Throttled):
+            pass  # an answer as well
+
+    async def _path(self, place: Objects) -> str:
+        if place.namespace and not _NAMESPACE.fullmatch(place.namespace):  # it becomes part of a path
+            raise Refused(f"namespace {place.namespace!r} is not a name that Kubernetes allows")
+        base = await self._version(place.resource)
+        within = f"/namespaces/{place.namespace}" if place.namespace else ""
+        return f"{base}{within}/{place.resource.plural}"
+
+    async def _version(self, resource: Resource) -> str:
+        """Return the path of the first acceptable version that the server has `resource` in; raises `Fault`."""
+        home = f"/apis/{resource.group}" if resource.group else "/api"
+        served = await self._discover(home)
+        for version in resource.versions:
+            if version in served and resource.plural in await self._discover(f"{home}/{version}"):
+                return f"{home}/{version}"
+        self._forget_versions(resource)  # so that it is found once it is installed
+        wanted = " or ".join(resource.versions)
+        raise Refused(f"{self} does not have {resource} in {wanted}: install its CRD, or a version that has it")
+
+    def _forget_versions(self, resource: Resource) -> None:
+        home = f"/apis/{resource.group}" if resource.group else "/api"
+        for path in [home, *(f"{home}/{version}" for version in resource.versions)]:
+            self._discovered.pop(path, None)
+
+    async def _discover(self, path: str) -> frozenset[str]:
+        """Return the names in a discovery document: versions of a group, or resources of a version; asked for once."""
+        task = self._discovered.get(path)
+        if task is None:
+            task = self._discovered[path] = asyncio.create_task(self._names(path))
+            task.add_done_callback(lambda done: self._drop_failed(path, done))
+        return await asyncio.shield(task)
+
+    def _drop_failed(self, path: str, done: asyncio.Task[frozenset[str]]) -> None:
+        if (done.cancelled() or done.exception()) and self._discovered.get(path) is done:
+            del self._discovered[path]
+
+    async def _names(self, path: str) -> frozenset[str]:
+        try:
+            async with self._request("get", path, {}, f"discover {path}") as response:
+                document = decode_document(await self._body(response))
+        except NotFoundError:
+            return frozenset()
+        versions, resources = document.get("versions"), document.get("resources")
+        if isinstance(versions, list):  # APIGroup: objects, APIVersions of the core group: plain names
+            return frozenset(str(entry.get("version")) if isinstance(entry, dict) else str(entry) for entry in versions)
+        if isinstance(resources, list):
+            return frozenset(str(entry.get("name")) for entry in resources if isinstance(entry, dict))
+        raise Unavailable(f"{self}: discover {path}: answered with something that is no discovery document")
+
+    @asynccontextmanager
+    async def _open(
+        self, verb: str, place: Objects, params: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        path = await self._path(place)
+        selector = {"labelSelector": place.selector} if place.selector else {}
+        try:
+            async with self._request(verb, path, {**params, **selector}, f"{verb} {place}") as response:
+                yield response
+        except NotFoundError:
+            self._forget_versions(place.resource)
+            raise
+
+    @asynccontextmanager
+    async def _request(
+        self, operation: str, path: str, params: Mapping[str, str], what: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            response = await self._send(operation, path, params)
+            if response.status == 401 and self._credentials.renew():
+                response.close()
+                response = await self._send(operation, path, params)
+            async with response:
+                if response.status != 200:
+                    body = without_secrets(await self._body(response), response.request_info.headers)
+                    message = message_of(body)
+                    raise refusal(response.status, response.headers, message, f"{self}: {what}")
+                yield response
+        except TimeoutError:
+            raise Unavailable(f"{self}: {what}: no answer within {ANSWER_SECONDS:.0f} s") from None
+        except BadAnswerError as error:
+            raise GarbledError(f"{self}: {what}: answered with {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"{self}: {what}: {trouble(error)}") from None
+
+    async def _send(self, operation: str, path: str, params: Mapping[str, str]) -> aiohttp.ClientResponse:
+        headers, tls = await self._credentials.headers(), await self._credentials.tls()
+        self._count("kubernetes", operation, 1)
+        with deadline(self._clock, ANSWER_SECONDS):
+            response = await self._session.get(
+                URL(self._server + path).with_query(params),
+                headers=headers,
+                ssl=tls,
+                server_hostname=self._server_name,
+                allow_redirects=False,  # the token goes nowhere else
+            )
+        self._note_answer(response)
+        return response
+
+    async def _chunk(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
+        await asyncio.sleep(0)  # what is buffered already is read without waiting: let others run in between
+        with deadline(self._clock, seconds):
+            piece = await response.content.read(PIECE_SIZE)
+        if piece:
+            self._note_answer(response)
+        return piece
+
+    def _note_answer(self, response: aiohttp.ClientResponse) -> None:
+        if response.status < 500:  # else it may be a gateway that speaks
+            self._answered_at = self._clock.now()
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        while chunk := await self._chunk(response, ANSWER_SECONDS):
+            body += chunk
+            if len(body) > MAX_DOCUMENT_SIZE:
+                raise BadAnswerError(f"a document of more than {MAX_DOCUMENT_SIZE >> 20} MiB, which is the limit")
+        return bytes(body)
+
+    def __str__(self) -> str:
+        return f"Kubernetes API {self._server}"

@@ -1,0 +1,98 @@
+"""One client of the Kubernetes API for all who read it."""
+
+import asyncio
+import os
+from collections.abc import Callable, Hashable
+
+from scaler.clients.kubernetes.api import Api, CountRequests
+from scaler.clients.kubernetes.config import find_cluster
+from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.kubernetes.watch import Shares, Watch
+from scaler.core.clock import Clock, SystemClock
+from scaler.core.errors import Refused, SettingsError
+
+LISTS_AT_ONCE = 4
+
+
+def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
+    """Count nothing: for commands that have no metrics."""
+
+
+class Kubernetes:
+    """Connects when first asked, in the running loop; one watch for each place, whoever asks.
+
+    The API server's address comes from the operator and not from a trigger, so it passes no address guard.
+    """
+
+    def __init__(
+        self,
+        settings: KubernetesSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        count_requests: CountRequests = _uncounted,
+    ) -> None:
+        """Use `settings`, or what the machine offers; `count_requests` is that of `Backends`."""
+        self._settings = settings or KubernetesSettings()
+        self._clock = clock or SystemClock()
+        self._count_requests = count_requests
+        self._shares = Shares(asyncio.Semaphore(LISTS_AT_ONCE), self._settings.max_objects)
+        self._api: Api | None = None
+        self._watches: dict[Objects, Watch] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def objects(
+        self,
+        place: Objects,
+        *,
+        user: Hashable = None,
+        changed: Callable[[], None] | None = None,
+        timeout_seconds: float = 4.5,
+    ) -> ObjectList:
+        """Return the present objects of `place`, or raise `Fault` if they are not known within `timeout_seconds`.
+
+        The watch stays open, or goes on loading, until every `user` who has asked has called `forget`. `changed` is
+        called when the list may have changed, at most every 0.1 s.
+        """
+        watch = self._watches.get(place)
+        if watch is None:
+            if len(self._watches) >= self._settings.max_watches:
+                limit = self._settings.max_watches
+                raise Refused(f"{place}: {limit} places are watched already, the limit kubernetes.maxWatches")
+            watch = Watch(place, self._connect, self._settings, self._clock, self._shares)
+            self._watches[place] = watch
+        watch.users[user] = changed
+        return await watch.objects(timeout_seconds)
+
+    def forget(self, place: Objects, *, user: Hashable = None) -> None:
+        """Take note that `user` no longer asks for `place`; the last one closes the watch."""
+        watch = self._watches.get(place)
+        if watch is None:
+            return
+        watch.users.pop(user, None)
+        if not watch.users:
+            self._end(place)
+
+    async def close(self) -> None:
+        """Close every watch and all connections."""
+        for place in tuple(self._watches):
+            self._end(place)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        if self._api is not None:
+            await self._api.close()
+            self._api = None
+
+    def _end(self, place: Objects) -> None:
+        watch = self._watches.pop(place)
+        watch.close()
+        self._ending.add(watch.task)
+        watch.task.add_done_callback(self._ending.discard)
+
+    def _connect(self) -> Api:
+        if self._api is None:
+            try:
+                cluster = find_cluster(self._settings, os.environ)
+            except SettingsError as error:
+                raise Refused(str(error)) from None
+            self._api = Api(cluster, self._clock, self._count_requests)
+        return self._api

@@ -1,0 +1,1 @@
+"""Pages of metrics: scraped, or read by a Prometheus before."""

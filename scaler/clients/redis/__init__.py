@@ -1,0 +1,1 @@
+"""Redis: where, as whom, and one connection that is read from."""

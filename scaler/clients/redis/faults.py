@@ -1,0 +1,78 @@
+"""What the errors of a Redis mean: redis-py's exceptions and Redis' own texts as faults that say what to do."""
+
+import re
+import socket
+from collections.abc import Iterable
+
+from redis import exceptions as errors
+
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+
+Command = tuple[str | bytes | int | float, ...]
+
+MAX_TEXT = 300
+
+_DENIED = "the Redis user may not run {command}; give it the access rules of docs/sidekiq.md"
+_LOGIN_WANTED = "Redis asks for a password; put it into the URL or passwordFile"
+_CLUSTER = "this is a Redis Cluster, and Sidekiq does not run on one; use a Redis without cluster mode"
+_TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, type[Fault], str], ...] = (
+    # exception of redis-py, what its text has in it, the fault, its text; the first that fits counts
+    (errors.NoPermissionError, "", Refused, _DENIED),
+    (errors.AuthenticationError, "required", Refused, _LOGIN_WANTED),
+    (errors.AuthenticationError, "HELLO must be called", Refused, _LOGIN_WANTED),
+    (
+        (errors.AuthenticationError, errors.AuthenticationWrongNumberOfArgsError),
+        "",
+        Refused,
+        "Redis refuses the user name or password; check the URL and passwordFile",
+    ),
+    (errors.MasterDownError, "", Unavailable, "Redis answers: {text}"),  # of redis-py a kind of ClusterDownError
+    ((errors.MovedError, errors.AskError, errors.ClusterDownError), "", Refused, _CLUSTER),
+    (errors.ClusterCrossSlotError, "", Refused, _CLUSTER),
+    (errors.BusyLoadingError, "", Unavailable, "Redis is loading its data"),
+    (
+        errors.ResponseError,
+        "WRONGTYPE",
+        Refused,
+        "{command}: not what Sidekiq keeps there; check queues, keyPrefix and the database",
+    ),
+    (errors.ResponseError, "DB index", Refused, "Redis has no such database: {text}"),
+    (errors.ResponseError, "max requests limit", Throttled, "Redis answers: {text}"),  # Upstash counts requests
+    (errors.ResponseError, "", Unavailable, "Redis answers: {text}"),
+    ((TimeoutError, errors.TimeoutError), "", Unavailable, "no answer within {seconds:g} s"),
+    (socket.gaierror, "", Unavailable, "the host name cannot be resolved"),
+    ((errors.ConnectionError, OSError), "", Unavailable, "{text}"),
+    (BaseException, "", Unavailable, "an answer that cannot be understood ({name})"),
+)
+
+
+def fault_of(
+    error: BaseException, where: str, *, command: Command = (), seconds: float = 0.0, secrets: Iterable[str] = ()
+) -> Fault:
+    """Return `error`, of redis-py or of the network, as a fault at `where`.
+
+    `command` is what Redis answered it to, `seconds` how long was waited. No text holds one of `secrets`: Redis quotes
+    the arguments of a command that it does not know, those of `AUTH` among them.
+    """
+    text = str(error) or type(error).__name__
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    if isinstance(error, Fault):
+        kind, told = type(error), text
+    else:
+        kind, form = next(
+            (kind, form) for types, part, kind, form in _TABLE if isinstance(error, types) and part in text
+        )
+        told = form.format(text=text, command=_shown(command, text), seconds=seconds, name=type(error).__name__)
+    told = "".join(character if character.isprintable() else " " for character in told)
+    return kind(f"{where}: {told[:MAX_TEXT]}")
+
+
+def _shown(command: Command, text: str) -> str:
+    """Return the command and its key, or what the error says of it."""
+    if command:
+        return " ".join(
+            part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in command[:2]
+        )
+    match = re.search(r"run the '([^']{1,40})' command", text)
+    return match[1].upper() if match else "a command that it needs"

@@ -1,0 +1,1 @@
+"""What every room speaks of: the words of the house, its errors, time, limits and logs."""

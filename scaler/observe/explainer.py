@@ -1,0 +1,115 @@
+"""What is behind the answers that KEDA gets: one trigger as plain data, for `explain`, the status page and its API."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.clock import Clock
+from scaler.core.errors import ScalerError
+from scaler.sources.sqs.prices import HOURS_PER_MONTH, CostSettings, dollars_per_month
+from scaler.store.snapshots import PlaceStatus, Snapshots
+
+
+class Explainer:
+    """Explains what ScaledObjects are told."""
+
+    def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, clock: Clock, cost: CostSettings) -> None:
+        """Explain what these hold; requests cost what `cost` says."""
+        self._objects, self._snapshots, self._clock, self._cost = scaled_objects, snapshots, clock, cost
+
+    async def explain(
+        self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
+    ) -> dict[str, Any]:
+        """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
+        try:
+            asker = self._objects.find(namespace, name, metadata)
+        except ScalerError as error:
+            return {"namespace": namespace, "name": name, "state": "error", "error": error_view(error)}
+        try:
+            await self._objects.assess(asker, wait_seconds)
+        except ScalerError as error:
+            return {**self.view(asker), "state": "error", "error": error_view(error)}
+        return self.view(asker)
+
+    def view(self, asker: ScaledObject) -> dict[str, Any]:
+        """Return what is known of `asker`, without asking anybody. Ages are seconds; nothing in it is a secret."""
+        now = self._clock.now()
+        told, error = asker.assessment, asker.error
+        values = {metric.name: metric.value for metric in told.metrics} if told is not None else {}
+        places = dict.fromkeys((*asker.places, *asker.found))
+        statuses = [status for place in places if (status := self._snapshots.status(place)) is not None]
+        return {
+            "namespace": asker.namespace,
+            "name": asker.name,
+            "source": asker.trigger.source,
+            "state": state_of(asker),
+            "error": None if error is None else error_view(error),
+            "metrics": [
+                {
+                    "name": spec.name,
+                    "value": values.get(spec.name),
+                    "target": spec.target,
+                    "metricType": asker.trigger.metric_type,
+                }
+                for spec in asker.specs
+            ],
+            "active": None if told is None else told.active,
+            "activeSince": None if math.isnan(asker.active_since) else round(now - asker.active_since, 3),
+            "reasons": [] if told is None else list(told.reasons),
+            "components": []
+            if told is None
+            else [
+                {"name": part.name, "value": part.value, "unit": part.unit, "note": part.note}
+                for part in told.components
+            ],
+            "places": [place_view(status) for status in statuses],
+            "cost": self._bill(statuses),
+            "lastCall": round(now - asker.asked_at, 3),
+            "calls": asker.calls,
+            "streams": len(asker.listeners),
+        }
+
+    def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
+        """Return what reading these places at the present intervals costs, or None if nobody bills it.
+
+        Places are shared, so the bills of several triggers do not add up.
+        """
+        billed = [status for status in statuses if status.interval and status.place.backend.startswith("sqs/")]
+        if not billed:
+            return None
+        per_hour = math.fsum(3600 / status.interval for status in billed if status.interval)
+        dollars = dollars_per_month(billed[0].place.backend, per_hour, self._cost)
+        return {
+            "requestsPerMonth": round(per_hour * HOURS_PER_MONTH),
+            "dollarsPerMonth": None if dollars is None else round(dollars, 4),
+            "priceDate": self._cost.price_date,
+        }
+
+
+def state_of(asker: ScaledObject) -> str:
+    """Return `error`, `unknown` (never read yet), `active` or `inactive`: what KEDA was told last."""
+    if asker.error is not None:
+        return "error"
+    if asker.assessment is None:
+        return "unknown"
+    return "active" if asker.assessment.active else "inactive"
+
+
+def place_view(status: PlaceStatus) -> dict[str, Any]:
+    """Return one place as plain data."""
+    return {
+        "place": str(status.place),
+        "backend": status.place.backend,
+        "age": None if status.age is None else round(status.age, 3),
+        "fault": None if status.fault is None else str(status.fault),
+        "faultFor": None if status.fault is None else round(status.fault_seconds, 3),
+        "interval": status.interval,
+        "readSeconds": round(status.read_seconds, 4),
+    }
+
+
+def error_view(error: ScalerError) -> dict[str, str]:
+    """Return an error as KEDA gets it: code and message."""
+    return {"code": error.code, "message": str(error)}

@@ -1,0 +1,225 @@
+"""Builds the server out of its parts, and starts and drains it as one readable sequence."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+
+import grpc
+import grpc.aio
+from aiohttp import web
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.streams import Streams
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.kubernetes.client import Kubernetes
+from scaler.core.clock import Clock, SystemClock, deadline, sleep
+from scaler.core.domain import Reader
+from scaler.core.logs import Once, get_logger
+from scaler.core.quota import Quota
+from scaler.observe.explainer import Explainer
+from scaler.observe.metrics import Metrics, release
+from scaler.observe.page.guard import Guard
+from scaler.observe.page.routes import Page
+from scaler.observe.page.status import Status
+from scaler.observe.web import make_app
+from scaler.server import ports
+from scaler.server.gc_freeze import Garbage
+from scaler.server.handlers import EXPLAINER_NAME, SERVICE_NAME, Calls
+from scaler.server.service import Service
+from scaler.server.tls import server_credentials
+from scaler.settings import Settings
+from scaler.sources import SOURCES
+from scaler.sources.access import Access
+from scaler.sources.backends import Backends
+from scaler.store.snapshots import Snapshots
+
+log = get_logger()
+
+FORGET_SECONDS = 30.0
+
+
+def grpc_options(settings: Settings) -> list[tuple[str, int]]:
+    """Return the options of grpc's core, each with its reason."""
+    age = int(settings.connection_age_seconds * 1000)
+    return [
+        ("grpc.so_reuseport", 0),  # two servers on one port are a mistake, not a cluster
+        # A burst of opens (KEDA restarting with thousands of triggers) is cancelled beyond the default of 1,000.
+        ("grpc.server.max_pending_requests", 50_000),
+        ("grpc.server.max_pending_requests_hard_limit", 100_000),
+        # KEDA sends no keepalives; without the server's, a vanished peer holds its streams for ever.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # KEDA keeps its connection; it looks for new replicas only when it has to reconnect.
+        ("grpc.max_connection_age_ms", age),
+        # Streams end by themselves within the connection's age, so none is cut off.
+        ("grpc.max_connection_age_grace_ms", age + 30_000),
+        ("grpc.max_receive_message_length", 2 * settings.limits.max_metadata_bytes + 65_536),
+        ("grpc.max_metadata_size", 16_384),
+    ]
+
+
+class Server:
+    """A running server; `run` makes one."""
+
+    def __init__(self, settings: Settings, clock: Clock, readers: Iterable[Reader] | None = None) -> None:
+        """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
+        self.settings, self._clock = settings, clock
+        self.metrics = Metrics(clock, settings.cost)
+        limits = settings.limits
+        self.backends = Backends(
+            clock=clock,
+            addresses=Addresses(allow_loopback=not settings.access),
+            aws=settings.aws,
+            redis=settings.redis,
+            prometheus=settings.prometheus,
+            kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            count_requests=self.metrics.requests,
+        )
+        self.snapshots = Snapshots(
+            open_readers(self.backends) if readers is None else readers,
+            clock,
+            limits=limits.requests_per_second.model_dump(),
+            max_places=limits.max_places,
+        )
+        self.snapshots.observe(self.metrics.read)
+        self.objects = ScaledObjects(
+            self.snapshots,
+            Access(settings.access, settings.aws),
+            clock,
+            max_scaled_objects=Quota(
+                limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace
+            ),
+            max_metadata_bytes=limits.max_metadata_bytes,
+            max_metadata_total_bytes=limits.max_metadata_total_bytes,
+            lease_seconds=settings.lease_seconds,
+            grown=self._grown,
+        )
+        self.streams = Streams(
+            clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
+        )
+        self.garbage = Garbage(lambda: len(self.objects) + len(self.streams))
+        self.explainer = Explainer(self.objects, self.snapshots, clock, settings.cost)
+        self.metrics.watch(self.objects, self.snapshots, self.streams)
+        self.health = HealthServicer()
+        self.port = self.http_port = self.health_port = 0
+        self.draining = False
+        self._stack = AsyncExitStack()
+        self._grpc: list[grpc.aio.Server] = []
+
+    def _grown(self) -> None:
+        self.garbage.grown()
+
+    async def start(self) -> None:
+        """Listen; raises `SettingsError` for an address or a certificate that cannot be used."""
+        service = Service(self.objects, self.streams, self.settings.limits.rpc_deadline_seconds)
+        calls, deadline = Calls(self.metrics, Once(self._clock)), self.settings.limits.rpc_deadline_seconds
+        main = grpc.aio.server(options=grpc_options(self.settings))
+        main.add_generic_rpc_handlers((calls.handlers(service), calls.explainer_handlers(self.explainer, deadline)))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, main)
+        names = (
+            SERVICE_NAME,
+            EXPLAINER_NAME,
+            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+            reflection.SERVICE_NAME,
+        )
+        reflection.enable_server_reflection(names, main)
+        if self.settings.tls is None:
+            self.port = ports.bind(main, "listen", self.settings.listen)
+        else:
+            credentials = server_credentials(self.settings.tls, self._clock)
+            self.port = ports.bind(main, "listen", self.settings.listen, credentials)
+            probe = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+            health_pb2_grpc.add_HealthServicer_to_server(self.health, probe)
+            self.health_port = ports.bind(probe, "healthListen", self.settings.health_listen)
+            self._grpc.append(probe)
+        self._grpc.insert(0, main)
+        await self._listen_http()
+        for server in self._grpc:
+            await server.start()
+        for name in ("", SERVICE_NAME):
+            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        sweeper = asyncio.create_task(self._sweep())
+        self._stack.callback(sweeper.cancel)
+        log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=release())
+        if not self.settings.access:
+            log.warning(
+                "no access rules: every namespace may read everything that the scaler can; see docs/security.md"
+            )
+
+    async def _listen_http(self) -> None:
+        app = make_app(self.metrics, lambda: not self.draining, self._page())
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        ports.check("http", self.settings.http)
+        host, _, port = self.settings.http.rpartition(":")
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        self.http_port = runner.addresses[0][1]
+
+    def _page(self) -> Page | None:
+        if not self.settings.page.enabled:
+            return None
+        status = Status(
+            self.objects, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+        )
+        return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
+
+    async def _sweep(self) -> None:
+        while True:
+            await sleep(self._clock, FORGET_SECONDS)
+            self.objects.forget_old()
+            self.objects.rest()
+            self.garbage.tidy()
+
+    async def drain(self) -> None:
+        """End so that KEDA notices nothing but a reconnect.
+
+        First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
+        normally, then calls under way get their grace, then all connections close.
+        """
+        self.draining = True
+        log.info("draining", streams=len(self.streams))
+        await self.health.enter_graceful_shutdown()
+        await sleep(self._clock, self.settings.drain.wait_seconds)
+        with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
+            await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+        await self.close()
+        log.info("stopped")
+
+    async def close(self) -> None:
+        """Stop serving, with the grace for calls under way, and close all connections."""
+        await asyncio.gather(*(server.stop(self.settings.drain.grace_seconds) for server in self._grpc))
+        await self._stack.aclose()
+        await self.snapshots.close()
+        await self.backends.kubernetes.close()
+
+
+def open_readers(backends: Backends) -> list[Reader]:
+    """Return one reader of each class that the sources name."""
+    return [
+        backends.hand(make) for make in dict.fromkeys(make for source in SOURCES.values() for make in source.readers)
+    ]
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    server = Server(settings, SystemClock())
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await server.start()
+        server.garbage.settle()
+        await stop.wait()
+        await server.drain()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            await server.close()
+        raise

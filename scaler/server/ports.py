@@ -1,0 +1,47 @@
+"""Addresses to listen on: checked first, so that a port in use is one clear line instead of grpc's own complaints."""
+
+import errno
+import socket
+
+import grpc
+import grpc.aio
+
+from scaler.core.errors import SettingsError
+
+
+def bind(server: grpc.aio.Server, setting: str, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+    """Let `server` listen on the `address` of `setting`, and return its port; raises `SettingsError`."""
+    check(setting, address)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise SettingsError(f"{setting}: cannot listen on {address}") from None
+
+
+def check(setting: str, address: str) -> None:
+    """Raise `SettingsError` unless `address`, HOST:PORT, can be listened on; of several addresses of a host, one."""
+    host, _, port = address.rpartition(":")
+    failed: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, where in found:
+            try:
+                _try(socket.socket(family, kind, protocol), where)
+            except OSError as error:
+                failed = error
+                if error.errno == errno.EADDRINUSE:
+                    raise
+            else:
+                return
+        if failed is not None:
+            raise failed
+    except OSError as error:
+        raise SettingsError(f"{setting}: cannot listen on {address}: {error.strerror}") from None
+
+
+def _try(probe: socket.socket, where: tuple[object, ...]) -> None:
+    with probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(where)

@@ -1,0 +1,110 @@
+"""The five RPCs: protobuf on one side, the house's words on the other, errors to status codes; nothing else."""
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from scaler.answers.scaledobject import Question, ScaledObject
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.streams import LONGEST_REPEAT_SECONDS, Streams, repeat
+from scaler.core.domain import Assessment
+from scaler.core.errors import Fault
+from scaler.pb import externalscaler_pb2 as pb
+
+Send = Callable[[Any], Awaitable[None]]
+"""Sends one message of a stream; returns when the peer can take more."""
+MAX_VALUE = 1e12
+"""The HPA keeps milli values in 64 bits: from 9.2e15 on it reads 0 or garbage."""
+ACTIVE = pb.IsActiveResponse(result=True)
+INACTIVE = pb.IsActiveResponse(result=False)
+
+
+class Service:
+    """Answers KEDA's requests, taken as bytes; raises `ScalerError`, which the server turns into its status code."""
+
+    def __init__(self, scaled_objects: ScaledObjects, streams: Streams, deadline_seconds: float) -> None:
+        """Answer within `deadline_seconds`."""
+        self._objects, self._streams = scaled_objects, streams
+        self._wait_seconds = max(0.1, deadline_seconds - 0.1)
+
+    async def get_metric_spec(self, request: bytes) -> pb.GetMetricSpecResponse:
+        """Return names and targets, from the metadata alone: KEDA's fallback needs them in an outage."""
+        return self._specs(self._objects.find_raw(request))
+
+    async def get_metrics(self, request: bytes) -> pb.GetMetricsResponse:
+        """Return the value of the metric asked for."""
+        asker, index = self._objects.find_metric(request)
+        assessment = self._objects.answer_now(asker) or await self._objects.answer(asker, self._wait_seconds)
+        if not isinstance(asker.prepared, list):
+            asker.prepared = metrics_messages(assessment)
+        message: pb.GetMetricsResponse = asker.prepared[index]
+        return message
+
+    async def is_active(self, request: bytes) -> pb.IsActiveResponse:
+        """Return whether there is something to do, as the GetMetrics before it was told."""
+        asker = self._objects.find_raw(request)
+        assessment = self._objects.answered(asker) or self._objects.assess_now(asker)
+        if assessment is None:
+            assessment = await self._objects.assess(asker, self._wait_seconds)
+        return ACTIVE if assessment.active else INACTIVE
+
+    async def stream_is_active(self, request: bytes, send: Send) -> None:
+        """Send `true` when active, at every change to active, and again in growing pauses while active.
+
+        KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
+        versions of KEDA deactivate on it without asking the other triggers.
+        """
+        asker = self._objects.find_raw(request)
+        with self._streams.open(asker.namespace) as life, self._objects.listening(asker, life.wake):
+            with suppress(Fault):  # then nothing is known, so nothing is sent; the store goes on trying
+                await self._objects.assess(asker, self._wait_seconds)
+            await repeat(life, lambda: self._objects.says_active(asker), lambda: send(ACTIVE))
+
+    async def stream_metric_spec(self, request: bytes, send: Send) -> None:
+        """Send what `get_metric_spec` returns, at once and every minute: a poll error makes KEDA forget it.
+
+        The specs follow from the metadata alone, and KEDA opens a new stream when that changes.
+        """
+        asker = self._objects.find_raw(request)
+        with self._streams.open(asker.namespace) as life:
+            while not life.ended:
+                await send(self._specs(asker))
+                await life.wait(life.jittered(LONGEST_REPEAT_SECONDS))
+
+    def _specs(self, asker: ScaledObject) -> pb.GetMetricSpecResponse:
+        question = asker.question
+        if not isinstance(question.prepared_specs, pb.GetMetricSpecResponse):
+            question.prepared_specs = specs_message(question)
+        return question.prepared_specs
+
+
+def specs_message(question: Question) -> pb.GetMetricSpecResponse:
+    """Return the specs, each target as a float and, for KEDA before 2.17, as a whole number of at least 1.
+
+    A target is capped as values are: at the cap the HPA asks for one replica, as it would far above it.
+    """
+    targets = [(spec.name, min(spec.target, MAX_VALUE)) for spec in question.specs]
+    return pb.GetMetricSpecResponse(
+        metricSpecs=[
+            pb.MetricSpec(metricName=name, targetSizeFloat=target, targetSize=max(1, math.ceil(target)))
+            for name, target in targets
+        ]
+    )
+
+
+def metrics_messages(assessment: Assessment) -> list[pb.GetMetricsResponse]:
+    """Return one message for each metric; raises `ArithmeticError` for what is no number of 0 or more: a defect."""
+    messages = []
+    for metric in assessment.metrics:
+        if not metric.value >= 0 or math.isinf(metric.value):
+            raise ArithmeticError(f"metric {metric.name} is {metric.value}")
+        value = min(metric.value, MAX_VALUE)
+        messages.append(
+            pb.GetMetricsResponse(
+                metricValues=[
+                    pb.MetricValue(metricName=metric.name, metricValueFloat=value, metricValue=math.ceil(value))
+                ]
+            )
+        )
+    return messages

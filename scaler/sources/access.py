@@ -1,0 +1,81 @@
+"""Who may read what: the access rules of the configuration, held against what a trigger wants to use."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from pydantic import Field
+
+from scaler.clients.aws.settings import AwsSettings, is_aws_host
+from scaler.core.errors import NotAllowedError
+from scaler.core.section import Section
+from scaler.sources.base import Claim
+
+
+class AccessRule(Section):
+    """What the triggers of some namespaces may use; everything is globbed, where `*` matches any characters."""
+
+    namespaces: tuple[str, ...] = Field(min_length=1, description="Namespaces of the ScaledObjects.")
+    sqs: tuple[str, ...] = Field((), description="ARNs of queues.")
+    redis: tuple[str, ...] = Field((), description="Names of Redis connections.")
+    prometheus: tuple[str, ...] = Field((), description="Names of Prometheus servers.")
+    urls: tuple[str, ...] = Field((), description="URLs of metrics pages, Prometheus and Redis servers in metadata.")
+    kubernetes: tuple[str, ...] = Field(
+        (), description="Namespaces whose objects are read; `*` for cluster-wide reads."
+    )
+
+
+_FIELDS = {"sqs": "sqs", "redis": "redis", "prometheus": "prometheus", "url": "urls", "kubernetes": "kubernetes"}
+
+
+class Access:
+    """Judges claims. Without any rule everything is allowed but AWS roles and foreign AWS endpoints."""
+
+    def __init__(self, rules: Iterable[AccessRule] = (), aws: AwsSettings | None = None) -> None:
+        """Use `rules`, and the role grants and endpoints of `aws`."""
+        self._rules = tuple(rules)
+        self._aws = aws or AwsSettings()
+
+    @property
+    def restricted(self) -> bool:
+        """Whether any rule exists, so that what no rule allows is denied."""
+        return bool(self._rules)
+
+    def check(self, namespace: str, claims: Iterable[Claim]) -> None:
+        """Raise `NotAllowedError`, naming the claim and the missing rule, unless `namespace` may use all `claims`."""
+        for claim in claims:
+            if claim.kind == "role":
+                self._check_role(namespace, claim.value)
+            elif claim.kind == "endpoint":
+                self._check_endpoint(claim.value)
+            elif self._rules and not self._allowed(namespace, claim):
+                raise NotAllowedError(
+                    f"namespace {namespace} may not read {claim.kind} {claim.value}; "
+                    f"the configuration must allow it in access[].{_FIELDS[claim.kind]}"
+                )
+
+    def _allowed(self, namespace: str, claim: Claim) -> bool:
+        return any(
+            _matches(namespace, rule.namespaces) and _matches(claim.value, getattr(rule, _FIELDS[claim.kind]))
+            for rule in self._rules
+        )
+
+    def _check_role(self, namespace: str, arn: str) -> None:
+        if self._aws.grant(namespace, arn) is None:
+            raise NotAllowedError(
+                f"namespace {namespace} may not assume role {arn}; the configuration must grant it in aws.roles"
+            )
+
+    def _check_endpoint(self, url: str) -> None:
+        if not is_aws_host(url) and not _matches(url.rstrip("/"), self._aws.allowed_endpoints):
+            raise NotAllowedError(
+                f"awsEndpoint {url} is not a host of AWS; signed requests would go there, "
+                "so the configuration must list it in aws.allowedEndpoints"
+            )
+
+
+def _matches(value: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a pattern grants `value`; one that ends with `*` stands for all that begin so, and so must the pattern."""
+    if not value.endswith("*"):
+        return any(fnmatchcase(value, pattern) for pattern in patterns)
+    # `shop-?` and `shop-[!x]` would match the character `*`, but not all that it stands for.
+    return any(pattern.endswith("*") and fnmatchcase(value[:-1], pattern) for pattern in patterns)

@@ -1,0 +1,42 @@
+"""The clients of the process, of which each reader is handed those that its constructor names."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from scaler.clients.aws.settings import AwsSettings
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.kubernetes.client import Kubernetes
+from scaler.clients.pages.prometheus import PrometheusServer
+from scaler.clients.redis.server import RedisServer
+from scaler.core.clock import Clock, SystemClock
+from scaler.core.domain import CountRequests
+
+Made = TypeVar("Made")
+
+
+def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
+    """Count nothing: for commands that have no metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The only way from a reader to the configuration."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    addresses: Addresses = field(default_factory=Addresses)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    redis: Mapping[str, RedisServer] = field(default_factory=dict)
+    prometheus: Mapping[str, PrometheusServer] = field(default_factory=dict)
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    count_requests: CountRequests = _uncounted
+
+    def hand(self, make: Callable[..., Made]) -> Made:
+        """Return what `make` makes of the clients that its parameters name; one with a default may be named otherwise.
+
+        Raises `AttributeError` for a parameter without a default that is no client of this process.
+        """
+        parameters = inspect.signature(make).parameters.values()
+        wanted = [each.name for each in parameters if hasattr(self, each.name) or each.default is each.empty]
+        return make(**{name: getattr(self, name) for name in wanted})

@@ -1,0 +1,173 @@
+"""Trigger metadata, as KEDA forwards it, to a `Trigger`: strict, and every mistake with the way to mend it."""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from scaler.core.errors import MetadataError
+from scaler.sources import SOURCES
+from scaler.sources.base import NAMESPACE, Trigger
+
+KEDA_KEYS = frozenset({"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsClientCert", "tlsClientKey"})
+"""Read by KEDA itself and forwarded all the same (KEDA pkg/scalers/external_scaler.go)."""
+FROM_ENV = "FromEnv"
+MAX_SHOWN = 80
+
+
+def keys_of(trigger: type[Trigger]) -> dict[str, Any]:
+    """Return the metadata keys of a kind of trigger, each with its pydantic field."""
+    return {str(field.alias): field for field in trigger.model_fields.values() if field.alias != NAMESPACE}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one key; `text` says which value and what is allowed."""
+
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        """Write it as a line."""
+        return f"{self.key}: {self.text}"
+
+
+def parse(metadata: Mapping[str, str], namespace: str) -> Trigger:
+    """Return the trigger that `metadata` describes, for a ScaledObject in `namespace`.
+
+    Raises `MetadataError` that names the key, its value and what is allowed; for a misspelt key the nearest known one.
+    """
+    trigger, problems = check(metadata, namespace)
+    if trigger is None:
+        raise MetadataError("; ".join(map(str, problems)))
+    return trigger
+
+
+def check(
+    metadata: Mapping[str, str], namespace: str, unresolved: Collection[str] = ()
+) -> tuple[Trigger | None, tuple[Problem, ...]]:
+    """Return the trigger and no problems, or None and what is wrong.
+
+    `unresolved` are keys, as written, whose values are not known because KEDA takes them from the workload's
+    environment: whether they are given is checked, what they hold is not, and then there may be neither trigger nor
+    problem.
+    """
+    values, from_env, problems = _plain(metadata)
+    open_keys = {key.removesuffix(FROM_ENV) for key in unresolved}
+    source = SOURCES.get(values.get("source", ""))
+    if source is None:
+        return None, (*problems, *(() if "source" in open_keys else (_unknown_source(values, from_env),)))
+    known = keys_of(source.trigger)
+    problems += [_unknown_key(key, source.name, known) for key in values if key not in known]
+    if problems:
+        return None, tuple(problems)
+    given = {key: value for key, value in values.items() if key not in open_keys}
+    try:
+        trigger = source.trigger.model_validate({**given, NAMESPACE: namespace})
+    except ValidationError as error:
+        found = _problems(error, source.name, {key: values[key] for key in from_env})
+        # A rule about several keys cannot be judged while one of them is open.
+        return None, tuple(problem for problem in found if not open_keys or problem.key in given)
+    if trigger.stale_seconds < trigger.refresh_seconds:
+        text = f"{trigger.stale_seconds:g} is below refreshSeconds ({trigger.refresh_seconds:g}); a reading may not be dropped before it is refreshed"
+        return None, (Problem("staleSeconds", text),)
+    return trigger, ()
+
+
+def _plain(metadata: Mapping[str, str]) -> tuple[dict[str, str], set[str], list[Problem]]:
+    """Return the keys that concern us, without `FromEnv` and without blank values, and which came from `FromEnv`."""
+    values: dict[str, str] = {}
+    from_env: set[str] = set()
+    problems: list[Problem] = []
+    for written, value in metadata.items():
+        if written in KEDA_KEYS or not value.strip():
+            continue
+        key = written.removesuffix(FROM_ENV) if written != FROM_ENV else written
+        if key != written:
+            from_env.add(key)
+        if key in values:
+            name = clipped(key)
+            problems.append(Problem(name, f"given both as {name} and as {name}{FROM_ENV}; keep one of them"))
+        values[key] = value.strip()
+    return values, from_env, problems
+
+
+def _unknown_source(values: Mapping[str, str], from_env: set[str]) -> Problem:
+    allowed = ", ".join(SOURCES)
+    if "source" in values:
+        value = shown(values["source"], secret="source" in from_env)
+        return Problem("source", f"{value} is not a source; allowed: {allowed}")
+    near = difflib.get_close_matches("source", list(values), n=1, cutoff=0.7)
+    hint = f"; is {clipped(near[0])!r} meant to be it?" if near else ""
+    return Problem("source", f"required, one of {allowed}{hint}")
+
+
+def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
+    folded = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=0.6)
+    elsewhere = sorted(name for name, other in SOURCES.items() if key in keys_of(other.trigger))
+    if near:
+        hint = f"did you mean {folded[near[0]]}?"
+    elif elsewhere:
+        hint = f"it belongs to source {', '.join(elsewhere)}"
+    else:
+        hint = f"known: {', '.join(known)}"
+    return Problem(clipped(key), f"unknown key for source {source}; {hint}")
+
+
+def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) -> list[Problem]:
+    """Return pydantic's findings in our words: key, value, what is allowed."""
+    known = keys_of(SOURCES[source].trigger)
+    problems = []
+    for finding in error.errors(include_url=False):
+        key = str(finding["loc"][0]) if finding["loc"] else ""
+        if not key:  # a rule about several keys; its text begins with the one to look at
+            said = str(finding["ctx"]["error"]) if "error" in finding.get("ctx", {}) else finding["msg"]
+            key, _, text = said.partition(": ")
+        elif finding["type"] == "missing":
+            text = f"required for source {source}"
+        else:
+            extra = known[key].json_schema_extra if key in known else None
+            marked = isinstance(extra, dict) and bool(extra.get("secret"))
+            # A source may also take one key's value for another that is left out.
+            secret = marked or key in from_env or finding["input"] in from_env.values()
+            text = f"{shown(finding['input'], secret=secret)} is not allowed; it must be {_allowed(finding)}"
+        problems.append(Problem(key, text))
+    return problems
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "{} or more"),
+    "greater_than": ("gt", "more than {}"),
+    "less_than_equal": ("le", "{} or less"),
+    "less_than": ("lt", "less than {}"),
+    "literal_error": ("expected", "one of {}"),
+    "string_pattern_mismatch": ("pattern", "text that matches {}"),
+    "string_too_short": ("min_length", "at least {} characters long"),
+    "value_error": ("error", "{}"),
+}
+
+
+def _allowed(finding: Any) -> str:
+    """Return what pydantic's `finding` says is allowed."""
+    if finding["type"] in _BOUNDS:
+        name, text = _BOUNDS[finding["type"]]
+        return text.format(finding["ctx"][name])
+    return str(finding["msg"]).removeprefix("Input should be ")
+
+
+def clipped(text: str) -> str:
+    """Return `text` for a message: printable, and not longer than a line."""
+    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
+
+
+def shown(value: object, *, secret: bool = False) -> str:
+    """Return `value` quoted for a message; one that is or may hold a secret is not shown."""
+    text = str(value)
+    if secret or re.search("://.*@", text, re.DOTALL):  # a password that is not encoded may hold a slash
+        return "the value (not shown, it may hold a secret)"
+    return f"'{clipped(text)}'"

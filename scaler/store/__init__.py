@@ -1,0 +1,1 @@
+"""One reading for each place, kept fresh while somebody asks."""

@@ -1,0 +1,341 @@
+"""Who asks, what they are told, and that GetMetrics and IsActive agree."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.errors import LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
+from scaler.core.quota import Quota
+from scaler.demo.clock import ManualClock, settle
+from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
+from scaler.sources.access import Access, AccessRule
+from scaler.store.snapshots import Snapshots
+
+pytestmark = pytest.mark.usefixtures("scripted_source")
+
+DOWN = Unavailable("down")
+WAIT_SECONDS = 1.9
+
+Make = Callable[..., Any]
+
+
+async def told_by_is_active(objects: Any, who: ScaledObject) -> Any:
+    return objects.answered(who) or await objects.assess(who, WAIT_SECONDS)
+
+
+# Who asks
+
+
+def test_the_same_metadata_is_parsed_once(objects: Any, clock: ManualClock) -> None:
+    first = objects.who()
+    assert objects.who() is first
+    assert first.calls == 2
+    others = [objects.who(spots="b"), objects.who(namespace="blog"), objects.who(refreshSeconds="9")]
+    assert len({first, *others}) == len(objects) == 4
+    assert list(objects) == [first, *others]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error"),
+    [
+        pytest.param({"target": "none"}, MetadataError, id="wrong metadata"),
+        pytest.param({"spots": "secret"}, NotAllowedError, id="not allowed"),
+        pytest.param({"spots": "a", "prefix": "x" * 70_000}, LimitError, id="too large"),
+    ],
+)
+def test_who_is_refused_is_not_remembered(
+    make_objects: Make, clock: ManualClock, metadata: dict[str, str], error: type[ScalerError]
+) -> None:
+    objects = make_objects(Access([AccessRule(namespaces=("shop",), urls=("scripted://a",))]))
+    with pytest.raises(error):
+        objects.who(**metadata)
+    assert len(objects) == objects._quota.total == 0
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "value"), [("n" * 90, "o", "v"), ("n", "o" * 90, "v"), ("n", "o", "é" * 45)]
+)
+def test_all_that_is_remembered_counts_for_the_size(make_objects: Make, namespace: str, name: str, value: str) -> None:
+    objects = make_objects(max_metadata_bytes=100)
+    with pytest.raises(
+        LimitError, match=r"have 1\d\d bytes; at most 100 are read \(setting limits\.maxMetadataBytes\)"
+    ):
+        objects.find(namespace, name, {"source": "scripted", "k": value})
+
+
+def test_one_namespace_does_not_take_all(make_objects: Make) -> None:
+    objects = make_objects(limit=10)
+    for number in range(5):
+        objects.who(spots=f"s{number}")
+    with pytest.raises(LimitError, match="namespace shop has reached its share"):
+        objects.who(spots="s5")
+    objects.who(namespace="blog")
+
+
+async def test_who_has_not_asked_for_long_is_forgotten(objects: Any, clock: ManualClock) -> None:
+    old, young = objects.who(spots="old"), objects.who(spots="young")
+    await clock.advance(600)
+    objects.who(spots="young")
+    await clock.advance(301)
+    objects.forget_old()
+    assert list(objects) == [young]
+    assert objects.who(spots="old") is not old
+
+
+async def test_who_listens_is_not_forgotten(objects: Any, clock: ManualClock) -> None:
+    who = objects.who()
+    with objects.listening(who, lambda: None):
+        await clock.advance(2_000)
+        objects.forget_old()
+        objects.who(spots="b")
+        assert objects.who() is who
+
+
+# What is told
+
+
+async def test_one_reading_answers_all(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Slow(1, Work(7))
+    askers = [objects.find("shop", f"orders-{number}", {"source": "scripted", "spots": "a"}) for number in range(200)]
+    tasks = [asyncio.ensure_future(objects.answer(who, WAIT_SECONDS)) for who in askers]
+    await clock.advance(1)
+    assert {(await task).metrics[0].value for task in tasks} == {7}
+    assert reader.count("a") == 1
+
+
+async def test_every_metric_is_judged_from_all_places(objects: Any, reader: ScriptedReader) -> None:
+    reader.answers |= {"a": Work(3), "b": Work(4)}
+    who = objects.who(spots="a,b", second="2")
+    assert [(metric.name, metric.value) for metric in (await objects.told(who)).metrics] == [
+        ("scripted", 7),
+        ("scripted-second", 4),
+    ]
+    assert who.active
+    assert who.history.recent(1_000)[-1] == 7
+
+
+async def test_what_has_not_changed_is_not_judged_again(
+    objects: Any,
+    clock: ManualClock,
+    reader: ScriptedReader,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[float] = []
+    assess = ScriptedTrigger.assess
+    monkeypatch.setattr(
+        ScriptedTrigger, "assess", lambda self, readings, now: judged.append(now) or assess(self, readings, now)
+    )
+    who = objects.who()
+    with objects.listening(who, lambda: None):
+        for _ in range(10):
+            first = await objects.told(who)
+            await clock.advance(30)
+            assert (await objects.told(who)) is first
+        assert len(judged) == 1
+        reader.answers["a"] = Work(1)
+        await clock.advance(10)
+        await objects.told(who)
+        assert len(judged) == 2
+
+
+async def test_a_fault_is_told_and_noted_without_frames(objects: Any, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Refused("no such spot")
+    who = objects.who()
+    with pytest.raises(Refused, match="no such spot"):
+        await objects.told(who)
+    assert isinstance(who.error, Refused)
+    assert (str(who.error), who.error.__traceback__) == ("no such spot", None)
+    assert not who.active
+    assert who.assessment is None
+    reader.answers["a"] = Work()
+    with pytest.raises(Refused):
+        await objects.told(who)
+
+
+async def test_readings_that_do_not_tell_are_a_fault_every_time(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    """Not once a fault, and then what was told before it."""
+    reader.answers["a"] = Work(3)
+    who = objects.who(settleSeconds="45")
+    await objects.told(who)
+    reader.answers["a"] = Work(-1)
+    await clock.advance(10)
+    with objects.listening(who, lambda: None):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="less than nothing"):
+                await objects.told(who)
+            assert not objects.says_active(who)
+            await clock.advance(10)
+    reader.answers["a"] = Work(0)
+    await clock.advance(10)
+    assert (await objects.told(who)).active, "it counts as a fault for the settling time"
+
+
+async def test_after_a_fault_the_error_is_gone(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    reader.answers["a"] = DOWN
+    who = objects.who()
+    with pytest.raises(Unavailable):
+        await objects.told(who)
+    reader.answers["a"] = Work(2)
+    await clock.advance(1)
+    assert (await objects.told(who)).active
+    assert who.error is None
+
+
+async def test_a_caller_waits_no_longer_than_it_says(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    reader.answers["a*"] = Slow(1.5, ("b",))
+    reader.answers["b"] = HANG
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "a"})
+    task = asyncio.ensure_future(objects.answer(who, WAIT_SECONDS))
+    await clock.advance(1.8)
+    assert not task.done()
+    await clock.advance(0.1)
+    with pytest.raises(Unavailable, match="no answer yet"):
+        await task
+
+
+async def test_a_cancelled_caller_leaves_nothing(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
+) -> None:
+    reader.answers["a"] = Slow(1, Work(1))
+    task = asyncio.ensure_future(objects.answer(objects.who(), WAIT_SECONDS))
+    await settle()
+    task.cancel()
+    await clock.advance(1)
+    assert task.cancelled()
+    assert not store._entries[Spot("a")].waiters
+
+
+# GetMetrics and IsActive
+
+
+async def test_is_active_is_told_what_get_metrics_was(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    """Also when a stream of the same trigger has judged newer readings in between."""
+    reader.answers["a"] = Work(3)
+    who = objects.who()
+    with objects.listening(who, lambda: None):
+        first = await objects.told(who)
+        reader.answers["a"] = Work(0)
+        reader.hint(Spot("a"))
+        await clock.advance(1.5)
+        assert not who.active, "the stream knows"
+        assert await told_by_is_active(objects, who) is first
+        await clock.advance(0.6)
+        assert not (await told_by_is_active(objects, who)).active
+
+
+async def test_is_active_after_a_failed_get_metrics_fails_too(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="1", staleSeconds="1")
+    await objects.told(who)
+    reader.answers["a"] = DOWN
+    await clock.advance(1.5)
+    with pytest.raises(Unavailable):
+        await objects.told(who)
+    with pytest.raises(Unavailable):
+        await told_by_is_active(objects, who)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["work", "nothing", "fault", "heal", "stream"]),
+        st.sampled_from([0.0, 0.1, 1.0, 1.9, 15.0, 40.0]),
+        st.sampled_from([0.0, 0.1, 1.9]),
+    ),
+    max_size=15,
+)
+
+
+@given(STEPS, st.sampled_from(["0", "15"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_the_two_never_contradict_each_other(
+    steps: list[tuple[str, float, float]], settle_seconds: str
+) -> None:
+    async def run() -> None:
+        clock = ManualClock()
+        reader = ScriptedReader(clock)
+        store = Snapshots([reader], clock)
+        quota = Quota(9, "limits.maxScaledObjects")
+        objects = ScaledObjects(store, Access(), clock, max_scaled_objects=quota)
+        number = 0
+        with ExitStack() as streams:
+            for what, before, between in steps:
+                metadata = {"source": "scripted", "spots": "a", "settleSeconds": settle_seconds}
+                who = objects.find("shop", "orders", metadata)
+                number += 1
+                if what == "stream":
+                    streams.enter_context(objects.listening(who, lambda: None))
+                else:
+                    answers = {"work": Work(number), "nothing": Work(0), "fault": DOWN, "heal": Work(0)}
+                    reader.answers["a"] = answers[what]
+                    reader.hint(Spot("a"))
+                await clock.advance(before)
+                task = asyncio.ensure_future(objects.answer(who, WAIT_SECONDS))
+                await clock.advance(0)
+                try:
+                    value = (await task).metrics[0].value
+                except Unavailable:
+                    continue
+                reader.answers["a"] = Work(0)
+                reader.hint(Spot("a"))
+                await clock.advance(between)
+                active = (await told_by_is_active(objects, who)).active
+                assert active or value == 0
+        await store.close()
+        assert clock.pending == 0
+
+    asyncio.run(run())
+
+
+# What is held
+
+
+async def test_whose_leases_have_ended_holds_on_to_nothing(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
+) -> None:
+    """Else what the store has dropped would be kept for a quarter of an hour, beyond every limit."""
+    reader.answers |= {"a": Work(3), "b": Work(4)}
+    gone, asks, listens = (objects.who(spots=spot) for spot in "abc")
+    for who in (gone, asks, listens):
+        await objects.told(who)
+    with objects.listening(listens, lambda: None):
+        for _ in range(12):
+            await clock.advance(10)
+            await objects.told(objects.who(spots="b"))
+            objects.rest()
+        assert [bool(who.held) for who in (gone, asks, listens)] == [False, True, True]
+        assert [reading.value for reading in gone.readings] == [None], "only how old it is"
+        assert store.status(Spot("a")) is None
+        assert gone.active, "what it was told is remembered"
+        assert (await objects.told(gone)).metrics[0].value == 3
+
+
+async def test_a_listing_for_which_the_store_is_too_full_is_an_error_and_no_defect(
+    reader: ScriptedReader, make_objects: Make, clock: ManualClock, open_store: Callable[..., Snapshots]
+) -> None:
+    store = open_store(reader, max_places=6)
+    objects = make_objects(store=store)
+    reader.answers |= {"q*": ("q1",), "q1": Work(0)}
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    with objects.listening(who, lambda: None), capture_logs() as logs:
+        await objects.told(who)
+        reader.answers["q*"] = tuple(f"q{number}" for number in range(1, 9))
+        await clock.advance(61)
+        assert isinstance(who.error, LimitError)
+        assert not objects.says_active(who)
+        await clock.advance(61)
+        reader.answers |= {"q*": ("q1", "q2"), "q2": Work(1)}
+        await clock.advance(61)
+        await objects.told(who)
+        assert who.active
+    assert logs == []

@@ -1,0 +1,144 @@
+"""An answer that still stands is told again without judging: never one that judging anew would not give."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.core.errors import ScalerError, Unavailable
+from scaler.core.quota import Quota
+from scaler.demo.clock import ManualClock
+from scaler.demo.scripted import HANG, ScriptedReader, Work
+from scaler.sources.access import Access
+from scaler.store.snapshots import Snapshots
+
+pytestmark = pytest.mark.usefixtures("scripted_source")
+
+
+class JudgesAnew(ScaledObjects):
+    """The rule without the shortcut."""
+
+    def _stands_until(self, asker: ScaledObject, now: float) -> float:
+        return now
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return when the trigger was assessed or settled."""
+    times: list[float] = []
+    settle = ScaledObject.settle
+
+    def noting(who: ScaledObject, raw: Any, readings: Any, now: float) -> Any:
+        times.append(now)
+        return settle(who, raw, readings, now)
+
+    monkeypatch.setattr(ScaledObject, "settle", noting)
+    return times
+
+
+async def test_an_answer_is_judged_once_for_each_reading(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, judged: list[float]
+) -> None:
+    reader.answers["a"] = Work(3)
+    who = objects.who()
+    first = await objects.told(who)
+    assert await objects.told(who) is first
+    assert objects.answer_now(who) is first
+    assert len(judged) == 1
+    reader.answers["a"] = Work(4)
+    await clock.advance(10)
+    assert (await objects.told(who)).metrics[0].value == 4
+    assert len(judged) == 2
+
+
+async def test_an_answer_stands_no_longer_than_its_lease(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, judged: list[float]
+) -> None:
+    """Else a place would be dropped under somebody who asks all the time."""
+    who = objects.who(refreshSeconds="200", staleSeconds="200")
+    for _ in range(20):
+        await objects.told(who)
+        await clock.advance(9)
+    assert len(reader.times("a")) == 1
+    assert len(judged) > 8
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["work", "nothing", "fault", "hang", "due", "more spots", "fewer spots", "ask"]),
+        st.sampled_from([0.0, 0.2, 0.4, 3.0, 9.9, 10.6, 31.0, 61.0]),
+    ),
+    max_size=20,
+)
+
+
+@given(STEPS, st.sampled_from(["0", "15"]), st.sampled_from(["10", "60"]), st.sampled_from(["spots", "prefix"]))
+@example([("hang", 9.9), ("ask", 0.2), ("ask", 0.2)], "0", "10", "spots")
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_told_is_what_judging_anew_tells(
+    steps: list[tuple[str, float]], settle: str, stale: str, by: str
+) -> None:
+    async def course(kind: type[ScaledObjects]) -> list[tuple[Any, ...]]:
+        clock = ManualClock()
+        reader = ScriptedReader(clock)
+        reader.answers |= {"a*": ("a",), "a": Work(1)}
+        store = Snapshots([reader], clock, dice=lambda: 0.0)
+        objects = kind(store, Access(), clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
+        metadata = {"source": "scripted", by: "a", "settleSeconds": settle, "staleSeconds": stale}
+        told: list[tuple[Any, ...]] = []
+        first = asyncio.ensure_future(objects.answer(objects.find("shop", "orders", metadata), 1.9))
+        await clock.advance(0)
+        await first
+        for what, seconds in steps:
+            outcomes = {"work": Work(3), "nothing": Work(0), "fault": Unavailable("down"), "hang": HANG}
+            if what in outcomes:
+                reader.answers["a"] = outcomes[what]
+            elif what == "due":
+                reader.answers["a"] = Work(0, clock.wall() + 5)
+            elif what != "ask":
+                reader.answers["a*"] = ("a", "b") if what == "more spots" else ("a",)
+            await clock.advance(seconds)
+            for _ in range(2):  # the second time, what was told a moment ago may stand
+                task = asyncio.ensure_future(objects.answer(objects.find("shop", "orders", metadata), 1.9))
+                await clock.advance(0)
+                if not task.done():
+                    await clock.advance(1.9)
+                try:
+                    found = await task
+                    told.append((found.metrics, found.active))
+                except ScalerError as error:
+                    told.append((str(error),))
+        await store.close()
+        return told
+
+    assert asyncio.run(course(ScaledObjects)) == asyncio.run(course(JudgesAnew))
+
+
+def test_the_shortcut_is_taken_in_such_a_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the comparison above compares nothing."""
+    stood: list[bool] = []
+    has_newest = ScaledObject.has_newest
+
+    def noting(who: ScaledObject) -> bool:
+        stood.append(has_newest(who))
+        return stood[-1]
+
+    monkeypatch.setattr(ScaledObject, "has_newest", noting)
+
+    async def course() -> None:
+        clock = ManualClock()
+        store = Snapshots([ScriptedReader(clock)], clock)
+        objects = ScaledObjects(store, Access(), clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
+        who = objects.find("shop", "orders", {"source": "scripted", "spots": "a"})
+        for _ in range(3):
+            task = asyncio.ensure_future(objects.answer(who, 1.9))
+            await clock.advance(0)
+            await task
+        await store.close()
+
+    asyncio.run(course())
+    assert stood == [True, True]

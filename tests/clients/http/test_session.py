@@ -1,0 +1,60 @@
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.session import open_session
+from scaler.core.errors import Refused
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """Serve a page that sets a cookie and echoes what came, and a redirect to the address of cloud credentials."""
+
+    async def echo(request: web.Request) -> web.Response:
+        answer = web.json_response({"cookies": dict(request.cookies)})
+        answer.set_cookie("session", "1")
+        return answer
+
+    async def away(_: web.Request) -> web.Response:
+        raise web.HTTPFound("http://169.254.169.254/latest/meta-data/")
+
+    app = web.Application()
+    app.router.add_get("/", echo)
+    app.router.add_get("/away", away)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://localhost:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_what_may_be_read_is_read_and_cookies_are_not_kept(url: str) -> None:
+    async with open_session(Addresses()) as session:
+        for _ in range(2):
+            async with session.get(url) as answer:
+                assert await answer.json() == {"cookies": {}}
+
+
+async def test_the_guard_sits_where_connections_are_made(url: str) -> None:
+    async with open_session(Addresses(allow_loopback=False)) as session:
+        with pytest.raises((Refused, aiohttp.ClientConnectorError)) as caught:
+            await session.get(url)
+    assert "no trigger reads loopback" in f"{caught.value} {caught.value.__cause__}"
+
+
+async def test_a_redirect_passes_the_guard_too(url: str) -> None:
+    async with open_session(Addresses()) as session:
+        with pytest.raises((Refused, aiohttp.ClientConnectorError)) as caught:
+            await session.get(f"{url}/away")
+    assert "cloud metadata" in f"{caught.value} {caught.value.__cause__}"
+
+
+async def test_proxies_of_the_environment_are_not_used(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would connect where the guard cannot see."""
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with open_session(Addresses()) as session, session.get(url) as answer:
+        assert answer.status == 200

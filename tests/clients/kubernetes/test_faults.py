@@ -1,0 +1,67 @@
+import pytest
+
+from scaler.clients.kubernetes.faults import (
+    BusyError,
+    DeniedError,
+    ExpiredError,
+    NotFoundError,
+    error_event,
+    message_of,
+    refusal,
+)
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "base", "advice"),
+    [
+        (400, "bad selector", Refused, Refused, "bad selector"),
+        (401, "", DeniedError, Refused, "check the token"),
+        (403, "User x cannot list", DeniedError, Refused, "grant the RBAC verbs list and watch"),
+        (404, "", NotFoundError, Refused, "not found"),
+        (410, "too old", ExpiredError, Unavailable, "expired"),
+        (504, "Too large resource version: 9, current: 1", ExpiredError, Unavailable, "expired"),
+        (429, "", BusyError, Throttled, "too many requests"),
+        (302, "", Unavailable, Unavailable, "failed (302)"),
+        (500, "etcd", Unavailable, Unavailable, "failed (500): etcd"),
+        (504, "", Unavailable, Unavailable, "failed (504)"),
+    ],
+)
+def test_status(status: int, message: str, kind: type[Fault], base: type[Fault], advice: str) -> None:
+    fault = refusal(status, {}, message, "API x: list pods")
+
+    assert type(fault) is kind
+    assert isinstance(fault, base)
+    assert str(fault).startswith("API x: list pods: ")
+    assert advice in str(fault)
+    assert message in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"),
+    [("7", 7.0), ("86400", 60.0), ("soon", 1.0), ("-1", 1.0), (None, 1.0)],
+)
+def test_pause_that_the_api_asks_for(asked: str | None, pause: float) -> None:
+    fault = refusal(429, {} if asked is None else {"Retry-After": asked}, "", "x")
+
+    assert isinstance(fault, BusyError)
+    assert fault.pause_seconds == pause
+
+
+def test_event_that_tells_an_error() -> None:
+    assert isinstance(error_event({"code": 410, "message": "too old"}, "x"), ExpiredError)
+    assert type(error_event({"message": ["?"]}, "x")) is Unavailable
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"kind":"Status","message":"no\\n  good"}', "no good"),
+        (b'{"message":"' + b"x" * 1000 + b'"}', "x" * 300),
+        (b'{"message":7}', ""),
+        (b"<html>", ""),
+        (b"", ""),
+    ],
+)
+def test_message_of_a_status(body: bytes, message: str) -> None:
+    assert message_of(body) == message

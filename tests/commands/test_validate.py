@@ -1,0 +1,133 @@
+"""Findings about manifests, each with its line."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from scaler.cli import app
+from scaler.commands.validate import findings
+
+HEAD = """\
+apiVersion: keda.sh/v1alpha1
+kind: {kind}
+metadata:
+  name: orders
+  namespace: shop
+spec:
+  {target}
+  cooldownPeriod: 120
+"""
+TRIGGER = """\
+  triggers:
+    - type: external-push
+      metadata:
+        scalerAddress: keda-queue-scaler.keda:9090
+        source: sqs
+        queueURL: https://sqs.eu-west-1.amazonaws.com/123456789012/orders
+"""
+SCALED_OBJECT = HEAD.format(kind="ScaledObject", target="scaleTargetRef: {name: worker}")
+
+
+def found(tmp_path: Path, text: str) -> list[str]:
+    (tmp_path / "so.yaml").write_text(text)
+    return [f"{finding.line}: {finding.key}: {finding.problem}" for finding in findings([str(tmp_path / "so.yaml")])[0]]
+
+
+def test_a_good_manifest_has_no_findings(tmp_path: Path) -> None:
+    assert found(tmp_path, SCALED_OBJECT + TRIGGER) == []
+
+
+def test_every_wrong_key_of_a_trigger_is_found_at_its_line(tmp_path: Path) -> None:
+    lines = found(tmp_path, SCALED_OBJECT + TRIGGER + '        queueLenght: "5"\n        awsRegon: eu-west-1\n')
+    assert lines == [
+        "15: queueLenght: unknown key for source sqs; did you mean queueLength?",
+        "16: awsRegon: unknown key for source sqs; did you mean awsRegion?",
+    ]
+
+
+def test_a_wrong_value_is_found_with_what_is_allowed(tmp_path: Path) -> None:
+    (line,) = found(tmp_path, SCALED_OBJECT + TRIGGER + '        queueLength: "none"\n')
+    assert line == "15: queueLength: 'none' is not allowed; it must be a whole number"
+
+
+def test_a_rule_about_several_keys_names_the_one_to_look_at(tmp_path: Path) -> None:
+    (line,) = found(tmp_path, SCALED_OBJECT + TRIGGER + "        queueNamePrefix: or\n")
+    assert line.startswith("14: queueURL: give either queueURL or queueNamePrefix")
+
+
+def test_a_missing_source_is_found(tmp_path: Path) -> None:
+    (line,) = found(tmp_path, SCALED_OBJECT + TRIGGER.replace("source: sqs", "sorce: sqs"))
+    assert "source: required" in line
+    assert "'sorce'" in line
+
+
+def test_values_from_the_environment_are_not_judged_but_their_keys_are(tmp_path: Path) -> None:
+    sidekiq = TRIGGER.replace("source: sqs", "source: sidekiq").partition("        queueURL")[0]
+    text = SCALED_OBJECT + sidekiq + "        queues: mail\n        redisURLFromEnv: REDIS_URL\n"
+    assert found(tmp_path, text) == []
+    assert "rediURL" in found(tmp_path, text.replace("redisURLFromEnv", "rediURLFromEnv"))[0]
+
+
+def test_a_missing_address_is_found(tmp_path: Path) -> None:
+    text = SCALED_OBJECT + TRIGGER.replace("        scalerAddress: keda-queue-scaler.keda:9090\n", "")
+    assert found(tmp_path, text) == ["10: scalerAddress: required by KEDA: HOST:PORT of the scaler's gRPC"]
+
+
+def test_other_triggers_and_kinds_are_passed_over(tmp_path: Path) -> None:
+    other = '  triggers:\n    - type: cron\n      metadata: {timezone: UTC, start: 0 6 * * *, end: 0 7 * * *, desiredReplicas: "1"}\n'
+    text = SCALED_OBJECT + other + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+    assert found(tmp_path, text) == []
+    (tmp_path / "so.yaml").write_text(text)
+    assert findings([str(tmp_path)])[1] == 0
+
+
+PUSH, PULL = "type: external-push", "type: external"
+TRAPS = {
+    "metricType": (SCALED_OBJECT + TRIGGER.replace(PUSH, f"{PUSH}\n      metricType: Value"), "metricType is Value"),
+    "cached": (
+        SCALED_OBJECT + TRIGGER.replace(PUSH, f"{PUSH}\n      useCachedMetrics: true"),
+        "up to pollingInterval old",
+    ),
+    "cooldown": (SCALED_OBJECT.replace("120", "20") + TRIGGER, "20 s is shorter"),
+    "fallback": (
+        SCALED_OBJECT + "  fallback: {failureThreshold: 3, replicas: 0}\n" + TRIGGER,
+        "scale the workload to zero",
+    ),
+    "push job": (
+        HEAD.replace("  cooldownPeriod: 120\n", "").format(kind="ScaledJob", target="jobTargetRef: {template: {}}")
+        + TRIGGER,
+        "does not act on pushes",
+    ),
+    "modifiers": (
+        SCALED_OBJECT
+        + '  advanced: {scalingModifiers: {formula: "a + 1", target: "2"}}\n'
+        + TRIGGER.replace(PUSH, f"{PUSH}\n      name: a"),
+        "ignores this scaler's active and inactive",
+    ),
+    "flux": (
+        SCALED_OBJECT
+        + "  maxReplicaCount: 3\n"
+        + TRIGGER.replace("source: sqs", "source: flux").replace(
+            "queueURL: https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "controller: helm-controller"
+        ),
+        "one leader",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), TRAPS.values(), ids=TRAPS)
+def test_traps(tmp_path: Path, text: str, said: str) -> None:
+    lines = found(tmp_path, text)
+    assert len(lines) == 1, lines
+    assert said in lines[0]
+
+
+def test_the_command_tells_where_and_how_many(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(SCALED_OBJECT + TRIGGER + '        queueLenght: "5"\n')
+    result = CliRunner().invoke(app, ["validate", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{tmp_path}/bad.yaml:15: queueLenght: unknown key" in result.output
+    assert "1 triggers of this scaler, 1 findings" in result.output
+    (tmp_path / "bad.yaml").write_text(SCALED_OBJECT + TRIGGER)
+    assert CliRunner().invoke(app, ["validate", str(tmp_path)]).exit_code == 0

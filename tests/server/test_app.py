@@ -1,0 +1,298 @@
+"""The server as a whole: health, reflection, HTTP, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
+
+from scaler.core.clock import SystemClock
+from scaler.core.errors import SettingsError
+from scaler.demo.clock import ManualClock
+from scaler.demo.scripted import HANG, ScriptedReader, Slow, Work
+from scaler.pb import externalscaler_pb2 as pb
+from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
+from scaler.server.app import Server, grpc_options, open_readers
+from scaler.settings import Settings
+from scaler.sources import SOURCES
+
+Serve = Callable[..., Any]
+Health = health_pb2.HealthCheckResponse
+NAME = "externalscaler.ExternalScaler"
+
+
+async def health(keda: Any, service: str = NAME) -> int:
+    answer = await health_pb2_grpc.HealthStub(keda.channel).Check(health_pb2.HealthCheckRequest(service=service))
+    status: int = answer.status
+    return status
+
+
+@asynccontextmanager
+async def http(keda: Any) -> AsyncIterator[Callable[[str], Any]]:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{keda.server.http_port}") as session:
+
+        async def get(path: str) -> tuple[int, str]:
+            async with session.get(path) as answer:
+                return answer.status, await answer.text()
+
+        yield get
+
+
+# While it serves
+
+
+async def test_health_is_serving_whatever_the_backends_do(serve: Serve, reader: ScriptedReader) -> None:
+    reader.answers["a"] = HANG
+    async with serve() as keda, http(keda) as get:
+        call = asyncio.ensure_future(keda.get_metrics(keda.ref()))
+        await reader.asked.wait()
+        assert [await health(keda, service) for service in ("", NAME)] == [Health.SERVING] * 2
+        assert await get("/healthz") == (200, "ok\n")
+        assert await get("/readyz") == (200, "ok\n")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health(keda, "other")
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        call.cancel()
+
+
+async def test_reflection_lists_the_services(serve: Serve) -> None:
+    async with serve() as keda:
+        stub = reflection_pb2_grpc.ServerReflectionStub(keda.channel)
+        call = stub.ServerReflectionInfo(
+            iter(
+                [
+                    reflection_pb2.ServerReflectionRequest(list_services=""),
+                    reflection_pb2.ServerReflectionRequest(file_containing_symbol=NAME),
+                ]
+            )
+        )
+        listed, described = [answer async for answer in call]
+        names = {service.name for service in listed.list_services_response.service}
+        assert {NAME, "grpc.health.v1.Health"} <= names
+        assert b"StreamMetricSpec" in described.file_descriptor_response.file_descriptor_proto[0]
+
+
+async def test_own_metrics_are_served(serve: Serve, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Work(3)
+    async with serve() as keda, http(keda) as get:
+        await keda.get_metrics(keda.ref())
+        status, page = await get("/metrics")
+        assert status == 200
+        labels = 'namespace="shop",scaledobject="orders"'
+        for line in (
+            'queue_scaler_rpc_total{code="OK",rpc="GetMetrics"} 1.0',
+            'queue_scaler_reads_total{kind="spot",outcome="ok"} 1.0',
+            f'queue_scaler_metric_value{{metric="scripted",{labels}}} 3.0',
+            f'queue_scaler_active{{{labels},trigger="scripted"}} 1.0',
+        ):
+            assert line in page.splitlines()
+
+
+async def test_who_has_not_asked_for_long_is_forgotten_without_anybody_asking(serve: Serve, clock: ManualClock) -> None:
+    async with serve() as keda:
+        await keda.get_metrics(keda.ref())
+        await clock.advance(899)
+        assert len(keda.server.objects) == 1
+        await clock.advance(60)
+        assert len(keda.server.objects) == 0
+
+
+@pytest.mark.parametrize("access", [(), ({"namespaces": ["shop"], "urls": ["*"]},)])
+async def test_without_rules_the_log_says_that_everything_is_allowed(serve: Serve, access: Any) -> None:
+    with capture_logs() as logs:
+        async with serve(access=access) as keda:
+            assert keda.server.backends.addresses.allow_loopback == (not access)
+    assert any("no access rules" in entry["event"] for entry in logs) == (not access)
+
+
+def test_every_source_has_its_readers_once() -> None:
+    server = Server(Settings(), SystemClock(), [])
+    readers = open_readers(server.backends)
+    kinds = [kind for reader in readers for kind in reader.kinds]
+    assert len(kinds) == len(set(kinds))
+    assert {type(reader) for reader in readers} == {make for source in SOURCES.values() for make in source.readers}
+
+
+def test_streams_outlive_no_connection() -> None:
+    settings = Settings(connection_age_seconds=100)
+    options = dict(grpc_options(settings))
+    assert options["grpc.max_connection_age_ms"] == 100_000
+    assert options["grpc.max_connection_age_grace_ms"] >= 100_000, "a stream may be opened in the last moment"
+
+
+# How it ends
+
+
+async def test_a_drain_goes_step_by_step(serve: Serve, reader: ScriptedReader, clock: ManualClock) -> None:
+    reader.answers["a"] = Work(1)
+    async with serve() as keda, http(keda) as get:
+        watch = health_pb2_grpc.HealthStub(keda.channel).Watch(health_pb2.HealthCheckRequest(service=NAME))
+        streams = [keda.stub.StreamIsActive(keda.ref()), keda.stub.StreamMetricSpec(keda.ref())]
+        async with asyncio.timeout(20):
+            assert (await watch.read()).status == Health.SERVING
+            for stream in streams:
+                await stream.read()
+
+            drain = asyncio.create_task(keda.server.drain())
+            assert (await watch.read()).status == Health.NOT_SERVING
+            assert await get("/readyz") == (503, "draining\n")
+            assert (await get("/healthz"))[0] == 200
+            assert await health(keda) == Health.NOT_SERVING
+            await clock.advance(1.9)
+            await keda.get_metrics(keda.ref())
+            assert not any(stream.done() for stream in streams), "it still serves, until nobody new is sent here"
+            late = keda.stub.StreamMetricSpec(keda.ref())
+            await late.read()
+
+            await clock.advance(0.1)
+            for stream in (*streams, late):
+                while await stream.read() is not grpc.aio.EOF:
+                    pass
+                assert await stream.code() == grpc.StatusCode.OK
+            await drain
+        assert reader.closed
+        assert len(keda.server.streams) == 0
+        with pytest.raises(grpc.aio.AioRpcError):
+            await keda.get_metrics(keda.ref())
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await get("/healthz")
+
+
+async def test_calls_that_are_under_way_are_answered(serve: Serve, reader: ScriptedReader, clock: ManualClock) -> None:
+    reader.answers["a"] = Slow(1, Work(7))
+    async with serve(drain={"wait_seconds": 0, "grace_seconds": 5}) as keda:
+        call = asyncio.ensure_future(keda.value(keda.ref()))
+        await reader.asked.wait()
+        drain = asyncio.create_task(keda.server.drain())
+        async with asyncio.timeout(20):
+            while await _serves(keda):
+                pass
+            await clock.advance(1)
+            assert await call == 7
+            await drain
+
+
+async def _serves(keda: Any) -> bool:
+    try:
+        await keda.get_metric_spec(keda.ref())
+    except grpc.aio.AioRpcError:
+        return False
+    return True
+
+
+async def test_a_stream_that_does_not_end_holds_up_the_drain_for_its_grace_alone(
+    serve: Serve, clock: ManualClock
+) -> None:
+    async with serve(drain={"wait_seconds": 0, "grace_seconds": 0}) as keda:
+        with keda.server.streams.open("shop"):
+            drain = asyncio.create_task(keda.server.drain())
+            await clock.advance(0)
+            async with asyncio.timeout(20):
+                await drain
+
+
+@pytest.mark.parametrize("setting", ["listen", "http"])
+async def test_a_server_that_cannot_start_leaves_nothing(
+    setting: str, reader: ScriptedReader, clock: ManualClock
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        addresses = {"listen": "127.0.0.1:0", "http": "127.0.0.1:0"}
+        addresses[setting] = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = Server(Settings(**addresses), clock, [reader])
+        with pytest.raises(SettingsError, match=f"^{setting}: cannot listen on {addresses[setting]}: Address already"):
+            await server.start()
+        await server.close()
+    assert reader.closed
+    assert clock.pending == 0
+
+
+# As a process
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def running(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", "from scaler.cli import main; main()", "serve", *arguments]
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        started.append(process)
+        return process
+
+    yield running
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_2(run: Callable[..., Any]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = run("--listen", address, "--http", "127.0.0.1:0")
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == f"scaler: listen: cannot listen on {address}: Address already in use\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_a_signal_ends_the_process_in_order(run: Callable[..., Any], number: signal.Signals) -> None:
+    process = run(
+        *("--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"), SCALER_DRAIN__WAIT_SECONDS="0.3"
+    )
+    log = await asyncio.to_thread(_until, process, "serving")
+    ref = pb.ScaledObjectRef(
+        name="orders",
+        namespace="shop",
+        scalerMetadata={"source": "sqs", "queueURL": "orders", "awsRegion": "eu-west-1"},
+    )
+    happened: list[str] = []
+    async with asyncio.timeout(60), grpc.aio.insecure_channel(f"127.0.0.1:{log['grpc']}") as channel:
+        stub, probe = ExternalScalerStub(channel), health_pb2_grpc.HealthStub(channel)
+        watch = probe.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == Health.SERVING
+        specs = stub.StreamMetricSpec(ref)
+        await specs.read()
+
+        async def end_of_stream() -> None:
+            happened.append(f"stream ended: {(await specs.code()).name}")
+
+        async def end_of_serving() -> None:
+            assert (await watch.read()).status == Health.NOT_SERVING
+            assert (await stub.GetMetricSpec(ref)).metricSpecs
+            happened.append("NOT_SERVING, and still serving")
+
+        process.send_signal(number)
+        await asyncio.gather(end_of_serving(), end_of_stream())
+        watch.cancel()
+        out, err = await asyncio.to_thread(process.communicate)
+    assert happened == ["NOT_SERVING, and still serving", "stream ended: OK"]
+    assert process.returncode == 0
+    assert out == ""
+    assert [json.loads(line)["event"] for line in err.splitlines()] == ["draining", "stopped"]
+
+
+def _until(process: Any, event: str) -> dict[str, Any]:
+    for line in process.stderr:
+        entry: dict[str, Any] = json.loads(line)
+        if entry["event"] == event:
+            next(process.stderr)  # that there are no access rules
+            return entry
+    raise AssertionError("the process has ended")

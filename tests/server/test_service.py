@@ -1,0 +1,316 @@
+import asyncio
+import itertools
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.answers.scaledobject import Question
+from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.streams import Streams
+from scaler.core.domain import Assessment, Metric
+from scaler.core.errors import MetadataError, Unavailable, UnknownMetricError
+from scaler.core.quota import Quota
+from scaler.demo.clock import ManualClock, settle
+from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Spot, Work
+from scaler.pb import externalscaler_pb2 as pb
+from scaler.server.service import MAX_VALUE, Service, metrics_messages, specs_message
+from scaler.sources.access import Access
+from scaler.sources.base import NAMESPACE
+from scaler.store.snapshots import Snapshots
+
+pytestmark = pytest.mark.usefixtures("scripted_source")
+
+
+def message(spots: str = "a", **metadata: str) -> pb.ScaledObjectRef:
+    return pb.ScaledObjectRef(
+        name="orders", namespace="shop", scalerMetadata={"source": "scripted", "spots": spots, **metadata}
+    )
+
+
+def ref(spots: str = "a", **metadata: str) -> bytes:
+    return message(spots, **metadata).SerializeToString()
+
+
+def request(name: str = "scripted", **metadata: str) -> bytes:
+    return pb.GetMetricsRequest(scaledObjectRef=message(**metadata), metricName=name).SerializeToString()
+
+
+@pytest.fixture
+def streams(clock: ManualClock) -> Streams:
+    return Streams(clock, Quota(100, "limits.maxStreams"), 600, lambda: 0.0)
+
+
+@pytest.fixture
+def service(clock: ManualClock, store: Snapshots, streams: Streams) -> Service:
+    quota = Quota(1_000, "limits.maxScaledObjects")
+    objects = ScaledObjects(store, Access(), clock, max_scaled_objects=quota)
+    return Service(objects, streams, 2.0)
+
+
+Now = Callable[[Any], Any]
+
+
+@pytest.fixture
+def now(clock: ManualClock) -> Now:
+    """Await a call whose backend answers at once."""
+
+    async def answered(call: Any) -> Any:
+        task = asyncio.ensure_future(call)
+        await clock.advance(0)
+        return await task
+
+    return answered
+
+
+# Messages
+
+
+def specs(**metadata: str) -> list[tuple[str, int, float]]:
+    trigger = ScriptedTrigger.model_validate({NAMESPACE: "shop", "source": "scripted", "spots": "a", **metadata})
+    message = specs_message(Question(trigger))
+    return [(spec.metricName, spec.targetSize, spec.targetSizeFloat) for spec in message.metricSpecs]
+
+
+@pytest.mark.parametrize(
+    ("target", "whole", "exact"),
+    [("5", 5, 5.0), ("0.75", 1, 0.75), ("0.001", 1, 0.001), ("1.0001", 2, 1.0001), ("1e12", 10**12, 1e12)],
+)
+def test_targets_are_exact_and_for_old_keda_whole_and_at_least_one(target: str, whole: int, exact: float) -> None:
+    assert specs(target=target) == [("scripted", whole, exact)]
+
+
+def test_every_spec_is_told_in_order() -> None:
+    assert [name for name, *_ in specs(second="2")] == ["scripted", "scripted-second"]
+
+
+def test_a_target_beyond_64_bits_is_capped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedTrigger, "specs", lambda _: (type("Spec", (), {"name": "big", "target": 2.0**63}),))
+    assert specs() == [("big", 10**12, 1e12)]
+
+
+def values(*numbers: float) -> list[tuple[int, float]]:
+    metrics = tuple(Metric(f"m{index}", number) for index, number in enumerate(numbers))
+    messages = metrics_messages(Assessment(metrics, active=True, reasons=()))
+    assert [message.metricValues[0].metricName for message in messages] == [metric.name for metric in metrics]
+    assert all(len(message.metricValues) == 1 for message in messages)
+    return [(message.metricValues[0].metricValue, message.metricValues[0].metricValueFloat) for message in messages]
+
+
+def test_values_are_exact_and_for_old_keda_rounded_up() -> None:
+    assert values(0, 0.2, 3, 7.5) == [(0, 0.0), (1, 0.2), (3, 3.0), (8, 7.5)]
+
+
+@given(st.floats(0, 1e300) | st.integers(0, 2**80))
+def test_a_value_is_what_it_is_or_the_cap_that_the_hpa_can_read(number: float) -> None:
+    ((whole, exact),) = values(number)
+    assert exact == min(number, MAX_VALUE)
+    assert whole == math.ceil(exact)
+    assert (whole == 0) == (number == 0)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1, -1e-9])
+def test_what_is_no_number_of_things_is_never_told(number: float) -> None:
+    with pytest.raises(ArithmeticError, match="metric m1 is"):
+        values(1, number)
+
+
+# Unary
+
+
+async def test_specs_need_no_backend(service: Service, reader: ScriptedReader, store: Snapshots) -> None:
+    reader.answers["a"] = HANG
+    first = await service.get_metric_spec(ref())
+    assert [spec.metricName for spec in first.metricSpecs] == ["scripted"]
+    assert await service.get_metric_spec(ref()) is first, "made once"
+    assert await service.get_metric_spec(ref(target="9")) != first
+    assert reader.reads == []
+    assert len(store) == 0
+
+
+async def test_the_metric_asked_for_is_told(service: Service, reader: ScriptedReader, now: Now) -> None:
+    reader.answers |= {"a": Work(3), "b": Work(4)}
+    for name, value in (("scripted", 7), ("scripted-second", 4), ("SCRIPTED-Second", 4)):
+        answer = await now(service.get_metrics(request(name, spots="a,b", second="2")))
+        assert answer.metricValues[0].metricValueFloat == value
+
+
+async def test_messages_are_made_once_for_each_change(
+    service: Service, reader: ScriptedReader, now: Now, clock: ManualClock
+) -> None:
+    reader.answers["a"] = Work(3)
+    first = await now(service.get_metrics(request()))
+    assert await now(service.get_metrics(request())) is first
+    reader.answers["a"] = Work(4)
+    await clock.advance(10)
+    assert (await now(service.get_metrics(request()))).metricValues[0].metricValue == 4
+
+
+async def test_an_unknown_metric_is_an_error_that_lists_the_known(service: Service, reader: ScriptedReader) -> None:
+    for name in ("", "s0-scripted", "other", "x" * 10_000):
+        with pytest.raises(UnknownMetricError, match="known: scripted, scripted-second") as caught:
+            await service.get_metrics(request(name, second="2"))
+        assert len(str(caught.value)) < 300
+    assert reader.reads == [], "found out without the backend"
+
+
+async def test_is_active_is_true_or_false_by_the_readings(
+    service: Service, reader: ScriptedReader, now: Now, clock: ManualClock
+) -> None:
+    assert not (await now(service.is_active(ref()))).result
+    reader.answers["a"] = Work(2)
+    await clock.advance(10)
+    assert (await now(service.is_active(ref()))).result
+    assert not (await now(service.is_active(ref(activation="2")))).result
+
+
+@pytest.mark.parametrize("call", ["get_metrics", "is_active"])
+async def test_calls_end_within_the_deadline(
+    service: Service, reader: ScriptedReader, clock: ManualClock, call: str
+) -> None:
+    reader.answers["a"] = HANG
+    task = asyncio.ensure_future(getattr(service, call)(request() if call == "get_metrics" else ref()))
+    await clock.advance(1.8)
+    assert not task.done()
+    await clock.advance(0.2)
+    with pytest.raises(Unavailable, match="no answer yet"):
+        await task
+
+
+# Streams
+
+
+Stream = Callable[[bytes, Callable[[Any], Awaitable[None]]], Coroutine[Any, Any, None]]
+
+
+async def nothing(_: Any) -> None:
+    raise AssertionError("nothing is to be sent")
+
+
+class Listener:
+    """Keda's end of one stream: what arrived when."""
+
+    def __init__(self, stream: Stream, request: bytes, clock: ManualClock) -> None:
+        self.got: list[tuple[float, Any]] = []
+        self._began = clock.now()
+
+        async def send(message: Any) -> None:
+            self.got.append((clock.now() - self._began, message))
+
+        self.task = asyncio.create_task(stream(request, send))
+
+    @property
+    def times(self) -> list[float]:
+        return [at for at, _ in self.got]
+
+
+async def test_true_comes_at_open_and_again_in_growing_pauses(
+    service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
+) -> None:
+    reader.answers["a"] = Work(1)
+    listener = Listener(service.stream_is_active, ref(), clock)
+    await clock.advance(200)
+    assert listener.times == list(itertools.accumulate([1, 2, 4, 8, 16, 32, 60, 60], initial=0))
+    assert all(message == pb.IsActiveResponse(result=True) for _, message in listener.got)
+    await streams.drain()
+    await listener.task
+
+
+async def test_rises_are_sent_within_the_idle_interval_and_falls_never(
+    service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
+) -> None:
+    listener = Listener(service.stream_is_active, ref(idleRefreshSeconds="0.5", refreshSeconds="5"), clock)
+    await clock.advance(10)
+    reader.answers["a"] = Work(1)
+    await clock.advance(2)
+    assert len(listener.times) == 2
+    assert 10 <= listener.times[0] <= 10.5
+    reader.answers["a"] = Work(0)
+    await clock.advance(50)
+    sent = len(listener.times)
+    await clock.advance(100)
+    assert len(listener.times) == sent
+    reader.answers["a"] = Work(9)
+    await clock.advance(0.5)
+    assert len(listener.times) == sent + 1
+    assert all(message.result for _, message in listener.got)
+    await streams.drain()
+    await listener.task
+
+
+@pytest.mark.parametrize("answer", [HANG, Unavailable("down")], ids=["hangs", "is down"])
+async def test_a_stream_stays_open_and_silent_while_nothing_is_known(
+    service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams, answer: Any
+) -> None:
+    reader.answers["a"] = answer
+    listener = Listener(service.stream_is_active, ref(), clock)
+    await clock.advance(300)
+    assert (listener.got, listener.task.done()) == ([], False)
+    reader.answers["a"] = Work(1)
+    await clock.advance(21)
+    assert len(listener.got) >= 1
+    await streams.drain()
+    await listener.task
+
+
+async def test_a_stream_falls_silent_when_readings_are_too_old_and_returns(
+    service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
+) -> None:
+    reader.answers["a"] = Work(1)
+    listener = Listener(service.stream_is_active, ref(staleSeconds="30"), clock)
+    await clock.advance(8)
+    reader.answers["a"] = Unavailable("down")
+    await clock.advance(292)
+    assert listener.times == [0, 1, 3, 7, 15]
+    reader.answers["a"] = Work(1)
+    await clock.advance(15)
+    assert 300 < listener.times[5] <= 315
+    await streams.drain()
+    await listener.task
+
+
+async def test_a_stream_of_bad_metadata_is_refused(service: Service, streams: Streams) -> None:
+    with pytest.raises(MetadataError):
+        await service.stream_is_active(ref(target="none"), nothing)
+    with pytest.raises(MetadataError):
+        await service.stream_metric_spec(ref(target="none"), nothing)
+    assert len(streams) == 0
+
+
+async def test_specs_are_streamed_at_once_and_every_minute(
+    service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
+) -> None:
+    listener = Listener(service.stream_metric_spec, ref(second="2"), clock)
+    await clock.advance(599)
+    assert listener.times == [60 * minute for minute in range(10)]
+    assert {str(message) for _, message in listener.got} == {str(await service.get_metric_spec(ref(second="2")))}
+    assert all(len(message.metricSpecs) == 2 for _, message in listener.got)
+    await clock.advance(1)
+    await listener.task
+    assert reader.reads == []
+    assert clock.pending == 0
+
+
+async def test_thousands_of_streams_cost_one_lease_each_and_leave_nothing(
+    service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams, store: Snapshots
+) -> None:
+    streams._quota = Quota(10_000, "limits.maxStreams")
+    names = [f"s{number}" for number in range(50)]
+    before = len(asyncio.all_tasks())
+    listeners = [
+        Listener(service.stream_is_active, ref(names[number % 50], target=str(number + 1)), clock)
+        for number in range(500)
+    ]
+    await clock.advance(1)
+    assert len(asyncio.all_tasks()) - before == len(listeners), "no task of their own"
+    assert len(store) == 50
+    assert len(store._entries[Spot("s0")].leases) == 10
+    assert reader.count("s0") == 2
+    for listener in listeners:
+        listener.task.cancel()
+    await settle()
+    assert len(asyncio.all_tasks()) == before
+    assert len(streams) == 0

@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.store.rate_limit import MIN_RATE, RECOVERY_SECONDS, Lane
+
+LIMITS = st.floats(0.1, 1_000)
+
+
+def lane(limit: float) -> Lane:
+    return Lane(limit=limit, at=0)
+
+
+@given(LIMITS, st.lists(st.floats(0, 5), max_size=40))
+def test_never_more_reads_begin_than_the_limit_and_one_burst_allow(limit: float, steps: list[float]) -> None:
+    asked, now, begun = lane(limit), 0.0, 0
+    for step in steps:
+        now += step
+        reads = max(0, asked.room(now))
+        asked.begin(reads)
+        asked.end(reads)
+        begun += reads
+        assert begun <= max(1, limit / 4) + limit * now + 1e-6
+
+
+@given(LIMITS)
+def test_the_next_read_may_begin_when_it_says(limit: float) -> None:
+    asked = lane(limit)
+    while reads := asked.room(0):
+        asked.begin(reads)
+        asked.end(reads)
+    wait = asked.wait_seconds()
+    assert asked.room(wait * 0.99) == 0
+    assert asked.room(wait * 1.001) >= 1
+
+
+def test_rest_saves_up_no_more_than_one_burst() -> None:
+    asked = lane(8)
+    asked.begin(asked.room(0))
+    asked.end(2)
+    assert asked.room(1_000) == 2
+
+
+def test_no_more_than_a_number_of_reads_are_under_way() -> None:
+    asked = Lane(limit=1_000, at=0, max_in_flight=3)
+    assert asked.room(0) == 3
+    asked.begin(2)
+    assert asked.room(10) == 1
+    asked.begin()
+    assert asked.room(20) == 0
+    asked.end(2)
+    assert asked.room(30) == 2
+
+
+@pytest.mark.parametrize(("limit", "after"), [(200, 100), (1.5, MIN_RATE), (0.5, 0.5)])
+def test_a_complaint_halves_the_rate_but_not_to_nothing(limit: float, after: float) -> None:
+    asked = lane(limit)
+    asked.throttled(0)
+    assert asked.rate == pytest.approx(after)
+    assert asked.room(0) == 0
+
+
+def test_complaints_about_one_burst_count_once() -> None:
+    asked = lane(200)
+    for now in (0, 0.1, 0.9):
+        asked.throttled(now)
+    assert asked.rate == pytest.approx(100)
+    asked.throttled(1)
+    assert asked.rate == pytest.approx((100 + 200 / RECOVERY_SECONDS) / 2, rel=0.01)
+
+
+@given(LIMITS, st.integers(1, 8))
+def test_the_rate_recovers_within_a_minute_and_never_beyond_the_limit(limit: float, complaints: int) -> None:
+    asked = lane(limit)
+    for now in range(complaints):
+        asked.throttled(now)
+    half = asked.rate
+    asked.room(complaints - 1 + RECOVERY_SECONDS / 4)
+    assert asked.rate == pytest.approx(min(limit, half + limit / 4))
+    asked.room(complaints - 1 + RECOVERY_SECONDS)
+    assert asked.rate == limit

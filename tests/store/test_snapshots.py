@@ -1,0 +1,388 @@
+import asyncio
+import gc
+import math
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scaler.core.domain import Place, Reading
+from scaler.core.errors import Fault, LimitError, Refused, Throttled, Unavailable
+from scaler.demo.clock import ManualClock, settle
+from scaler.demo.scripted import HANG, Map, ScriptedReader, Slow, Spot, Work
+from scaler.store.place_state import SLACK_SECONDS
+from scaler.store.snapshots import Snapshots
+
+A, B = Spot("a"), Spot("b")
+DOWN = Unavailable("down")
+
+OpenStore, Ask, Value, Empty = (Callable[..., Any],) * 4
+
+
+# One read for all who ask
+
+
+async def test_those_who_ask_at_once_cause_one_read(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+) -> None:
+    reader.answers["a"] = Slow(1, Work(7))
+    tasks = [ask(store, A, lessee=f"asker {number}") for number in range(200)]
+    await clock.advance(1)
+    assert {(await task)[A].value for task in tasks} == {Work(7)}
+    assert reader.count("a") == 1
+
+
+async def test_who_asks_again_is_answered_from_memory(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    for _ in range(9):
+        await value(store, A)
+        await clock.advance(1)
+    assert reader.count("a") == 1
+
+
+@pytest.mark.parametrize(("jitter", "times"), [(0.0, [0, 10, 20, 30]), (1.0, [0, 9, 18, 27])])
+async def test_a_leased_place_is_read_again_within_its_interval(
+    clock: ManualClock, reader: ScriptedReader, jitter: float, times: list[float], open_store: OpenStore
+) -> None:
+    store, began = open_store(reader, jitter=jitter), clock.now()
+    store.lease("me", A, 10, began + 31)
+    await clock.advance(35)
+    assert [at - began for at in reader.times("a")] == pytest.approx(times)
+
+
+async def test_the_shortest_interval_of_those_who_still_ask_counts(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    began = clock.now()
+    store.lease("slow", A, 10, began + 100)
+    await clock.advance(3)
+    store.lease("fast", A, 1, began + 6)
+    await clock.advance(3)
+    assert reader.times("a") == [began, began + 3, began + 4, began + 5, began + 6]
+    store.lease("fast", A, 10, began + 100)
+    await clock.advance(20)
+    assert [at - began for at in reader.times("a")][5:] == [7, 17]
+
+
+async def test_a_new_asker_with_a_shorter_interval_waits_for_a_young_reading(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    assert await value(store, A, refresh=60) == Work(0)
+    await clock.advance(30)
+    reader.answers["a"] = Work(1)
+    assert await value(store, A, refresh=5, lessee="other") == Work(1)
+
+
+async def test_who_wants_it_younger_than_it_leased_does_not_wait_for_the_next_date(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    store.lease("me", A, 60, clock.now() + 100)
+    await clock.advance(30)
+    reader.answers["a"] = Work(1)
+    task = asyncio.ensure_future(store.read([A], 5, 60, 1.9))
+    await clock.advance(0)
+    assert (await task)[A].value == Work(1)
+
+
+async def test_a_place_that_is_dear_is_read_seldom(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    reader.answers["q*"] = ("q1",)
+    for _ in range(11):
+        assert await value(store, Map("q"), refresh=1, stale=5) == ("q1",)
+        await clock.advance(10)
+    assert reader.count("q*") == 2
+
+
+async def test_equal_values_are_one_object(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    reader.answers["a"] = Work(1, read_at=1)
+    first = await value(store, A)
+    reader.answers["a"] = Work(1, read_at=2)
+    await clock.advance(11)
+    assert await value(store, A) is first
+
+
+# What nobody asks for
+
+
+async def test_a_place_that_nobody_asks_for_is_dropped(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value, assert_empty: Empty
+) -> None:
+    await value(store, A)
+    await clock.advance(99)
+    assert (len(store), reader.count("a")) == (1, 10)
+    await clock.advance(20)
+    assert (len(store), reader.count("a"), reader.forgotten) == (0, 11, ["a"])
+    assert_empty(store)
+
+
+async def test_a_released_place_is_dropped_when_it_is_due(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    await value(store, A)
+    store.release("me", A)
+    store.release("me", B)
+    await clock.advance(10)
+    assert len(store) == 0
+    assert reader.count("a") == 1
+
+
+async def test_a_place_that_waits_for_its_turn_is_not_read_when_nobody_asks_any_more(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore, assert_empty: Empty
+) -> None:
+    store = open_store(reader, limits={"scripted": 1})
+    spots = [Spot(f"s{number}") for number in range(5)]
+    for spot in spots:
+        store.lease("me", spot, 10, math.inf)
+    await clock.advance(1)
+    for spot in spots:
+        store.release("me", spot)
+    await clock.advance(20)
+    assert len(reader.reads) == 2
+    assert_empty(store)
+
+
+async def test_a_place_leased_again_after_it_was_dropped_is_read_again(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    await value(store, A)
+    await clock.advance(1_000)
+    reader.answers["a"] = Work(3)
+    assert await value(store, A) == Work(3)
+
+
+async def test_dates_that_were_superseded_are_not_kept(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, assert_empty: Empty
+) -> None:
+    store.lease("me", A, 3_600, clock.now() + 10)
+    for _ in range(3):
+        await clock.advance(400)
+        reader.hint(A)
+    assert_empty(store)
+
+
+async def test_the_store_says_when_it_is_full(reader: ScriptedReader, open_store: OpenStore) -> None:
+    store = open_store(reader, max_places=1)
+    store.lease("me", A, 10, math.inf)
+    store.lease("you", A, 5, math.inf)
+    with pytest.raises(LimitError, match=r"limit of 1 \(setting limits\.maxPlaces\)"):
+        store.lease("me", B, 10, math.inf)
+
+
+async def test_cancelled_callers_leave_nothing(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+) -> None:
+    reader.answers["a"] = Slow(1, Work(5))
+    tasks = [ask(store, A, B) for _ in range(10)]
+    await settle()
+    for task in tasks[1:]:
+        task.cancel()
+    await settle()
+    assert all(task.cancelled() for task in tasks[1:])
+    assert sum(len(entry.waiters) for entry in store._entries.values()) == 2
+    await clock.advance(1)
+    assert (await tasks[0])[A].value == Work(5)
+    assert not any(entry.waiters for entry in store._entries.values())
+    assert reader.count("a") == 1
+
+
+# Faults
+
+
+@pytest.mark.parametrize("fault", [Unavailable("x"), Refused("x"), Throttled("x")], ids=lambda f: type(f).__name__)
+async def test_a_fault_is_told_and_never_becomes_a_value(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, fault: Fault, value: Value
+) -> None:
+    reader.answers["a"] = fault
+    for _ in range(5):
+        with pytest.raises(type(fault), match=r"^x$"):
+            await value(store, A)
+        await clock.advance(7)
+
+
+async def test_the_last_good_reading_is_served_until_it_is_stale(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    reader.answers["a"] = Work(3)
+    await value(store, A)
+    await clock.advance(0.1)
+    reader.answers["a"] = DOWN
+    for _ in range(59):
+        await clock.advance(1)
+        assert await value(store, A) == Work(3)
+    await clock.advance(0.9)
+    assert await value(store, A) == Work(3)
+    await clock.advance(0.1)
+    with pytest.raises(Unavailable, match=r"^down$"):
+        await value(store, A)
+
+
+async def test_one_fault_among_several_places_is_a_fault(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+) -> None:
+    reader.answers |= {"a": Work(1), "b": DOWN}
+    task = ask(store, A, B)
+    await clock.advance(0)
+    with pytest.raises(Unavailable, match=r"^down$"):
+        await task
+
+
+async def test_a_fault_that_is_told_often_does_not_grow(store: Snapshots, reader: ScriptedReader, value: Value) -> None:
+    reader.answers["a"] = DOWN
+    depths = []
+    for _ in range(5):
+        with pytest.raises(Unavailable) as caught:
+            await value(store, A)
+        depths.append(len(traceback.extract_tb(caught.value.__traceback__)))
+        assert caught.value is not DOWN
+    assert max(depths) == depths[0]
+    entry = store._entries[A]
+    assert entry.fault is not None
+    assert entry.fault.__traceback__ is None
+    assert entry.fault.__context__ is None
+
+
+# Slow backends
+
+
+async def test_a_caller_is_told_within_its_time_what_is_going_on(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+) -> None:
+    reader.answers["a"] = HANG
+    task = ask(store, A)
+    await clock.advance(1.8)
+    assert not task.done()
+    await clock.advance(0.1)
+    with pytest.raises(Unavailable, match=r"no answer yet from scripted/one, asked 1\.9 s ago"):
+        await task
+
+
+async def test_a_place_that_hangs_keeps_nobody_waiting(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+) -> None:
+    reader.answers |= {"a": HANG, "c": Slow(3, Work(1))}
+    task, began = ask(store, A, Spot("c"), B), clock.now()
+    for place in (A, B, Spot("c")):
+        store.lease("me", place, 1, began + 20)
+    await clock.advance(20)
+    with pytest.raises(Unavailable):
+        await task
+    assert len(reader.times("b")) == 21
+    assert reader.times("c") == pytest.approx([began + at for at in (0, 3.05, 6.1, 9.15, 12.2, 15.25, 18.3)])
+    assert reader.times("a") == pytest.approx([began + at for at in (0, 5.1, 10.2, 15.3)])
+
+
+async def test_a_backend_slower_than_the_interval_still_answers(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+) -> None:
+    reader.answers["a"] = Slow(4, Work(3))
+    store.lease("me", A, 1, clock.now() + 100)
+    await clock.advance(7)
+    task = ask(store, A, refresh=1)
+    await clock.advance(0.5)
+    assert not task.done(), "it waits for a younger one"
+    await clock.advance(1)
+    reading = (await task)[A]
+    assert reading.value == Work(3)
+    assert clock.now() - reading.at < 60
+
+
+async def test_a_read_that_hangs_until_the_last_reading_is_stale_leaves_nothing_to_serve(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    store.lease("me", A, 10, clock.now() + 100)
+    await clock.advance(1)
+    reader.answers["a"] = HANG
+    await clock.advance(10)
+    task = asyncio.ensure_future(store.read([A], 10, 10, 1.9))
+    await clock.advance(1.9)
+    with pytest.raises(Unavailable, match=r"no answer yet from scripted/one, asked 2\.9 s ago"):
+        await task
+
+
+async def test_a_slow_read_is_no_fault(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+) -> None:
+    await value(store, A)
+    reader.answers["a"] = Slow(SLACK_SECONDS - 0.1, Work(1))
+    await clock.advance(10.2)
+    assert await value(store, A) == Work(0), "from memory while the next is under way"
+
+
+# What is known, for people
+
+
+async def test_status_tells_age_fault_and_who_asks(
+    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    assert store.status(A) is None
+    reader.answers["a"] = Slow(0.25, Work())
+    for lessee in ("me", "you"):
+        store.lease(lessee, A, 10, clock.now() + 60)
+    await clock.advance(5)
+    (status,) = store.statuses()
+    assert (status.place, status.age, status.lessees, status.interval, status.read_seconds) == (A, 5, 2, 10, 0.25)
+    assert (status.fault, status.failures, status.fault_seconds) == (None, 0, 0)
+    reader.answers["a"] = DOWN
+    await clock.advance(10)
+    (status,) = store.statuses()
+    assert (str(status.fault), status.failures, status.fault_seconds) == ("down", 4, 5)
+
+
+async def test_every_read_is_told(store: Snapshots, clock: ManualClock, reader: ScriptedReader) -> None:
+    told: list[tuple[Place, float, str]] = []
+    store.observe(lambda place, seconds, fault, _: told.append((place, seconds, str(fault))))
+    changes: list[bool] = []
+    store.follow(lambda _, changed: changes.append(changed))
+    for answer in (Slow(0.2, Work()), Work(), Work(1), DOWN, DOWN, Work(1), Work(1)):
+        reader.answers["a"] = answer
+        store.lease("me", A, 10, clock.now() + 15)
+        await clock.advance(store._entries[A].due - clock.now() + 0.3)
+    assert changes == [True, False, True, True, True, True, False]
+    assert told[0][:2] == (A, pytest.approx(0.2))
+    assert [said for _, _, said in told] == ["None", "None", "None", "down", "down", "None", "None"]
+
+
+# The end
+
+
+class Unclosable(ScriptedReader):
+    kinds = frozenset({"other"})
+
+    async def close(self) -> None:
+        raise OSError("cannot close")
+
+
+async def test_close_ends_reads_and_closes_every_reader(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = Snapshots([Unclosable(clock), reader], clock)
+    reader.answers["a"] = HANG
+    store.lease("me", A, 10, math.inf)
+    store.lease("me", B, 10, math.inf)
+    await clock.advance(1)
+    with pytest.raises(OSError, match="cannot close"):
+        await store.close()
+    assert reader.closed
+    assert clock.pending == 0
+    assert not store._refresher._tasks
+    await clock.advance(100)
+    assert reader.count("b") == 1
+
+
+async def test_thousands_of_places_come_and_go(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore, assert_empty: Empty
+) -> None:
+    store = open_store(reader)
+    for number in range(4_000):
+        reader.answers[f"s{number}"] = Work(123)
+        store.lease("me", Spot(f"s{number}", f"h{number % 100}"), 30, clock.now() + 1)
+    await clock.advance(0)
+    await clock.advance(60)
+    assert_empty(store)
+    gc.collect()
+    assert not [held for held in gc.get_objects() if isinstance(held, Reading) and held.value == Work(123)]
