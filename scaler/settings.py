@@ -61,6 +61,11 @@ class LimitSettings(Section):
         gt=0,
         description="Size of the metadata of all triggers together; no namespace takes more than is left.",
     )
+    max_read_bytes: int = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="Memory for answers of backends that are being read at the same time; no namespace takes more than is left.",
+    )
     rpc_deadline_seconds: float = Field(2.0, gt=0.2, le=60, description="Every unary RPC answers or fails within it.")
     requests_per_second: RateSettings = RateSettings()
 

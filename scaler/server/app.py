@@ -17,6 +17,7 @@ from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.kubernetes.client import Kubernetes
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
@@ -79,6 +80,7 @@ class Server:
             redis=settings.redis,
             prometheus=settings.prometheus,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
         )
         self.snapshots = Snapshots(

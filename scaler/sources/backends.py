@@ -10,6 +10,7 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.pages.prometheus import PrometheusServer
 from scaler.clients.redis.server import RedisServer
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock
 from scaler.core.domain import CountRequests
 
@@ -30,6 +31,7 @@ class Backends:
     redis: Mapping[str, RedisServer] = field(default_factory=dict)
     prometheus: Mapping[str, PrometheusServer] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     count_requests: CountRequests = _uncounted
 
     def hand(self, make: Callable[..., Made]) -> Made:
