@@ -73,6 +73,7 @@ class Server:
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
         limits = settings.limits
+        access = Access(settings.access, settings.aws)
         self.backends = Backends(
             clock=clock,
             addresses=Addresses(allow_loopback=not settings.access),
@@ -80,6 +81,7 @@ class Server:
             redis=settings.redis,
             prometheus=settings.prometheus,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            access=access,
             budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
         )
@@ -92,7 +94,7 @@ class Server:
         self.snapshots.observe(self.metrics.read)
         self.objects = ScaledObjects(
             self.snapshots,
-            Access(settings.access, settings.aws),
+            access,
             clock,
             max_scaled_objects=Quota(
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace

@@ -13,6 +13,7 @@ from scaler.clients.redis.server import RedisServer
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock
 from scaler.core.domain import CountRequests
+from scaler.sources.access import Access
 
 Made = TypeVar("Made")
 
@@ -31,6 +32,7 @@ class Backends:
     redis: Mapping[str, RedisServer] = field(default_factory=dict)
     prometheus: Mapping[str, PrometheusServer] = field(default_factory=dict)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    access: Access = field(default_factory=Access)
     budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     count_requests: CountRequests = _uncounted
 

@@ -11,10 +11,14 @@ from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 Command = tuple[str | bytes | int | float, ...]
 
 MAX_TEXT = 300
+RIGHTS = "the source's documentation"
+MAX_QUOTED = 2_000
+HIDDEN = "***"
+_BEGINNING, _PART = 4, 6
 
-_DENIED = "the Redis user may not run {command}; give it the access rules of docs/sidekiq.md"
+_DENIED = "the Redis user may not run {command}; give it the access rules of {rights}"
 _LOGIN_WANTED = "Redis asks for a password; put it into the URL or passwordFile"
-_CLUSTER = "this is a Redis Cluster, and Sidekiq does not run on one; use a Redis without cluster mode"
+_CLUSTER = "this is a Redis Cluster, which is not supported; use a Redis without cluster mode"
 _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, type[Fault], str], ...] = (
     # exception of redis-py, what its text has in it, the fault, its text; the first that fits counts
     (errors.NoPermissionError, "", Refused, _DENIED),
@@ -34,7 +38,7 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
         errors.ResponseError,
         "WRONGTYPE",
         Refused,
-        "{command}: not what Sidekiq keeps there; check queues, keyPrefix and the database",
+        "{command}: the key holds something else; check the names in the metadata and the database",
     ),
     (errors.ResponseError, "DB index", Refused, "Redis has no such database: {text}"),
     (errors.ResponseError, "max requests limit", Throttled, "Redis answers: {text}"),  # Upstash counts requests
@@ -46,26 +50,67 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
 )
 
 
-def fault_of(
-    error: BaseException, where: str, *, command: Command = (), seconds: float = 0.0, secrets: Iterable[str] = ()
+def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
+    error: BaseException,
+    where: str,
+    *,
+    command: Command = (),
+    seconds: float = 0.0,
+    secrets: Iterable[str] = (),
+    rights: str = RIGHTS,
 ) -> Fault:
     """Return `error`, of redis-py or of the network, as a fault at `where`.
 
-    `command` is what Redis answered it to, `seconds` how long was waited. No text holds one of `secrets`: Redis quotes
-    the arguments of a command that it does not know, those of `AUTH` among them.
+    `command` is what Redis answered it to, `seconds` how long was waited, `rights` where
+    the access rules are written that Redis needs. No text holds one of `secrets` or a part of
+    one: Redis quotes the arguments of a command that it does not know, those of `AUTH` among them, and cuts them off.
     """
-    text = str(error) or type(error).__name__
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    if isinstance(error, Fault):
-        kind, told = type(error), text
+    secrets = [secret for secret in secrets if secret]
+    text = str(error)[:MAX_QUOTED] or type(error).__name__
+    if isinstance(error, Fault):  # in our words, which need not be looked through for parts
+        kind, told = type(error), _without(text, secrets)
     else:
+        text = cleaned(text, secrets)
         kind, form = next(
             (kind, form) for types, part, kind, form in _TABLE if isinstance(error, types) and part in text
         )
-        told = form.format(text=text, command=_shown(command, text), seconds=seconds, name=type(error).__name__)
+        told = form.format(
+            text=text, command=_shown(command, text), seconds=seconds, name=type(error).__name__, rights=rights
+        )
     told = "".join(character if character.isprintable() else " " for character in told)
     return kind(f"{where}: {told[:MAX_TEXT]}")
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def cleaned(text: str, secrets: Iterable[str]) -> str:
+    """Return what a server said without any of `secrets`, however it was cut, escaped or split.
+
+    Hidden are the beginning of a secret from `_BEGINNING` characters on, and whatever else `_PART` of them in a row
+    are found in; a secret shorter than that where it stands whole.
+    """
+    hidden = bytearray(len(text))
+    for secret in secrets:
+        parts = {secret[at : at + _PART] for at in range(len(secret) - _PART + 1)}
+        parts |= {secret[:_BEGINNING]}  # all of a short one
+        for part in parts:
+            at = text.find(part)
+            while at >= 0:
+                length = len(part)
+                while (
+                    part == secret[:_BEGINNING]
+                    and length < len(secret)
+                    and text[at : at + length + 1] == secret[: length + 1]
+                ):
+                    length += 1
+                hidden[at : at + length] = b"\1" * length
+                at = text.find(part, at + 1)
+    shown = "".join("\0" if hide else character for character, hide in zip(text, hidden, strict=True))
+    return re.sub("\0+", HIDDEN, shown)
 
 
 def _shown(command: Command, text: str) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from scaler.core.domain import Place, Readings
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq.places import Plan
-from scaler.sources.sidekiq.state import Capsule, Depth, Due, Info, Oldest, Process, Processes, RedisClock
+from scaler.sources.sidekiq.state import Capsule, Depth, Due, Info, Oldest, Process, Processes
 from scaler.sources.sidekiq.workload import Selection, compile_pattern
 
 USUAL_CONCURRENCY = 5

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from scaler.sources.redis_places import RedisClock
+
 HEARTBEAT_FIELDS = ("info", "busy", "beat", "quiet", "concurrency")
 HEARTBEAT_TTL_SECONDS = 60.0
 """Set anew with every beat (sidekiq launcher.rb), so the rest of it tells the age of the beat without any clock."""
@@ -89,21 +91,6 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisClock:
-    """The time of a Redis, as seconds that it is ahead of this machine."""
-
-    ahead: float
-
-    def to_redis(self, wall: float) -> float:
-        """Return Redis' Unix time at the Unix time `wall` of this machine."""
-        return wall + self.ahead
-
-    def to_wall(self, redis: float) -> float:
-        """Return the Unix time of this machine at Redis' Unix time."""
-        return redis - self.ahead
-
-
-@dataclass(frozen=True, slots=True)
 class Oldest:
     """The job that is taken next from a queue, which waits longest; `since` is None if it does not tell its time."""
 
@@ -122,14 +109,6 @@ class Due:
     times: Mapping[str | None, tuple[float, ...]]
     complete_until: float
     clock: RedisClock
-
-
-def parse_time(answer: Any) -> float:
-    """Return the Unix time that `TIME` answered."""
-    if not isinstance(answer, list):
-        raise ValueError("no time")  # noqa: TRY004 - an answer of a wrong shape, as everywhere here
-    seconds, microseconds = answer
-    return int(seconds) + int(microseconds) / 1e6
 
 
 def parse_members(answer: Any) -> tuple[bytes, ...]:

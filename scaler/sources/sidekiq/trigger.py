@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from scaler.clients.redis.server import address, parse_url
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.sources.base import (
     Claim,
@@ -17,15 +16,15 @@ from scaler.sources.base import (
     Interval,
     Seconds,
     Target,
-    Trigger,
     idle_refresh_field,
     refresh_field,
     settle_field,
 )
 from scaler.sources.names import metric_name
+from scaler.sources.redis_keys import RedisKeys
 from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, latency
 from scaler.sources.sidekiq.imagined import imagined
-from scaler.sources.sidekiq.places import DueJobs, OldestJob, Plan, ProcessSet, QueueDepth, RedisRef
+from scaler.sources.sidekiq.places import DueJobs, OldestJob, Plan, ProcessSet, QueueDepth
 from scaler.sources.sidekiq.state import Processes
 from scaler.sources.sidekiq.workload import Selection, Workload, compile_pattern, workload_of
 
@@ -35,18 +34,9 @@ MAX_DEPLOYMENT_NAME = 46
 """A pod's name keeps 58 characters before its five random ones (Kubernetes names/generate.go), 12 are the hash's."""
 
 
-class SidekiqTrigger(Trigger):
+class SidekiqTrigger(RedisKeys):
     """Scales Sidekiq processes on what Sidekiq tells of itself in Redis."""
 
-    redis: str | None = Field(
-        None, description="A connection named in the scaler's configuration. Either this or `redisURL`."
-    )
-    redis_url: SecretStr | None = Field(
-        None,
-        alias="redisURL",
-        description="`redis://`, `rediss://` or `redis+sentinel://host:port,…/master/db`; typically `redisURLFromEnv: REDIS_URL`.",
-        json_schema_extra={"secret": True},
-    )
     queues: CommaList = Field(description="The queues that wake this workload, separated by commas.")
     deployment: str | None = Field(None, description="Only processes in pods of this Deployment.")
     hostname_regex: str | None = Field(
@@ -83,13 +73,6 @@ class SidekiqTrigger(Trigger):
     idle_refresh_seconds: Interval = idle_refresh_field(0.25)
     settle_seconds: Seconds = settle_field(15)
 
-    @field_validator("redis_url")
-    @classmethod
-    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parse_url(url.get_secret_value())
-        return url
-
     @field_validator("queues")
     @classmethod
     def _check_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
@@ -121,15 +104,6 @@ class SidekiqTrigger(Trigger):
         """Accept the namespace itself too: redis-namespace puts a colon after it."""
         return prefix if not prefix or prefix.endswith(":") else f"{prefix}:"
 
-    @model_validator(mode="after")
-    def _check_redis(self) -> Self:
-        if (self.redis is None) == (self.redis_url is None):
-            raise ValueError(
-                "redis, redisURL: exactly one is required: a connection of the configuration, or a URL, "
-                "such as redisURLFromEnv: REDIS_URL"
-            )
-        return self
-
     def specs(self) -> tuple[MetricSpec, ...]:
         """Return the busy metric, and those of waiting jobs and of latency where they have a target."""
         return self._specs
@@ -150,7 +124,7 @@ class SidekiqTrigger(Trigger):
     @cached_property
     def plan(self) -> Plan:
         """The places of this trigger."""
-        redis, prefix = self._redis_ref(), self.key_prefix
+        redis, prefix = self.redis_ref(), self.key_prefix
         return Plan(
             processes=ProcessSet(redis, prefix, jobs=self.capsule is not None),
             due=DueJobs(redis, prefix, self.schedule_lead_seconds),
@@ -158,17 +132,9 @@ class SidekiqTrigger(Trigger):
             oldest=tuple(OldestJob(redis, prefix, queue) for queue in self.queues if self.queue_latency is not None),
         )
 
-    def _redis_ref(self) -> RedisRef:
-        if self.redis_url is None:
-            return RedisRef(f"redis/{self.redis}", name=self.redis)
-        url = parse_url(self.redis_url.get_secret_value())
-        return RedisRef(f"redis/{','.join(address(*host) for host in url.hosts)}", url=self.redis_url)
-
     def claims(self) -> tuple[Claim, ...]:
-        """Return the named connection, or the URL without user name and password; of Sentinels one for each."""
-        if self.redis_url is None:
-            return (Claim("redis", self.redis or ""),)
-        return tuple(Claim("url", url) for url in parse_url(self.redis_url.get_secret_value()).each_host())
+        """Return the Redis."""
+        return self.redis_claims()
 
     @cached_property
     def selection(self) -> Selection:

@@ -20,15 +20,19 @@ def answered(text: str) -> Exception:
     ("text", "kind", "told"),
     [
         ("NOPERM User scaler has no permissions to run the 'hmget' command", Refused, "may not run HMGET web-1:7:abc"),
-        ("NOPERM No permissions to access a key", Refused, "docs/sidekiq.md"),
+        ("NOPERM No permissions to access a key", Refused, "the access rules of docs/redis.md"),
         ("NOAUTH Authentication required.", Refused, "asks for a password"),
         ("WRONGPASS invalid username-password pair or user is disabled.", Refused, "refuses the user name or password"),
         ("ERR invalid password", Refused, "refuses the user name or password"),
         ("LOADING Redis is loading the dataset in memory", Unavailable, "is loading its data"),
-        ("MOVED 1234 10.0.0.1:6379", Refused, "Sidekiq does not run on one"),
+        ("MOVED 1234 10.0.0.1:6379", Refused, "which is not supported"),
         ("CLUSTERDOWN Hash slot not served", Refused, "without cluster mode"),
         ("CROSSSLOT Keys in request don't hash to the same slot", Refused, "Redis Cluster"),
-        ("WRONGTYPE Operation against a key holding the wrong kind of value", Refused, "HMGET web-1:7:abc: not what"),
+        (
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            Refused,
+            "HMGET web-1:7:abc: the key holds something else",
+        ),
         ("ERR DB index is out of range", Refused, "no such database"),
         ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, "maxmemory"),
         ("MISCONF Redis is configured to save RDB snapshots", Unavailable, "MISCONF"),
@@ -43,7 +47,7 @@ def answered(text: str) -> Exception:
     ids=lambda value: value.split(" ")[0] if isinstance(value, str) and value.split(" ")[0].isupper() else "",
 )
 def test_every_error_of_redis_is_a_fault_that_says_what_to_do(text: str, kind: type[Fault], told: str) -> None:
-    fault = fault_of(answered(text), "redis/main", command=ASKED)
+    fault = fault_of(answered(text), "redis/main", command=ASKED, rights="docs/redis.md")
     assert type(fault) is kind
     assert str(fault).startswith("redis/main: ")
     assert told in str(fault)

@@ -6,8 +6,9 @@ import pytest
 
 from scaler.core.domain import Assessment, Metric
 from scaler.sources import triggers
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.state import Depth, Due, Info, Oldest, Process, Processes, RedisClock
+from scaler.sources.sidekiq.state import Depth, Due, Info, Oldest, Process, Processes
 
 NOW = 1_800_000_000.0
 CLOCK = RedisClock(100.0)

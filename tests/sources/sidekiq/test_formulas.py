@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, latency
-from scaler.sources.sidekiq.state import Due, Info, Oldest, Process, Processes, RedisClock
+from scaler.sources.sidekiq.state import Due, Info, Oldest, Process, Processes
 from scaler.sources.sidekiq.workload import Selection, Workload, workload_of
 
 AVERAGE = BusyAim(0.75, average=True)

@@ -8,13 +8,13 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from scaler.clients.redis.hints import LONGEST_PAUSE_SECONDS, NOISY_MESSAGES, NOISY_PAUSE_SECONDS
 from scaler.core.domain import Fault, Place
 from scaler.demo.clock import ManualClock
-from scaler.demo.resp import RespServer, array
+from scaler.demo.resp import MASTER, RespServer, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.hints import LONGEST_PAUSE_SECONDS, NOISY_MESSAGES, NOISY_PAUSE_SECONDS
 
 Trigger = Callable[..., SidekiqTrigger]
 DOCS = Path(__file__).parents[3] / "docs" / "sidekiq.md"
@@ -165,6 +165,7 @@ def no_tracking(refusal: bytes, at: bytes) -> Callable[[list[bytes]], bytes]:
             return refusal
         return {
             b"TIME": array(b"1795345098", b"0"),
+            b"ROLE": MASTER,
             b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n",
             b"SMEMBERS": array(),
             b"LLEN": b":1\r\n",

@@ -4,16 +4,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.sources.redis_places import RedisClock, parse_time
 from scaler.sources.sidekiq.state import (
     MAX_COUNT,
     Process,
-    RedisClock,
     parse_due,
     parse_length,
     parse_members,
     parse_oldest,
     parse_process,
-    parse_time,
 )
 
 NOW = 1_795_345_098.5

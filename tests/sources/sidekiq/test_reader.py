@@ -267,7 +267,7 @@ async def test_what_several_places_need_is_asked_once(asking: Any, trigger: Trig
         one = asking()
         url = f"redis://127.0.0.1:{fake.port}"
         await one.readings(trigger(redisURL=url, queues="a,b,c"), trigger(redisURL=url, capsule="default"))
-        asked = [tuple(command) for command in fake.commands]
+        asked = [tuple(command) for command in fake.commands if command != [b"ROLE"]]
         assert len(asked) == len(set(asked))
         assert {(b"SMEMBERS", b"paused"), (b"LLEN", b"queue:c"), (b"HGETALL", b"a:1:0a:work")} < set(asked)
         await one.reader.close()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from scaler.sources.redis_places import RedisClock, parse_time
 from scaler.sources.sidekiq.state import (
     LATE_SECONDS,
     MAX_COUNT,
@@ -12,13 +13,11 @@ from scaler.sources.sidekiq.state import (
     Info,
     Oldest,
     Process,
-    RedisClock,
     parse_due,
     parse_info,
     parse_members,
     parse_oldest,
     parse_process,
-    parse_time,
 )
 
 NOW = 1_795_345_098.5

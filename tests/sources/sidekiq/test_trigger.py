@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scaler.clients.redis.server import RedisRef
 from scaler.core.domain import MetricSpec
 from scaler.core.errors import MetadataError
 from scaler.sources import triggers
 from scaler.sources.base import Claim
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.places import DueJobs, OldestJob, ProcessSet, QueueDepth, RedisRef
+from scaler.sources.sidekiq.places import DueJobs, OldestJob, ProcessSet, QueueDepth
 from scaler.sources.sidekiq.workload import Selection
 
 DOCS = Path(__file__).parents[3] / "docs" / "sidekiq.md"
