@@ -14,11 +14,13 @@ from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests
 from scaler.core.errors import Fault, Refused, ScalerError, Unavailable
 
-LOOK_UP_SECONDS = 5.0
+LOOK_UP_SECONDS = 1.0
 """After which a host name is looked up again; its answer may be kept for its time to live."""
+FRESH_SECONDS = 20.0
+"""After which it is looked up whatever its time to live."""
 CERTAIN_SECONDS = 30.0
-"""For so long a look-up counts: then the name must be asked again whatever its time to live, and the connection is made
-anew, since behind the same address (a Service, a virtual IP) another server may answer."""
+"""For so long a look-up counts while others fail; and a connection, which is then made anew, since behind the same address
+(a Service, a virtual IP) another server may answer."""
 
 NAMED_SECONDS = 10.0
 """For so long what Sentinels said counts while none of them answers."""
@@ -52,7 +54,7 @@ class KeptConnection:
         self._before: Seen | None = None
         self._dialer: Dialer | None = None
         self._sentinels: Sentinels | None = None
-        self._named_at = self._looked_up_at = self._made_at = -math.inf
+        self._named_at = self._looked_up_at = self._fresh_at = self._made_at = -math.inf
         self.moves = 0
         """How often another server was found behind the URL."""
 
@@ -93,7 +95,7 @@ class KeptConnection:
             self.moves += not made.is_same_server(self._before)
             made.follow(self._before)
         self._connection = made
-        self._made_at = self._looked_up_at = self._reach.clock.now()
+        self._made_at = self._looked_up_at = self._fresh_at = self._reach.clock.now()
         return made
 
     # Which server the URL means
@@ -121,14 +123,16 @@ class KeptConnection:
 
     async def _has_its_address(self, dialer: Dialer, connection: RedisConnection) -> bool:
         """Look the name up; that it cannot be looked up is a fault when the last time was too long ago."""
-        age = self._reach.clock.now() - self._looked_up_at
+        self._looked_up_at = self._reach.clock.now()
+        age = self._looked_up_at - self._fresh_at
         try:
-            found = await dialer.look_up(connection.target.host[0], fresh=age >= CERTAIN_SECONDS - LOOK_UP_SECONDS)
+            found = await dialer.look_up(connection.target.host[0], fresh=age >= FRESH_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
             if age >= CERTAIN_SECONDS:
                 raise dialer.fault(error) from None
             return True
-        self._looked_up_at = self._reach.clock.now()
+        if age >= FRESH_SECONDS:
+            self._fresh_at = self._looked_up_at
         return connection.address in found
 
     async def _renew(self, connection: RedisConnection) -> None:
