@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Iterable
+from itertools import takewhile
 
 from redis import exceptions as errors
 
@@ -95,22 +96,15 @@ def cleaned(text: str, secrets: Iterable[str]) -> str:
     """
     hidden = bytearray(len(text))
     for secret in secrets:
+        beginning = secret[:_BEGINNING]
         parts = {secret[at : at + _PART] for at in range(len(secret) - _PART + 1)}
-        parts |= {secret[:_BEGINNING]}  # all of a short one
-        for part in parts:
-            at = text.find(part)
-            while at >= 0:
-                length = len(part)
-                while (
-                    part == secret[:_BEGINNING]
-                    and length < len(secret)
-                    and text[at : at + length + 1] == secret[: length + 1]
-                ):
-                    length += 1
+        for at in range(len(text)):
+            if text[at : at + _PART] in parts:
+                hidden[at : at + _PART] = b"\1" * len(text[at : at + _PART])
+            if text.startswith(beginning, at):
+                length = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(text[at:], secret, strict=False))))
                 hidden[at : at + length] = b"\1" * length
-                at = text.find(part, at + 1)
-    shown = "".join("\0" if hide else character for character, hide in zip(text, hidden, strict=True))
-    return re.sub("\0+", HIDDEN, shown)
+    return re.sub("\0+", HIDDEN, "".join("\0" if hide else text[at] for at, hide in enumerate(hidden)))
 
 
 def _shown(command: Command, text: str) -> str:

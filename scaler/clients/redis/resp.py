@@ -113,7 +113,7 @@ class Replies:
                     raise ProtocolError(f"an answer of {size} elements, more than what was asked for can have")
                 room -= _LIST_BYTES
                 if size > 0:
-                    if len(stack) >= MAX_DEPTH or room < 0:
+                    if len(stack) + (items is not None) >= MAX_DEPTH or room < 0:
                         raise ProtocolError(_TOO_DEEP if room >= 0 else self._too_large())
                     if items is not None:
                         stack.append((items, lacking))

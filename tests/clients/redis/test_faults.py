@@ -92,6 +92,48 @@ def test_secrets_that_redis_quotes_are_left_out() -> None:
     assert "canary" not in told
 
 
+SECRET = 'can"ary\\wörd-0123456789-' + "abcdefghij" * 20
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        SECRET,
+        SECRET[:128],
+        SECRET[:7],
+        SECRET[40:90],
+        SECRET.encode()[:10].decode("utf-8", "replace"),
+        SECRET.replace('"', '\\"'),
+        repr(SECRET),
+        SECRET.replace("-", "- "),
+        f"{SECRET[:60]}\r\n{SECRET[60:]}",
+    ],
+    ids=["whole", "cut at 128", "beginning", "middle", "cut in a character", "escaped", "repr", "spaced", "in lines"],
+)
+def test_no_part_of_a_secret_is_told(quoted: str) -> None:
+    told = str(
+        fault_of(
+            answered(f"ERR unknown command 'AUTH', with args beginning with: '{quoted}' "),
+            "redis/main",
+            secrets=[SECRET],
+        )
+    )
+    assert "unknown command" in told
+    assert not any(SECRET[at : at + 6] in told for at in range(len(SECRET) - 6))
+    assert SECRET[:4] not in told
+
+
+def test_what_has_nothing_of_a_secret_is_told_as_it_is() -> None:
+    told = str(fault_of(answered("ERR unknown command 'ROLE'"), "redis/main", secrets=["canary-word", "can", ""]))
+    assert told == "redis/main: Redis answers: unknown command 'ROLE'"
+
+
+def test_no_fault_speaks_of_a_source() -> None:
+    texts = ["NOPERM x", "MOVED 1 a:1", "WRONGTYPE x", "NOAUTH x", "ERR x"]
+    told = " ".join(str(fault_of(answered(text), "redis/main", command=ASKED)) for text in texts)
+    assert "idekiq" not in told
+
+
 def test_text_of_a_hostile_redis_is_short_and_printable() -> None:
     told = str(fault_of(answered("ERR \x1b[2J\r" + "x" * 10_000), "redis/main"))
     assert told.isprintable()
