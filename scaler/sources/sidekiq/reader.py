@@ -1,4 +1,4 @@
-"""Reads Sidekiq from Redis: all that is due of one Redis in at most two round trips."""
+"""Reads Sidekiq from Redis: all that is due of one Redis in two round trips, and large things in pages."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ from scaler.sources.sidekiq.state import RedisClock, parse_time
 CLOCK_TOLERANCE_SECONDS = 0.5
 """Clocks are compared at every read; a smaller change is the network's, and would make every reading a new one."""
 _TIME: Command = ("TIME",)
+MAX_ROUNDS = 2_000
+"""Round trips of one read; its time ends before that with any honest Redis."""
 
 PIPELINED = Proof("an answer to every command of the pipeline", "the Redis of the URL or the configuration")
 
@@ -119,16 +121,9 @@ class _Redis:
         """Report each of `places`; raises a `Fault` for those that are left."""
         async with self._one_at_a_time:
             connection = self._connection = self._connection or await self._connect()
-            try:
-                await self._read(connection, places, report)
-            except BaseException:
-                # Answers may be on their way that belong to no question any more. A lost connection is a fault even
-                # when the next one could be made at once: what comes after it may be a Redis that has lost its data.
-                self._connection = None
-                await connection.close()
-                raise
-            if self._closed:  # nobody asks any more, since it was read
-                await connection.close()
+        await self._read(connection, places, report)
+        if self._closed:  # nobody asks any more, since it was read
+            await connection.close()
         self._listen({place.prefix for place in places})
 
     async def _connect(self, protocol: int = 2) -> RedisConnection:
@@ -163,15 +158,52 @@ class _Redis:
                 more[place] = commands
             else:
                 self._report(connection, place, answers, (now, clock), report)
-        if more:
-            await self._ask(connection, answers, [command for commands in more.values() for command in commands])
+        await self._go_on(connection, more, answers, (now, clock), report)
+
+    async def _go_on(
+        self,
+        connection: RedisConnection,
+        more: dict[SidekiqPlace, list[Command]],
+        answers: Answers,
+        times: tuple[float, RedisClock],
+        report: Report,
+    ) -> None:
+        """Ask the commands of `more` and what they lead to, until every place knows all."""
+        for _ in range(MAX_ROUNDS):
+            if not more:
+                return
+            asked = [command for commands in more.values() for command in commands]
+            await self._ask(connection, answers, asked)
+            for place in list(more):
+                try:
+                    more[place] = list(place.more(answers, times[0]))
+                except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
+                    del more[place]
+                    report(place, self._fault(connection, place, error))
+                    continue
+                if not more[place]:
+                    del more[place]
+                    self._report(connection, place, answers, times, report)
+            answers.forget(asked)
         for place in more:
-            self._report(connection, place, answers, (now, clock), report)
+            report(place, Unavailable(f"{place}: more than {MAX_ROUNDS} round trips"))
 
     async def _ask(self, connection: RedisConnection, answers: Answers, commands: list[Command]) -> None:
+        """Make one round trip; between those of a long read, others have their turn."""
         commands = list(dict.fromkeys(commands))
-        self._reach.count_requests(self._ref.backend, "pipeline", 1)
-        answers.add(commands, await connection.ask(commands))
+        async with self._one_at_a_time:
+            if self._connection is not connection:  # the next one may lead to another Redis
+                raise Unavailable(f"{self._ref}: the connection was lost meanwhile")
+            self._reach.count_requests(self._ref.backend, "pipeline", 1)
+            try:
+                told = await connection.ask(commands)
+            except BaseException:
+                # Answers may be on their way that belong to no question any more. A lost connection is a fault even
+                # when the next one could be made at once: what comes after it may be a Redis that has lost its data.
+                self._connection = None
+                await connection.close()
+                raise
+        answers.add(commands, told)
 
     def _report(
         self,

@@ -130,7 +130,7 @@ async def test_forgotten_place_is_not_hinted_and_the_last_one_ends_it(
 async def test_namespaces_are_heard_apart(listening: Any, redis: Redis, heard: Heard, trigger: Trigger) -> None:
     spaced = trigger(queues="default", keyPrefix="shop")
     await listening.readings(spaced)
-    await heard.all_of(spaced) if heard.hints.qsize() == 3 else await heard.next(9)
+    await heard.all_of(spaced) if heard.hints.qsize() == 4 else await heard.next(11)
     await redis.lpush("shop:queue:default", "{}")
     async with asyncio.timeout(5):
         place = await heard.hints.get()

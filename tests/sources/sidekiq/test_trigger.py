@@ -10,7 +10,10 @@ from scaler.core.errors import MetadataError
 from scaler.sources import triggers
 from scaler.sources.base import Claim
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.places import DueJobs, OldestJob, ProcessSet, QueueDepth, RedisRef
+from scaler.sources.sidekiq.due_jobs import DueJobs
+from scaler.sources.sidekiq.known_queues import KnownQueues
+from scaler.sources.sidekiq.places import OldestJob, QueueDepth, RedisRef
+from scaler.sources.sidekiq.process_set import ProcessSet
 from scaler.sources.sidekiq.workload import Selection
 
 DOCS = Path(__file__).parents[3] / "docs" / "sidekiq.md"
@@ -49,6 +52,7 @@ def test_places_of_a_named_redis() -> None:
     assert trigger().places() == (
         ProcessSet(redis, "", jobs=False),
         DueJobs(redis, "", 30),
+        KnownQueues(redis, ""),
         QueueDepth(redis, "", "default"),
         QueueDepth(redis, "", "mail"),
     )
