@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import chain, islice
 
 from scaler.sources.sidekiq.fleet import Processes, deployment_of, owner_of, stateful_set_of
 from scaler.sources.sidekiq.known_queues import Elsewhere
@@ -98,7 +99,8 @@ def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:
         if len(strange) > MAX_NAMED:
             yield f"{len(strange) - MAX_NAMED} more queues are not in `queues` either"
     if unfetched := scene.unfetched_queues():
-        fetched = {queue for process in scene.workload() if process.info for queue in process.info.queues}
+        infos = dict.fromkeys(process.info for process in scene.workload())
+        fetched = some(queue for info in infos if info is not None for queue in info.queues)
         yield (
             f"no process fetches {listed(unfetched)}, although processes of this workload run; "
             f"they fetch {listed(fetched)}: check queues, and `-q` or `:queues:` of Sidekiq"
@@ -108,7 +110,7 @@ def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:
 
 
 def _strange(scene: Scene, queue: str, near: Mapping[str, Elsewhere]) -> str:
-    there = (scene.known or frozenset()) | frozenset(scene.processes.fetched())
+    there = some(chain(scene.known or (), scene.processes.fetched()))
     nearest = _nearest(queue, there)
     return (
         f"queue {told(queue)} is not in `queues`: it never had a job here, and no process fetches it"
@@ -182,17 +184,23 @@ def told(name: str) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
+def some(names: Iterable[str]) -> frozenset[str]:
+    """Return as many of `names` as are worth a look: a Redis may have any number."""
+    return frozenset(islice(names, MAX_COMPARED))
+
+
 def listed(names: Iterable[str]) -> str:
     """Return the first of `names` in order, and how many more there are."""
     ordered = sorted(set(names))
-    more = f" and {len(ordered) - MAX_NAMED} more" if len(ordered) > MAX_NAMED else ""
+    count = "many" if len(ordered) >= MAX_COMPARED else len(ordered) - MAX_NAMED
+    more = f" and {count} more" if len(ordered) > MAX_NAMED else ""
     return ", ".join(map(told, ordered[:MAX_NAMED])) + more
 
 
 @lru_cache(maxsize=256)
 def _nearest(queue: str, names: frozenset[str]) -> str | None:
     """Return the name that was probably meant: in another case, with or without a namespace, or misspelt."""
-    compared = sorted(names)[:MAX_COMPARED]
+    compared = sorted(names)
     folded = {name.casefold(): name for name in compared}
     last = queue.casefold().rpartition(":")[2]
     for name in (queue.casefold(), last):

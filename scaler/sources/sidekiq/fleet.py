@@ -2,10 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Self
 
 from scaler.sources.sidekiq.info import Info
 from scaler.sources.sidekiq.state import Process
@@ -55,6 +55,8 @@ class Group:
     @cached_property
     def owners(self) -> frozenset[str]:
         """The Deployments or StatefulSets of its pods."""
+        if self.deployment is not None:
+            return frozenset((self.deployment,))
         return frozenset(owner_of(process.hostname) for process in self.members)
 
     def fits(self, kind: str, value: str | None) -> bool:
@@ -72,6 +74,27 @@ class Group:
                 return any(capsule.name == value for capsule in self.info.capsules)
             case _:
                 return self.info.tag == value
+
+
+class Grouping:
+    """Tells processes apart by their Deployment and by what they say of themselves, one after the other."""
+
+    def __init__(self) -> None:
+        self._positions: defaultdict[tuple[str | None, int], list[int]] = defaultdict(list)
+        self._count = 0
+
+    def add(self, process: Process) -> None:
+        """Add the next process; it keeps its host name and its `info`."""
+        key = (deployment_of(process.hostname), id(process.info))  # equal infos are mostly the same
+        self._positions[key].append(self._count)
+        self._count += 1
+
+    def groups(self, live: Sequence[Process]) -> tuple[Group, ...]:
+        """Return the groups of the processes that were added, which are `live`."""
+        return tuple(
+            Group(deployment, live[positions[0]].info, tuple(map(live.__getitem__, positions)))
+            for (deployment, _), positions in self._positions.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -92,10 +115,17 @@ class Processes:
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The processes by Deployment and by what they say of themselves."""
-        found: defaultdict[tuple[str | None, int], list[Process]] = defaultdict(list)
+        grouping = Grouping()
         for process in self.live:
-            found[deployment_of(process.hostname), id(process.info)].append(process)  # equal ones are mostly the same
-        return tuple(Group(deployment, members[0].info, tuple(members)) for (deployment, _), members in found.items())
+            grouping.add(process)
+        return grouping.groups(self.live)
+
+    @classmethod
+    def grouped(cls, live: list[Process], grouping: "Grouping", ghosts: int, strangers: int) -> Self:
+        """Return `live`, to which `grouping` was added while they were read."""
+        made = cls(tuple(live), ghosts, strangers)
+        made.__dict__["groups"] = grouping.groups(made.live)  # that of 20,000 takes 20 ms
+        return made
 
     def having(self, kind: str, value: str | None) -> frozenset[int]:
         """Return the positions of the groups that have `value` for what `kind` names, and keep them."""
@@ -125,6 +155,6 @@ class Processes:
         return {hostname: tuple(members) for hostname, members in hosts.items()}
 
     def fetched(self) -> Iterator[str]:
-        """Return the queues that processes fetch, each as often as a group names it."""
-        for group in self.groups:
-            yield from group.info.queues if group.info is not None else ()
+        """Return the queues that processes fetch, each as often as they say different things of themselves."""
+        for info in dict.fromkeys(group.info for group in self.groups):
+            yield from info.queues if info is not None else ()

@@ -104,6 +104,8 @@ class SidekiqMetadata(Trigger):
     @field_validator("busy_ratio", mode="before")
     @classmethod
     def _take_off(cls, ratio: Any) -> Any:
+        if isinstance(ratio, str) and ratio != OFF and ratio.isalpha():
+            raise ValueError(f"a number, or `{OFF}`")
         return None if ratio == OFF else ratio
 
     @field_validator("deployment")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from scaler.clients.redis.faults import Command
 from scaler.core.errors import Unavailable
 from scaler.sources.sidekiq import state
-from scaler.sources.sidekiq.fleet import Processes
+from scaler.sources.sidekiq.fleet import Grouping, Processes
 from scaler.sources.sidekiq.page_size import PageSize
 from scaler.sources.sidekiq.places import Answers, SidekiqPlace
 from scaler.sources.sidekiq.state import Process, RedisClock
@@ -51,7 +51,7 @@ class ProcessSet(SidekiqPlace):
         """Return the processes that have a heartbeat."""
         del now, clock
         pages: _Pages = answers.kept[self]
-        return Processes(tuple(pages.live), ghosts=pages.ghosts, strangers=pages.strangers)
+        return Processes.grouped(pages.live, pages.grouping, pages.ghosts, pages.strangers)
 
 
 class _Pages:
@@ -59,6 +59,7 @@ class _Pages:
 
     def __init__(self, prefix: bytes, identities: tuple[bytes, ...], *, jobs: bool) -> None:
         self.live: list[Process] = []
+        self.grouping = Grouping()
         self.ghosts = self.strangers = 0
         self._prefix = prefix
         self._identities = identities
@@ -106,6 +107,7 @@ class _Pages:
                 else:
                     process = state.with_jobs(process)
             self.live.append(process)
+            self.grouping.add(process)
         self._size.learn(largest)
         self._take_jobs(answers)
 
