@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 
 from scaler.sources.sidekiq.fleet import Processes, deployment_of, owner_of, stateful_set_of
@@ -18,7 +18,7 @@ MAX_LOOKED_AROUND = 5
 """Queues of one trigger around which is looked; the first of them show what is wrong with the others."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
     """All that was read of a trigger's Redis and that can make its answer doubtful."""
 
@@ -36,6 +36,7 @@ class Scene:
         there = self.processes.live or self.processes.ghosts or self.processes.strangers
         return self.known == frozenset() and not there and not any(self.waiting.values())
 
+    @cached_property
     def strange_queues(self) -> tuple[str, ...]:
         """Return the watched queues that never had a job and that nobody fetches."""
         known = self.known
@@ -47,10 +48,12 @@ class Scene:
 
     def unfetched_queues(self) -> tuple[str, ...]:
         """Return the watched queues that nobody fetches although processes of the workload run, but for the strange."""
-        if self.processes.unknown or not any(not process.quiet and not process.late for process in self.workload()):
+        if self.processes.unknown or all(map(self._fetch, self.waiting)):
             return ()
-        strange = self.strange_queues()
-        return tuple(queue for queue in self.waiting if queue not in strange and not self._fetch(queue))
+        if all(process.quiet or process.late for process in self.workload()):
+            return ()
+        unfetched = (queue for queue in self.waiting if not self._fetch(queue))
+        return tuple(queue for queue in unfetched if queue not in self.strange_queues)
 
     def workload(self) -> Iterator[Process]:
         """Return the processes of the workload."""
@@ -66,20 +69,34 @@ class Scene:
             return ()
         groups, (belonging, _) = self.processes.groups, select(self.processes, self.selection)
         watched = frozenset[int]().union(*(self._fetch(queue) for queue in self.waiting))
-        partly = belonging if self.selection.hostname_regex is not None else frozenset[int]()
-        others = [position for position in watched - (belonging - partly) if groups[position].busy]
-        if not others:
+        pattern = self.selection.hostname_regex
+        busy = {
+            position: [process for process in groups[position].busy if position not in belonging or pattern is not None]
+            for position in watched
+        }
+        if not any(busy.values()):
             return ()
-        mine = {process.identity: owner_of(process.hostname) for process in self.workload()} if partly else {}
-        owners = frozenset[str]().union(*(groups[position].owners for position in belonging - partly))
-        owners |= {self.selection.deployment or "", *mine.values()}
-        alone = not mine and not belonging - partly
+        chosen = [self._chosen(position) for position in belonging]
+        owners = frozenset[str]().union({self.selection.deployment or ""}, *(owners for _, owners in chosen))
+        mine = frozenset[str]().union(*(identities for identities, _ in chosen))
         return tuple(
             process
-            for position in sorted(others)
-            for process in groups[position].busy
-            if process.identity not in mine and (alone or owner_of(process.hostname) in owners)
+            for position in sorted(busy)
+            for process in busy[position]
+            if process.identity not in mine and (not mine or owner_of(process.hostname) in owners)
         )
+
+    def _chosen(self, position: int) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the identities and the owners of the processes of a group that belong."""
+        group, key = self.processes.groups[position], ("chosen", self.selection.hostname_regex)
+        found = group.memo.get(key)
+        if found is None:
+            belonging = members(group, self.selection)
+            identities = frozenset(process.identity for process in belonging)
+            found = identities, frozenset(owner_of(process.hostname) for process in belonging)
+            group.memo[key] = found
+        chosen: tuple[frozenset[str], frozenset[str]] = found
+        return chosen
 
     def _fetch(self, queue: str) -> frozenset[int]:
         return self.processes.having("queue", queue)
@@ -88,12 +105,12 @@ class Scene:
 def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:
     """Yield what makes an empty answer doubtful, each with what to look at; `near` is by strange queue."""
     if scene.unused:
-        namespace = f" under keyPrefix {told(scene.prefix)}" if scene.prefix else ""
+        namespace = f" under keyPrefix {told(scene.prefix.removesuffix(':'))}" if scene.prefix else ""
         yield (
             f"no Sidekiq has ever used this database{namespace}: it has neither `queues` nor `processes`"
             f"{_elsewhere(scene, near)}; check the database at the end of the Redis URL, and keyPrefix"
         )
-    elif strange := scene.strange_queues():
+    elif strange := scene.strange_queues:
         for queue in strange[:MAX_NAMED]:
             yield _strange(scene, queue, near)
         if len(strange) > MAX_NAMED:

@@ -27,10 +27,8 @@ def _problem(queue: str) -> str | None:
     if character in "*?":
         return f"`{character}` stands for no name here, so each queue is written out"
     if character.isspace():
-        words = queue.split()
-        if len(words) == 2 and _WEIGHT.fullmatch(words[1]):
-            return "a weight says how processes take jobs, and is left out here"
-        return "a name holds no blank, so commas separate them"
+        weighed = any(map(_WEIGHT.fullmatch, queue.split()))
+        return "weights are left out here" if weighed else "a name holds no blank, so commas separate them"
     aside = "brackets and quotes are left out; " if character in "[](){}\"'`" else ""
     return f"{aside}`{character}` is in no name"
 
@@ -49,5 +47,5 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 def _names(queues: tuple[str, ...]) -> list[str]:
     """Return the names that were probably meant."""
     words = [word for queue in queues for word in _NO_NAME.sub(" ", queue.removeprefix("queue:")).split()]
-    meant = [word.lstrip("-").removesuffix(",") for word in words if not _WEIGHT.fullmatch(word)]
+    meant = [word.removesuffix(",") for word in words if word not in {"-", "-q"} and not _WEIGHT.fullmatch(word)]
     return list(dict.fromkeys(filter(None, meant)))[:10]

@@ -67,7 +67,7 @@ class SidekiqTrigger(SidekiqMetadata):
 
     def found(self, readings: Readings) -> tuple[Place, ...]:
         """Return the surroundings of queues that Sidekiq does not know: a hint at what was meant is there."""
-        strange = self._scene(readings, self._queues(readings)).strange_queues()
+        strange = self._scene(readings, self._queues(readings)).strange_queues
         return tuple(map(self._near, strange[:MAX_LOOKED_AROUND]))
 
     def _near(self, queue: str) -> NearQueue:
@@ -162,7 +162,7 @@ class SidekiqTrigger(SidekiqMetadata):
         if due:
             noted.append(Component("due jobs", due, "jobs", f"within {self.schedule_lead_seconds:g} s"))
         scene = self._scene(readings, queues)
-        near = {queue: readings[place] for queue in scene.strange_queues() if (place := self._near(queue)) in readings}
+        near = {queue: readings[place] for queue in scene.strange_queues if (place := self._near(queue)) in readings}
         doubtful = tuple(doubts(scene, near))
         reasons = tuple(self._reasons(waiting, workload, due))
         return Assessment(
