@@ -101,7 +101,7 @@ class SidekiqTrigger(SidekiqMetadata):
         return imagined(self.plan, self.selection, counts, (replicas, now))
 
     one_metric_each: ClassVar[str] = (
-        "`busyRatio: off` leaves the busy metric out of one with queueLength or queueLatency"
+        '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
     )
 
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class SidekiqTrigger(SidekiqMetadata):
         if target_kind == "Job" and self.busy_ratio is not None:
             told.append(
                 "the busy metric counts work that has begun, for which no Job is wanted; "
-                "write busyRatio: off, and queueLength for the jobs that wait"
+                'write busyRatio: "off", and queueLength for the jobs that wait'
             )
         return tuple(told)
 
