@@ -10,7 +10,7 @@ from itertools import chain, islice
 from scaler.sources.sidekiq.fleet import Processes, deployment_of, owner_of, stateful_set_of
 from scaler.sources.sidekiq.known_queues import Elsewhere
 from scaler.sources.sidekiq.state import Process
-from scaler.sources.sidekiq.workload import Selection, members, select
+from scaler.sources.sidekiq.workload import Selection, fits_host, members, select
 
 MAX_NAMED = 8
 MAX_COMPARED = 2_000
@@ -70,33 +70,25 @@ class Scene:
         groups, (belonging, _) = self.processes.groups, select(self.processes, self.selection)
         watched = frozenset[int]().union(*(self._fetch(queue) for queue in self.waiting))
         pattern = self.selection.hostname_regex
-        busy = {
-            position: [process for process in groups[position].busy if position not in belonging or pattern is not None]
-            for position in watched
-        }
-        if not any(busy.values()):
-            return ()
-        chosen = [self._chosen(position) for position in belonging]
-        owners = frozenset[str]().union({self.selection.deployment or ""}, *(owners for _, owners in chosen))
-        mine = frozenset[str]().union(*(identities for identities, _ in chosen))
+        if pattern is None:
+            watched -= belonging
+        chosen = [owners for position in belonging if (owners := self._owners(position))]
+        meant = frozenset((self.selection.deployment or "",)).union(*chosen)
         return tuple(
             process
-            for position in sorted(busy)
-            for process in busy[position]
-            if process.identity not in mine and (not mine or owner_of(process.hostname) in owners)
+            for position in sorted(watched)
+            if not chosen or groups[position].owners & meant
+            for process in groups[position].busy
+            if not chosen or owner_of(process.hostname) in meant
+            if pattern is None or position not in belonging or not fits_host(pattern, process.hostname)
         )
 
-    def _chosen(self, position: int) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the identities and the owners of the processes of a group that belong."""
-        group, key = self.processes.groups[position], ("chosen", self.selection.hostname_regex)
-        found = group.memo.get(key)
-        if found is None:
-            belonging = members(group, self.selection)
-            identities = frozenset(process.identity for process in belonging)
-            found = identities, frozenset(owner_of(process.hostname) for process in belonging)
-            group.memo[key] = found
-        chosen: tuple[frozenset[str], frozenset[str]] = found
-        return chosen
+    def _owners(self, position: int) -> frozenset[str]:
+        """Return the Deployments or StatefulSets of the processes of a group that belong."""
+        group = self.processes.groups[position]
+        if self.selection.hostname_regex is None:
+            return group.owners
+        return frozenset(owner_of(process.hostname) for process in members(group, self.selection))
 
     def _fetch(self, queue: str) -> frozenset[int]:
         return self.processes.having("queue", queue)

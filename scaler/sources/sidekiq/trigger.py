@@ -67,6 +67,7 @@ class SidekiqTrigger(SidekiqMetadata):
 
     def found(self, readings: Readings) -> tuple[Place, ...]:
         """Return the surroundings of queues that Sidekiq does not know: a hint at what was meant is there."""
+        readings[self.plan.processes].look_up(self.queues)
         strange = self._scene(readings, self._queues(readings)).strange_queues
         return tuple(map(self._near, strange[:MAX_LOOKED_AROUND]))
 
@@ -135,6 +136,7 @@ class SidekiqTrigger(SidekiqMetadata):
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Judge by the counts of Redis and, for what is due and how long jobs have waited, by its clock."""
         processes = readings[self.plan.processes]
+        processes.look_up(self.queues)
         workload = workload_of(processes, self.selection)
         queues = self._queues(readings)
         open_queues = {queue.name for queue in queues if not queue.paused}

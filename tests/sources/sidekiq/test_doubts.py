@@ -234,6 +234,8 @@ def test_pods_of_before_a_rollout_are_meant() -> None:
     )
     (doubt,) = judged(trigger(hostnameRegex="00002$"), old, new).doubts
     assert pod("shop", 1) in doubt
+    (doubt,) = judged(trigger(hostnameRegex="^shop", tag="x"), process(pod("shop"), 4)).doubts
+    assert "their tag is app" in doubt
     (doubt,) = judged(trigger(deployment="shop"), new, *STATEFUL).doubts
     assert "shop-0, shop-1" in doubt
 
