@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
@@ -76,6 +77,7 @@ class Server:
         self.backends = Backends(
             clock=clock,
             addresses=Addresses(allow_loopback=not settings.access),
+            names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
@@ -200,6 +202,7 @@ class Server:
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
+        await self.backends.names.close()
 
 
 def open_readers(backends: Backends) -> list[Reader]:

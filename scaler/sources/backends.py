@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from scaler.clients.aws.settings import AwsSettings
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.pages.prometheus import PrometheusServer
 from scaler.clients.redis.server import RedisServer
@@ -27,6 +28,7 @@ class Backends:
 
     clock: Clock = field(default_factory=SystemClock)
     addresses: Addresses = field(default_factory=Addresses)
+    names: Names = field(default_factory=Names)
     aws: AwsSettings = field(default_factory=AwsSettings)
     redis: Mapping[str, RedisServer] = field(default_factory=dict)
     prometheus: Mapping[str, PrometheusServer] = field(default_factory=dict)

@@ -215,7 +215,10 @@ def faults(where: str) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError, zlib.error) as error:
-        raise Unavailable(f"{where}: {_problem(let_go(error))}") from None
+        reason = getattr(let_go(error), "os_error", None)
+        if isinstance(reason, Fault):  # of the look-up or the address guard
+            raise (Refused if isinstance(reason, Refused) else Unavailable)(f"{where}: {reason}") from None
+        raise Unavailable(f"{where}: {_problem(error)}") from None
 
 
 def _problem(error: Exception) -> str:
@@ -225,8 +228,6 @@ def _problem(error: Exception) -> str:
             problem = f"the TLS certificate is refused: {reason}"
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             problem = "no TLS connection; does the server speak https on this port?"
-        case aiohttp.ClientConnectorDNSError():
-            problem = "the host name has no address"
         case aiohttp.ClientConnectorError():
             problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
         case aiohttp.ClientPayloadError():

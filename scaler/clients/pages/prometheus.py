@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, shown, without_credentials, without_secrets
+from scaler.clients.http.names import Names
 from scaler.clients.http.session import open_session
 from scaler.clients.pages.exposition import Family, Page, Sums, as_count
 from scaler.core.clock import Clock
@@ -176,11 +177,12 @@ class PrometheusReader(Reader):
         self,
         clock: Clock,
         addresses: Addresses,
+        names: Names,
         prometheus: Mapping[str, PrometheusServer],
         count_requests: CountRequests,
     ) -> None:
         """Ask the servers in `prometheus` by name, and others where `addresses` allows it."""
-        self._clock, self._addresses, self._servers = clock, addresses, prometheus
+        self._clock, self._addresses, self._names, self._servers = clock, addresses, names, prometheus
         self._count_requests = count_requests
         self._session: aiohttp.ClientSession | None = None
 
@@ -203,7 +205,7 @@ class PrometheusReader(Reader):
 
     async def _ask(self, place: PrometheusPages) -> tuple[Page, ...]:
         if self._session is None:
-            self._session = open_session(self._addresses)
+            self._session = open_session(self._addresses, self._names)
         self._count_requests(place.backend, "query", 1)
         request, received = self._request(place), bytearray()
         async with deadline(self._clock, QUERY_SECONDS, str(place)):

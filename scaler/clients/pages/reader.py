@@ -1,8 +1,7 @@
 """Pages of metrics as places: those of every address of a URL, or of every pod that a selector picks."""
 
 import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +9,7 @@ from yarl import URL
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, deadline, fetch, shown, without_credentials
+from scaler.clients.http.names import Names, NoAddress, of_one_family
 from scaler.clients.http.session import open_session
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects, Resource
@@ -118,16 +118,6 @@ class _Target:
     leaving: bool = False  # its pod may go at any moment, and its work goes on elsewhere
 
 
-async def addresses_of(host: str, port: int) -> list[str]:
-    """Return every address of `host`, sorted; those of IPv4 if it has any, because a dual-stack pod is in both lists.
-
-    Raises `OSError` or `UnicodeError` if there is none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family = min((info[0] for info in found), key=lambda family: family != socket.AF_INET)
-    return sorted({str(info[4][0]) for info in found if info[0] == family})
-
-
 PROOF = Proof(
     "every page to its end, with the families by which it is known",
     "every address of the URL, or every running pod of the selector",
@@ -144,13 +134,13 @@ class PagesReader(Reader):
         clock: Clock,
         addresses: Addresses,
         kubernetes: Kubernetes,
+        names: Names,
         count_requests: CountRequests,
-        resolve: Callable[[str, int], Awaitable[Sequence[str]]] = addresses_of,
     ) -> None:
-        """Reach what `addresses` allows, and find pods through `kubernetes`; `resolve` finds the addresses of a host."""
+        """Reach what `addresses` allows; find pods through `kubernetes`, and the addresses of a host through `names`."""
         self._clock, self._addresses, self._kubernetes = clock, addresses, kubernetes
         self._count_requests = count_requests
-        self._resolve = resolve
+        self._names = names
         self._session: aiohttp.ClientSession | None = None
         self._lists: dict[Place, Objects] = {}
 
@@ -179,13 +169,11 @@ class PagesReader(Reader):
         url, _ = without_credentials(place.url)
         host = url.raw_host or ""
         try:
-            found = await self._resolve(host, url.port or 80)
-        except (OSError, UnicodeError):
-            found = ()
-        if not found:
+            found = of_one_family(await self._names.look_up(host))
+        except NoAddress as error:
             raise Unavailable(
-                f"{place}: the name has no address; a controller at zero replicas has no page, and what waits for it is not known"
-            )
+                f"{place}: {error}; a controller at zero replicas has no page, and what waits for it is not known"
+            ) from None
         return [_Target(address, url, address) for address in found]
 
     async def _targets_of_pods(self, place: PodPages) -> list[_Target]:
@@ -238,7 +226,7 @@ class PagesReader(Reader):
     async def _scrape(self, place: UrlPages | PodPages, target: _Target, headers: Mapping[str, str]) -> Page | None:
         """Return the page of `target`, or None for a pod on its way out that does not answer any more."""
         if self._session is None:
-            self._session = open_session(self._addresses, connections=MAX_CONNECTIONS)
+            self._session = open_session(self._addresses, self._names, connections=MAX_CONNECTIONS)
         where = f"{place}, {target.name}"
         parser = PageParser(place.wanted.families | {LEADER})
         request = Request(

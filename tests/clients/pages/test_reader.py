@@ -1,21 +1,20 @@
 import asyncio
 import gzip
 import math
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any
 
 import pytest
 
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names, NoAddress
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import ObjectList, Objects
 from scaler.clients.pages import reader as pages
 from scaler.clients.pages.exposition import LEADER, Family, Page
-from scaler.clients.pages.reader import PagesReader, Pod, PodPages, UrlPages, Wanted, addresses_of, project_pod
+from scaler.clients.pages.reader import PagesReader, Pod, PodPages, UrlPages, Wanted, project_pod
 from scaler.core.domain import Place
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.clock import ManualClock
@@ -24,6 +23,20 @@ from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.raw_http import RawServer, answer
 from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
+
+
+class KnownNames(Names):
+    """Knows the names that it is given, and otherwise those of the machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: Mapping[str, Sequence[str]] = {}
+
+    async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
+        if host in self.known and not self.known[host]:
+            raise NoAddress(f"{host}: the host name has no address")
+        return tuple(self.known[host]) if host in self.known else await super().look_up(host, fresh=fresh)
+
 
 WANTED = Wanted(frozenset({Family("workqueue_depth", ("name",))}), frozenset({"workqueue_depth"}), "what now?")
 PAGE = b'go_goroutines 9\nworkqueue_depth{name="a"} 3\n'
@@ -51,7 +64,7 @@ class Reading:
         self.clock = ManualClock()
         self.counted: list[tuple[str, str, int]] = []
         self.kubernetes = ListedPods()
-        self.addresses: Mapping[str, Sequence[str]] = {}
+        self.names = KnownNames()
         self.reader = self.made()
 
     def made(self, addresses: Addresses | None = None) -> PagesReader:
@@ -59,12 +72,10 @@ class Reading:
             clock=self.clock,
             addresses=addresses or Addresses(),
             kubernetes=self.kubernetes,
+            names=self.names,
             count_requests=lambda *counted: self.counted.append(counted),
         )
-        return backends.hand(partial(PagesReader, resolve=self.resolve))
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        return self.addresses[host] if host in self.addresses else await addresses_of(host, port)
+        return backends.hand(PagesReader)
 
     async def read(self, *places: Place) -> dict[Place, Any]:
         told = Reported()
@@ -128,14 +139,14 @@ def pod(number: int, *, leaving: bool = False) -> Pod:
 
 
 async def test_every_address_of_a_name_is_a_page(reading: Reading, pods: list[Controller]) -> None:
-    reading.addresses = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     place = UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED)
     assert by_pod(await reading.one(place)) == {"127.0.0.1": 1, "127.0.0.2": 2, "127.0.0.3": 3}
     assert reading.counted == [(f"pages/controller.ns.svc:{port_of(pods)}", "GET", 3)]
 
 
 async def test_one_address_that_cannot_be_read_is_a_fault(reading: Reading, pods: list[Controller]) -> None:
-    reading.addresses = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     await pods[1].close()
     with pytest.raises(Unavailable, match=r"http://controller\.ns\.svc:\d+/metrics, 127\.0\.0\.2: no connection"):
         await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
@@ -145,7 +156,7 @@ async def test_one_address_that_cannot_be_read_is_a_fault(reading: Reading, pods
 async def test_a_name_without_address_is_a_fault(reading: Reading, addresses: Sequence[str] | None) -> None:
     name = "controller.invalid"
     if addresses is not None:
-        reading.addresses = {name: addresses}
+        reading.names.known = {name: addresses}
     with pytest.raises(Unavailable, match="no address; a controller at zero replicas has no page"):
         await reading.one(UrlPages(f"http://{name}/metrics", WANTED))
 
@@ -155,26 +166,10 @@ async def test_a_name_that_no_resolver_takes_is_a_fault(reading: Reading) -> Non
         await reading.one(UrlPages(f"http://{'a' * 64}.invalid/metrics", WANTED))
 
 
-@pytest.mark.parametrize(
-    ("found", "used"),
-    [
-        pytest.param(
-            ["10.0.0.2", "fd00::1", "10.0.0.1", "fd00::2"], ["10.0.0.1", "10.0.0.2"], id="two pods, dual-stack"
-        ),
-        pytest.param(["fd00::2", "fd00::1", "fd00::1"], ["fd00::1", "fd00::2"], id="IPv6 alone, one twice"),
-    ],
-)
-async def test_a_pod_with_two_addresses_is_read_once(
-    monkeypatch: pytest.MonkeyPatch, found: list[str], used: list[str]
-) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> list[tuple[Any, ...]]:
-        return [
-            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80))
-            for address in found
-        ]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    assert await addresses_of("a.svc", 80) == used
+async def test_a_pod_with_two_addresses_is_read_once(reading: Reading, pods: list[Controller]) -> None:
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "fd00::1", "fd00::2")}
+    found = await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
+    assert by_pod(found) == {"127.0.0.1": 1, "127.0.0.2": 2}
 
 
 async def test_places_do_not_wait_for_each_other(reading: Reading, raw: RawServer, pods: list[Controller]) -> None:
@@ -232,7 +227,7 @@ async def test_too_many_pages_or_sums_are_a_fault(
     reading: Reading, pods: list[Controller], monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(pages, limit, 2)
-    reading.addresses = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     with pytest.raises(Unavailable, match=r"limit"):
         await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
 
@@ -242,7 +237,7 @@ async def test_a_forbidden_address_is_refused(raw: RawServer) -> None:
     reading.reader = reading.made(Addresses(allow_loopback=False))
     with pytest.raises(Refused, match="loopback"):
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
-    reading.addresses = {"a.svc": ["169.254.169.254"]}
+    reading.names.known = {"a.svc": ["169.254.169.254"]}
     with pytest.raises(Refused, match="metadata"):
         await reading.one(UrlPages("http://a.svc/latest/meta-data", WANTED))
     assert raw.heads == []
