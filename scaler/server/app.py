@@ -73,7 +73,7 @@ class Server:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits = settings.limits
+        limits, access = settings.limits, Access(settings.access, settings.aws)
         self.backends = Backends(
             clock=clock,
             addresses=Addresses(allow_loopback=not settings.access),
@@ -81,6 +81,8 @@ class Server:
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
+            pages=settings.pages,
+            may_fetch=access.check_hop,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
             budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
@@ -94,7 +96,7 @@ class Server:
         self.snapshots.observe(self.metrics.read)
         self.objects = ScaledObjects(
             self.snapshots,
-            Access(settings.access, settings.aws),
+            access,
             clock,
             max_scaled_objects=Quota(
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace

@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -208,6 +209,65 @@ async def test_a_page_that_is_not_whole_is_a_fault_that_names_it(
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
 
 
+WHOLE = (
+    b'workqueue_adds_total{name="a"} 9\n'
+    b'workqueue_depth{name="a",priority="-100"} 2\n'
+    b'workqueue_depth{name="a",priority="0"} 3\n'
+)
+OF_TWO = Wanted(WANTED.families | {Family("workqueue_adds_total", ("name",))}, frozenset({"workqueue_adds_total"}))
+GZIP = {"Content-Encoding": "gzip"}
+OPENMETRICS = b"HTTP/1.0 200 OK\r\nContent-Type: application/openmetrics-text\r\n\r\n"
+
+
+def chunked(body: bytes, size: int = 40) -> bytes:
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize(
+    ("head", "wire", "whole"),
+    [
+        pytest.param(answer(b"", headers={"Content-Length": str(len(WHOLE))}), WHOLE, True, id="length"),
+        pytest.param(answer(b"", headers={"Transfer-Encoding": "chunked"}), chunked(WHOLE), True, id="chunked"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n", WHOLE, False, id="HTTP/1.0"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", WHOLE, False, id="Connection: close"),
+        pytest.param(OPENMETRICS, WHOLE + b"# EOF\n", True, id="OpenMetrics"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n", gzip.compress(WHOLE), True, id="gzip alone"),
+        pytest.param(
+            answer(b"", headers={**GZIP, "Transfer-Encoding": "chunked"}),
+            chunked(gzip.compress(WHOLE)),
+            True,
+            id="gzip in chunks",
+        ),
+    ],
+)
+async def test_a_page_that_is_cut_anywhere_is_a_fault(
+    reading: Reading, raw: RawServer, head: bytes, wire: bytes, *, whole: bool, resets: bool
+) -> None:
+    """A cut between two series of a queue would be a part of its items; one before its depth series would be 0."""
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", OF_TWO)
+    raw.resets = resets
+    for cut in range(len(wire)):
+        raw.answer = head + wire[:cut]
+        found = (await reading.read(place))[place]
+        # The last byte of OpenMetrics, and those of the last chunk, tell nothing that was not known before them.
+        known = wire[:cut].endswith(b"# EOF")
+        assert isinstance(found, Unavailable) or known, (cut, found)
+    raw.answer, raw.resets = head + wire, False
+    found = (await reading.read(place))[place]
+    assert isinstance(found, tuple) == whole, found
+    if whole:
+        assert by_pod(found) == {"127.0.0.1": 5}
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE)))
+async def test_a_length_that_is_too_short_is_a_fault(reading: Reading, raw: RawServer, length: int) -> None:
+    raw.answer = answer(WHOLE, headers={"Content-Length": str(length)})
+    found = (await reading.read(place := UrlPages(f"http://127.0.0.1:{raw.port}/metrics", OF_TWO)))[place]
+    assert isinstance(found, Unavailable), found
+
+
 async def test_openmetrics_is_read(reading: Reading, raw: RawServer) -> None:
     raw.answer = answer(PAGE + b"# EOF\n", headers={"Content-Type": "application/openmetrics-text; version=1.0.0"})
     assert by_pod(await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))) == {"127.0.0.1": 3}
@@ -222,11 +282,10 @@ async def test_a_page_over_the_limit_is_a_fault(
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
 
 
-@pytest.mark.parametrize("limit", ["MAX_PAGES", "MAX_SUMS_OF_PLACE"])
-async def test_too_many_pages_or_sums_are_a_fault(
-    reading: Reading, pods: list[Controller], monkeypatch: pytest.MonkeyPatch, limit: str
+async def test_too_many_pages_are_a_fault(
+    reading: Reading, pods: list[Controller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, limit, 2)
+    monkeypatch.setattr(pages, "MAX_PAGES", 2)
     reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     with pytest.raises(Unavailable, match=r"limit"):
         await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
@@ -309,17 +368,79 @@ async def test_a_pod_on_its_way_out_counts_while_it_answers(reading: Reading, po
         await reading.one(place)
 
 
-async def test_a_pod_that_stands_by_has_no_queues(reading: Reading, pods: list[Controller]) -> None:
+async def test_a_pod_that_stands_by_does_not_count_even_if_its_queues_exist(
+    reading: Reading, raw: RawServer, pods: list[Controller]
+) -> None:
+    """As with client-go, which makes them at once, empty."""
     reading.kubernetes.pods = (pod(1), pod(2))
     place = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED)
     pods[0].leads, pods[1].leads = True, False
     standby = Page("pod controller-2", {LEADER.name: {"": 0.0}})
-    leader, other = await reading.one(place)
-    assert by_pod((leader,)) == {"pod controller-1": 1}
-    assert other == standby
+    for with_queues in (False, True):
+        pods[1].stands_by_with_queues = with_queues
+        leader, other = await reading.one(place)
+        assert by_pod((leader,)) == {"pod controller-1": 1}
+        assert other == standby
     pods[0].leads = False
     with pytest.raises(Unavailable, match="none of 2 pods leads at present"):
         await reading.one(place)
+
+
+@pytest.mark.parametrize(
+    ("elections", "leads"),
+    [
+        pytest.param({"a": "1"}, True, id="one, led"),
+        pytest.param({"a": "0", "b": "1", "c": "0"}, True, id="several, of which one is led"),
+        pytest.param({"a": "0"}, False, id="one, not led"),
+        pytest.param({"a": "0", "b": "0"}, False, id="several, none led"),
+        pytest.param({"a": "NaN"}, None, id="not known"),
+        pytest.param({"a": "1", "b": "-1"}, None, id="no status"),
+    ],
+)
+async def test_a_page_leads_if_it_leads_in_any_election(
+    reading: Reading, raw: RawServer, elections: Mapping[str, str], *, leads: bool | None
+) -> None:
+    status = "".join(f'leader_election_master_status{{name="{name}"}} {value}\n' for name, value in elections.items())
+    raw.answer = answer(status.encode() + PAGE)
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    if leads:
+        assert by_pod(await reading.one(place)) == {"127.0.0.1": 3}
+        return
+    reason = "none of 1 pods leads at present.*headless Service" if leads is False else "not known who leads"
+    with pytest.raises(Unavailable, match=reason):
+        await reading.one(place)
+
+
+async def test_a_service_before_leader_and_standby_tells_the_leaders_queue_or_nothing(
+    reading: Reading, raw: RawServer
+) -> None:
+    turn = itertools.cycle([1, 0])
+    raw.answer = lambda _: answer(
+        f'leader_election_master_status{{name="x"}} {(leads := next(turn))}\nworkqueue_depth{{name="a"}} {7 * leads}\n'.encode()
+    )
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    for _ in range(3):
+        assert by_pod(await reading.one(place)) == {"127.0.0.1": 7}
+        with pytest.raises(Unavailable, match="none of 1 pods leads"):
+            await reading.one(place)
+
+
+async def test_the_proof_says_how_each_end_was_certain_and_whose_pages_they_are(
+    reading: Reading, raw: RawServer, pods: list[Controller]
+) -> None:
+    reading.kubernetes.pods = (pod(1), pod(2))
+    pods[0].leads, pods[1].leads = True, False
+    told = Reported()
+    place = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED)
+    await reading.reader.read([place], told)
+    assert str(told.proofs[place]) == (
+        "whole: 2 of 2 pages to their end, by its length; "
+        "from: every running pod with app=controller in namespace ns; pod controller-1 leads, 1 stand by"
+    )
+    raw.answer = b"HTTP/1.0 200 OK\r\n\r\n" + PAGE + b"# EOF\n"
+    other = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    await reading.reader.read([other], told)
+    assert str(told.proofs[other]) == "whole: 1 of 1 pages to their end, by its # EOF; from: every address of 127.0.0.1"
 
 
 @pytest.mark.parametrize(
