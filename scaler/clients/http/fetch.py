@@ -37,6 +37,7 @@ class Request:
     tls: ssl.SSLContext | bool = True
     server_name: str | None = None  # that the certificate must be for, instead of the host in `url`
     quotes: bool = False  # whether to tell what the server says with an error
+    hint: str = ""  # told with a certificate or credentials that are refused
     hop: "Callable[[URL], Request] | None" = None
     """Judges every redirect: returns what to fetch instead, with credentials of its own, or raises `Fault`.
 
@@ -110,14 +111,14 @@ async def fetch(
     A redirect to another host or from https to http is never followed, others as `Request.hop` says. The status decides
     the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`.
     """
-    with faults(request.where, tls=request.url.scheme == "https"):
+    with faults(request.where, tls=request.url.scheme == "https", hint=request.hint):
         for _ in range(MAX_REDIRECTS + 1):
             async with _open(session, request) as response:
                 if response.status in {301, 302, 303, 307, 308}:
                     request = _redirected(request, response.headers.get("Location", ""))
                     continue
                 if response.status != 200:
-                    raise _status_fault(response.status, request.where, await _said(response, request))
+                    raise _status_fault(response.status, request, await _said(response, request))
                 end = await _stream(response, request, take, turns or nullcontext())
                 return Answer(response.status, response.headers.get("Content-Type", "").lower(), end)
     raise Unavailable(f"{request.where}: more than {MAX_REDIRECTS} redirects")
@@ -159,14 +160,15 @@ def _redirected(request: Request, location: str) -> Request:
     return replace(request, url=target)
 
 
-def _status_fault(status: int, where: str, said: str) -> Fault:
-    told = f"; the server says {said!r}" if said else ""
+def _status_fault(status: int, request: Request, said: str) -> Fault:
+    where, told = request.where, f"; the server says {said!r}" if said else ""
     match status:
         case 400 if said == SPEAKS_TLS:
             return Refused(f"{where}: this port speaks https, and the URL says http")
         case 401 | 403:
             return Refused(
-                f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some{told}"
+                f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some"
+                f"{request.hint}{told}"
             )
         case 404:
             return Refused(f"{where}: HTTP 404, there is nothing under this path{told}")
@@ -249,10 +251,10 @@ class _Gzip:
 
 
 @contextmanager
-def faults(where: str, *, tls: bool = True) -> Iterator[None]:
+def faults(where: str, *, tls: bool = True, hint: str = "") -> Iterator[None]:
     """Tell the errors of aiohttp as faults, without the URL and the headers that those quote.
 
-    `tls` says whether the connection was meant to be one of TLS.
+    `tls` says whether the connection was meant to be one of TLS; `hint` is told with a certificate that is refused.
     """
     try:
         yield
@@ -260,14 +262,14 @@ def faults(where: str, *, tls: bool = True) -> Iterator[None]:
         reason = getattr(let_go(error), "os_error", None)
         if isinstance(reason, Fault):  # of the look-up or the address guard
             raise (Refused if isinstance(reason, Refused) else Unavailable)(f"{where}: {reason}") from None
-        raise Unavailable(f"{where}: {_problem(error, tls=tls)}") from None
+        raise Unavailable(f"{where}: {_problem(error, tls=tls, hint=hint)}") from None
 
 
-def _problem(error: Exception, *, tls: bool) -> str:
+def _problem(error: Exception, *, tls: bool, hint: str) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
-            problem = f"the TLS certificate is refused: {reason}"
+            problem = f"the TLS certificate is refused: {reason}{hint}"
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             problem = "no TLS connection; does the server speak https on this port?"
         case aiohttp.ClientConnectorError():

@@ -40,6 +40,7 @@ SCRAPE_BYTES = MAX_SUM_BYTES + 512 * 1024
 SCRAPE_SECONDS = 3.0
 TURN_SECONDS = 4.0
 ACCEPT = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.9, */*;q=0.1"
+HINT = "; `pages` of the configuration says which CA and which token count for a URL"
 WITHOUT_PAGE = "a controller at zero replicas has no page, and what waits for it is not known"
 
 
@@ -104,10 +105,7 @@ class PagesReader(Reader):
             targets = await (self._of_url(place) if isinstance(place, UrlPages) else self._of_pods(place))
             scraped = await self._scrape_all(place, targets, kept)
             pages = judged(str(place), place.wanted, [each.page for each in scraped])
-            whose = (
-                f"every address of {URL(place.url).host}" if isinstance(place, UrlPages) else f"every pod of {place}"
-            )
-            proof = proof_of(whose, pages, {each.page.name: each.end for each in scraped})
+            proof = proof_of(place.whose, pages, {each.page.name: each.end for each in scraped})
         except Fault as fault:
             kept.resize(0)
             if isinstance(place, UrlPages):
@@ -224,6 +222,7 @@ class PagesReader(Reader):
             headers=headers,
             tls=tls,
             server_name=entry.server_name,
+            hint=HINT if target.url.scheme == "https" else "",
             hop=hop,
         )
 
