@@ -16,7 +16,7 @@ from pydantic_settings import SettingsError as NotJsonError
 
 from scaler.clients.aws.settings import AwsSettings
 from scaler.clients.kubernetes.settings import KubernetesSettings
-from scaler.clients.pages.prometheus import PrometheusServer
+from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import SettingsError
 from scaler.core.section import Section
@@ -116,6 +116,9 @@ class Settings(BaseSettings):
     tls: TlsSettings | None = None
     redis: dict[str, RedisServer] = Field(default_factory=dict, description="Redis connections by name.")
     prometheus: dict[str, PrometheusServer] = Field(default_factory=dict, description="Prometheus servers by name.")
+    pages: tuple[PagesSettings, ...] = Field(
+        (), description="How pages of metrics over HTTPS are read: whose certificates count, and with which token."
+    )
     aws: AwsSettings = AwsSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     access: tuple[AccessRule, ...] = Field((), description="Who may read what; none: everything is allowed.")

@@ -3,8 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from scaler.core.clock import Clock, deadline
 from scaler.core.errors import Unavailable
 from scaler.core.tenant import TENANT
 
@@ -56,6 +57,18 @@ class Budget:
             yield held
         finally:
             held.resize(0)
+
+    @asynccontextmanager
+    async def turn(self, amount: int, clock: Clock, seconds: float, where: str) -> AsyncIterator[Held]:
+        """Hold `amount` bytes in the block, or raise `Unavailable` for `where` if there is no room within `seconds`."""
+        async with AsyncExitStack() as stack:
+            try:
+                with deadline(clock, seconds):
+                    held = await stack.enter_async_context(self.hold(amount))
+            except TimeoutError:
+                reason = self.refusal(TENANT.get(), amount)
+                raise Unavailable(f"{where}: no room for it within {seconds:g} s: {reason}") from None
+            yield held
 
     def held(self) -> Held:
         """Return what holds nothing yet, for the present tenant, to `resize` without waiting."""

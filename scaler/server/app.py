@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
@@ -72,14 +73,16 @@ class Server:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits = settings.limits
-        access = Access(settings.access, settings.aws)
+        limits, access = settings.limits, Access(settings.access, settings.aws)
         self.backends = Backends(
             clock=clock,
             addresses=Addresses(allow_loopback=not settings.access),
+            names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
+            pages=settings.pages,
+            may_fetch=access.check_hop,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
             access=access,
             budget=Budget(limits.max_read_bytes),
@@ -202,6 +205,7 @@ class Server:
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
+        await self.backends.names.close()
 
 
 def open_readers(backends: Backends) -> list[Reader]:

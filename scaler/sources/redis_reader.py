@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.redis.attempts import Attempts
 from scaler.clients.redis.connection import RedisConnection
-from scaler.clients.redis.dialer import Names, SystemNames
 from scaler.clients.redis.faults import Command
 from scaler.clients.redis.hints import Hints
 from scaler.clients.redis.pool import KeptConnection, Reach
@@ -40,18 +40,17 @@ class RedisReader(Reader):
         self,
         clock: Clock,
         addresses: Addresses,
+        names: Names,
         redis: Mapping[str, RedisServer],
         access: Access,
         budget: Budget,
         count_requests: CountRequests,
-        names: Names | None = None,
     ) -> None:
         """Connect to nothing yet; `redis` are the connections of the configuration by name."""
 
         def allow(namespace: str, url: str) -> None:
             access.check(namespace, [Claim("url", url)])
 
-        names = SystemNames() if names is None else names
         self._reach = Reach(clock, addresses, names, redis, Attempts(clock), allow, count_requests, self.rights)
         self._budget = budget
         self._hint: Hint | None = None

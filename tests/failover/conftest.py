@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,8 @@ class Zone:
 
     async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
         del fresh
+        with contextlib.suppress(ValueError):
+            return (str(ipaddress.ip_address(host)),)
         if host not in self.addresses:
             raise OSError("no such name")
         return (self.addresses[host],)
@@ -47,7 +50,7 @@ class Watch:
     def __init__(self, url: str, zone: Zone) -> None:
         backends = Backends()
         self._reader = SidekiqReader(
-            backends.clock, backends.addresses, {}, backends.access, backends.budget, lambda *_: None, zone
+            backends.clock, backends.addresses, zone, {}, backends.access, backends.budget, lambda *_: None
         )
         self._trigger = SidekiqTrigger.model_validate(
             {"source": "sidekiq", "queues": "default", "redisURL": url, NAMESPACE: "shop"}

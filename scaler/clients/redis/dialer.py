@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable
 from functools import cache
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.redis.faults import RIGHTS, Command, cleaned, fault_of
+from scaler.clients.http.names import Names
+from scaler.clients.redis.faults import RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
 from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -25,23 +25,6 @@ _ONLY_URL = "the URL asks for TLS and the server speaks without; write redis:// 
 
 
 Made = TypeVar("Made")
-
-
-class Names(Protocol):
-    """Looks up host names."""
-
-    async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
-        """Return the addresses of `host`, at least one; `fresh` asks again before its time to live is over."""
-
-
-class SystemNames:
-    """Looks up host names as the machine does; for commands that read once."""
-
-    async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
-        """Return the addresses of `host`."""
-        del fresh
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 class Dialer:
@@ -65,10 +48,6 @@ class Dialer:
             error, where or self.where, command=command, seconds=seconds, secrets=self._secrets, rights=self._rights
         )
 
-    def cleaned(self, text: str) -> str:
-        """Return what a server said without the secrets."""
-        return cleaned(text, self._secrets)
-
     def secret(self, file: Path | None, setting: str) -> str | None:
         """Return the content of a secret's file, read anew so that it may be rotated, or None without a file."""
         if file is None:
@@ -83,10 +62,7 @@ class Dialer:
 
     async def look_up(self, host: str, *, fresh: bool) -> tuple[str, ...]:
         """Return the addresses of `host`; it may be one itself."""
-        try:
-            return (str(ipaddress.ip_address(host)),)
-        except ValueError:
-            return await self._names.look_up(host, fresh=fresh)
+        return await self._names.look_up(host, fresh=fresh)
 
     async def dial(self, host: tuple[str, int], seconds: float) -> Link:
         """Connect to `host`, one of its addresses after the other, within `seconds`; raises whatever goes wrong."""
@@ -96,7 +72,8 @@ class Dialer:
             try:
                 sock = await _within(seconds, len(addresses), self._connect(address, host[1]))
             except (OSError, Fault) as error:  # also TimeoutError
-                failure = error
+                # One that took the connection says more than one that did not.
+                failure = failure if isinstance(failure, _SilentError) else error
                 continue
             try:
                 context = await asyncio.to_thread(self._context) if self.url.tls else None  # it reads many certificates

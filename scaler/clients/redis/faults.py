@@ -3,19 +3,16 @@
 import re
 import socket
 from collections.abc import Iterable
-from itertools import takewhile
 
 from redis import exceptions as errors
 
+from scaler.clients.http.quoting import MASK, SHORTEST_SECRET, quoted
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 
 Command = tuple[str | bytes | int | float, ...]
 
 MAX_TEXT = 300
 RIGHTS = "the source's documentation"
-MAX_QUOTED = 2_000
-HIDDEN = "***"
-_BEGINNING, _PART = 4, 6
 
 _DENIED = "the Redis user may not run {command}; give it the access rules of {rights}"
 _LOGIN_WANTED = "Redis asks for a password; put it into the URL or passwordFile"
@@ -66,45 +63,26 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
     the access rules are written that Redis needs. No text holds one of `secrets` or a part of
     one: Redis quotes the arguments of a command that it does not know, those of `AUTH` among them, and cuts them off.
     """
-    secrets = [secret for secret in secrets if secret]
-    text = str(error)[:MAX_QUOTED] or type(error).__name__
-    if isinstance(error, Fault):  # in our words, which need not be looked through for parts
-        kind, told = type(error), _without(text, secrets)
+    secrets = sorted(filter(None, secrets), key=len, reverse=True)
+    text = str(error) or type(error).__name__
+    if isinstance(error, Fault):  # in our words, of which a short secret may be a part
+        kind, told = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     else:
-        text = cleaned(text, secrets)
         kind, form = next(
             (kind, form) for types, part, kind, form in _TABLE if isinstance(error, types) and part in text
         )
+        said = _without(quoted(text.encode(), secrets), secrets)
         told = form.format(
-            text=text, command=_shown(command, text), seconds=seconds, name=type(error).__name__, rights=rights
+            text=said, command=_shown(command, said), seconds=seconds, name=type(error).__name__, rights=rights
         )
     told = "".join(character if character.isprintable() else " " for character in told)
     return kind(f"{where}: {told[:MAX_TEXT]}")
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
-
-
-def cleaned(text: str, secrets: Iterable[str]) -> str:
-    """Return what a server said without any of `secrets`, however it was cut, escaped or split.
-
-    Hidden are the beginning of a secret from `_BEGINNING` characters on, and whatever else `_PART` of them in a row
-    are found in; a secret shorter than that where it stands whole.
-    """
-    hidden = bytearray(len(text))
     for secret in secrets:
-        beginning = secret[:_BEGINNING]
-        parts = {secret[at : at + _PART] for at in range(len(secret) - _PART + 1)}
-        for at in range(len(text)):
-            if text[at : at + _PART] in parts:
-                hidden[at : at + _PART] = b"\1" * len(text[at : at + _PART])
-            if text.startswith(beginning, at):
-                length = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(text[at:], secret, strict=False))))
-                hidden[at : at + length] = b"\1" * length
-    return re.sub("\0+", HIDDEN, "".join("\0" if hide else text[at] for at, hide in enumerate(hidden)))
+        text = text.replace(secret, MASK)
+    return text
 
 
 def _shown(command: Command, text: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.redis.attempts import Attempts
 from scaler.clients.redis.connection import RedisConnection, Seen, Target
-from scaler.clients.redis.dialer import Dialer, Names
+from scaler.clients.redis.dialer import Dialer
 from scaler.clients.redis.sentinel import Sentinels
 from scaler.clients.redis.server import RedisRef, RedisServer, address
 from scaler.core.clock import Clock
@@ -192,8 +193,8 @@ class KeptConnection:
         try:
             self._reach.allow(self._ref.namespace, f"{scheme}://{address(*host)}/{dialer.url.database}")
         except ScalerError as error:
-            told = f"the Sentinels name a master that is not allowed: {dialer.cleaned(str(error))}"
-            raise Refused(f"{dialer.where}: {told}") from None
+            told = Refused(f"the Sentinels name a master that is not allowed: {error}")
+            raise dialer.fault(told) from None
 
     async def open(self, protocol: int = 2) -> RedisConnection:
         """Make a connection; raises the `Fault` that hinders it."""

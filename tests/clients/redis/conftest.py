@@ -1,3 +1,5 @@
+import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -6,9 +8,10 @@ import pytest
 from pydantic import SecretStr
 
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.redis.attempts import Attempts
 from scaler.clients.redis.connection import RedisConnection, Target
-from scaler.clients.redis.dialer import Dialer, SystemNames
+from scaler.clients.redis.dialer import Dialer
 from scaler.clients.redis.pool import KeptConnection, Reach
 from scaler.clients.redis.sentinel import Sentinels
 from scaler.clients.redis.server import RedisRef, RedisServer, parse_url
@@ -30,19 +33,22 @@ def valkey() -> Iterator[Valkey]:
 @asynccontextmanager
 async def open_and_close(url: str, guard: Addresses = ANYWHERE, **options: Any) -> AsyncIterator[RedisConnection]:
     files = {name: options.pop(name) for name in list(options) if name.endswith("_file")}
-    names = options.pop("names", SystemNames())
+    names = options.pop("names", own := Names())
     dialer = Dialer(RedisServer(url=SecretStr(url), **files), guard, names, "redis/main")
-    clock, target, sentinels = SystemClock(), Target(dialer.url.hosts[0]), None
-    if dialer.url.master is not None:
-        sentinels = Sentinels(dialer, clock)
-        named, by = await sentinels.master()
-        sentinels.close()
-        target = Target(named.host, by)
-    connection = await RedisConnection.open(dialer, clock, target, **options)
+    clock, target = SystemClock(), Target(dialer.url.hosts[0])
     try:
-        yield connection
+        if dialer.url.master is not None:
+            sentinels = Sentinels(dialer, clock)
+            named, by = await sentinels.master()
+            sentinels.close()
+            target = Target(named.host, by)
+        connection = await RedisConnection.open(dialer, clock, target, **options)
+        try:
+            yield connection
+        finally:
+            connection.close()
     finally:
-        connection.close()
+        await own.close()
 
 
 class Zone:
@@ -53,6 +59,8 @@ class Zone:
         self.asked: list[tuple[str, bool]] = []
 
     async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
+        with contextlib.suppress(ValueError):
+            return (str(ipaddress.ip_address(host)),)
         self.asked.append((host, fresh))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):

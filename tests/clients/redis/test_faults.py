@@ -119,7 +119,7 @@ def test_no_part_of_a_secret_is_told(quoted: str) -> None:
         )
     )
     assert "unknown command" in told
-    assert not any(SECRET[at : at + 6] in told for at in range(len(SECRET) - 6))
+    assert not any(SECRET[at : at + 8] in told for at in range(len(SECRET) - 8))
     assert SECRET[:4] not in told
 
 
