@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from redis import exceptions as errors
 
 from scaler.clients.http.quoting import MASK, SHORTEST_SECRET, quoted
+from scaler.clients.redis.resp import TooLongError
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 
 Command = tuple[str | bytes | int | float, ...]
@@ -38,6 +39,7 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
         Refused,
         "{command}: the key holds something else; check the names in the metadata and the database",
     ),
+    (TooLongError, "", Unavailable, "{command}: {text}, which is not read"),
     (errors.ResponseError, "DB index", Refused, "Redis has no such database: {text}"),
     (errors.ResponseError, "max requests limit", Throttled, "Redis answers: {text}"),  # Upstash counts requests
     (errors.ResponseError, "", Unavailable, "Redis answers: {text}"),

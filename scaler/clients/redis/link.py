@@ -10,26 +10,28 @@ import hiredis
 from redis import exceptions as errors
 
 from scaler.clients.redis.faults import Command
-from scaler.clients.redis.resp import MORE, Push, Replies
+from scaler.clients.redis.resp import MORE, Push, Replies, Shape
 
 MAX_ANSWER_BYTES = 32 << 20
 """What the answers of one round trip may become. A metadata URL leads to whatever a tenant runs."""
 MAX_ELEMENTS = 250_000
-"""Of an answer to a command that is not in `_ELEMENTS`: the members of a set, the fields of a hash."""
+"""Of an answer to a command that is not in `_SHAPES`: the members of a set, the fields of a hash."""
 CLIENT_NAME = "keda-queue-scaler"
 
 READ_BYTES = 32 << 10
 """Parsed at once: at most 4 ms, then others have their turn."""
 COMMANDS_AT_ONCE = 1_000
 """Packed at once, which takes a millisecond."""
-_ELEMENTS: Final[dict[str, Callable[[Command], int]]] = {
-    **dict.fromkeys(("LLEN", "ZCARD", "SCARD", "PTTL", "LINDEX", "HGET", "GET", "INFO", "SELECT", "AUTH"), lambda _: 0),
-    "TIME": lambda _: 2,
-    "HMGET": lambda command: len(command) - 2,
-    "MGET": lambda command: len(command) - 1,
-    "HELLO": lambda _: 1_000,
-    "ROLE": lambda _: 1_000,  # a master lists its replicas
-    "SENTINEL": lambda _: 1_000,
+_NO_LIST = Shape(0, 0)
+_SHAPES: Final[dict[str, Shape]] = {
+    **dict.fromkeys(("LLEN", "ZCARD", "SCARD", "PTTL", "LINDEX", "HGET", "GET", "INFO", "SELECT", "AUTH"), _NO_LIST),
+    "TIME": Shape(2, 1),
+    "SCAN": Shape(MAX_ELEMENTS, 2),
+    "SSCAN": Shape(MAX_ELEMENTS, 2),
+    "HSCAN": Shape(MAX_ELEMENTS, 2),
+    "HELLO": Shape(1_000, 3),
+    "ROLE": Shape(1_000, 3),  # a master lists its replicas
+    "SENTINEL": Shape(1_000, 2),
 }
 
 Grow = Callable[[int], None]
@@ -40,13 +42,14 @@ def _nothing(_bytes: int) -> None:
     """Count for nobody."""
 
 
-def most_elements(command: Command) -> int:
-    """Return how many elements the answer to `command` can have at most."""
-    upper = [str(word).upper() if not isinstance(word, bytes) else "" for word in command]
-    if "LIMIT" in upper:  # ZRANGEBYSCORE … [WITHSCORES] … LIMIT offset count
-        return int(command[upper.index("LIMIT") + 2]) * 2
-    count = _ELEMENTS.get(upper[0])
-    return MAX_ELEMENTS if count is None else count(command)
+def shape_of(command: Command) -> Shape:
+    """Return what the answer to `command` can be at most."""
+    words = [word.upper() if isinstance(word, str) else "" for word in command]
+    if "LIMIT" in words:  # ZRANGEBYSCORE … [WITHSCORES] … LIMIT offset count
+        return Shape(int(command[words.index("LIMIT") + 2]) * 2, 1)
+    if words[0] in {"HMGET", "MGET"}:
+        return Shape(len(command) - 1, 1)
+    return _SHAPES.get(words[0], Shape(MAX_ELEMENTS, 1))
 
 
 class Link:
@@ -95,21 +98,21 @@ class Link:
             self._writer.write(b"".join(map(pack, commands[start : start + COMMANDS_AT_ONCE])))
         answers: list[Any] = []
         for command in commands:
-            answer = self._next(most := most_elements(command))
+            answer = self._next(shape := shape_of(command))
             while answer is MORE:
                 grow(self._replies.bytes - counted)
                 counted = self._replies.bytes
                 await self._feed()
-                answer = self._next(most)
+                answer = self._next(shape)
             if isinstance(answer, Exception) and not isinstance(answer, errors.ResponseError):
                 raise answer
             answers.append(answer)
         grow(self._replies.bytes - counted)
         return answers
 
-    def _next(self, most: int) -> Any:
+    def _next(self, shape: Shape) -> Any:
         """Return the next answer; what came unasked in between is dropped."""
-        while isinstance(answer := self._replies.get(most), Push):
+        while isinstance(answer := self._replies.get(shape), Push):
             pass
         return answer
 
@@ -126,7 +129,7 @@ class Link:
         """Return the keys of the next invalidation; None for all."""
         while True:
             self._replies.begin(MAX_ANSWER_BYTES)
-            while (message := self._replies.get(0)) is MORE:
+            while (message := self._replies.get(_NO_LIST)) is MORE:
                 await self._feed()
             if isinstance(message, Push) and message[:1] == [b"invalidate"] and len(message) == 2:
                 keys: list[bytes] | None = message[1]

@@ -6,19 +6,17 @@ before its bytes have come, and they count as what they become. It takes 0.5 µs
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis._parsers import BaseParser  # its table from texts to exceptions has no public name
+from redis.exceptions import ResponseError
 
 from scaler.core.errors import Unavailable
 
-MAX_DEPTH = 6
-"""Of lists in each other: `ROLE` of a master has three, what sources read has one."""
+MAX_STRING_BYTES = 4 << 20
+"""Of one string; a longer one is left out, since to look into it would take too long (a whole job is read for its time)."""
 MAX_LINE_BYTES = 64 << 10
 """Of a header, a number, a simple string or an error."""
-MAX_PUSHED = 100_000
-"""Elements of a message that was not asked for: keys that have changed."""
-
 _VALUE_BYTES = 48
 """What Python takes for a value besides its content, and for its place in a list."""
 _LIST_BYTES = 96
@@ -31,8 +29,23 @@ class ProtocolError(Unavailable):
     """The bytes are no answer of Redis, or more than was asked for."""
 
 
+class TooLongError(ResponseError):
+    """Stands in an answer for a string that was left out."""
+
+
 class Push(list[Any]):
     """A message that nobody has asked for (RESP3)."""
+
+
+class Shape(NamedTuple):
+    """What the answer to a command can be at most: how many elements a list has, and how many lists are in each other."""
+
+    elements: int
+    depth: int
+
+
+PUSHED = Shape(100_000, 2)
+"""A message that was not asked for: keys that have changed."""
 
 
 class Replies:
@@ -46,6 +59,7 @@ class Replies:
         self._buffer, self._at = b"", 0
         self._coming: list[bytes] = []
         self._missing = 0  # bytes, before it is of use to look again
+        self._left_out = 0  # bytes that are still to come of what is left out
         self._stack: list[tuple[list[Any], int]] = []  # lists that are not complete, and how much they lack
         self.begin(max_bytes)
 
@@ -55,14 +69,16 @@ class Replies:
 
     def feed(self, data: bytes) -> None:
         """Take `data`."""
+        if self._left_out:
+            data, self._left_out = data[self._left_out :], max(0, self._left_out - len(data))
         self._coming.append(data)
         self._missing -= len(data)
 
-    def get(self, most: int) -> Any:
+    def get(self, shape: Shape) -> Any:
         """Return the next answer, an exception for an error, or `MORE`; raises `ProtocolError`.
 
-        `most` is how many elements the answer to what was asked can have, 0 where it is no list. It takes as long as
-        what was fed is large, so feed little at a time.
+        `shape` is what the answer to what was asked can be. It takes as long as what was fed is large, so feed little
+        at a time.
         """
         if self._coming and self._missing <= 0:
             self._buffer = b"".join((self._buffer[self._at :], *self._coming))
@@ -70,12 +86,12 @@ class Replies:
             self._coming.clear()
         elif self._missing > 0:
             return MORE
-        return self._parse(most)
+        return self._parse(shape)
 
-    def _parse(self, most: int) -> Any:  # noqa: C901, PLR0912, PLR0915 - one loop: a call for each value would double its time
+    def _parse(self, shape: Shape) -> Any:  # noqa: C901, PLR0912, PLR0915 - one loop: a call for each value would double its time
         buffer, at, known, stack = self._buffer, self._at, _SIZES, self._stack
         if stack and isinstance(stack[0][0], Push):
-            most = MAX_PUSHED
+            shape = PUSHED
         items, lacking = stack.pop() if stack else (None, 0)
         room = self.max_bytes - self.bytes
         self._missing = 0
@@ -91,9 +107,13 @@ class Replies:
                 size = known.get(line)
                 if size is None:
                     size = _size(line)
-                if size > room:
+                if MAX_STRING_BYTES >= size > room:
                     raise ProtocolError(self._too_large())
-                if size >= 0:
+                if size > MAX_STRING_BYTES:
+                    after = end + 4 + size
+                    self._left_out, at = max(0, after - len(buffer)), min(after, len(buffer))
+                    value = TooLongError(f"a string of {size >> 20} MiB, more than {MAX_STRING_BYTES >> 20} MiB")
+                elif size >= 0:
                     after = end + 2 + size
                     if after + 2 > len(buffer):
                         self._missing = after + 2 - len(buffer)
@@ -109,16 +129,16 @@ class Replies:
                 at = end + 2
                 size = (known.get(line) or _size(line)) * (2 if kind == _MAP else 1)
                 pushed = kind == _PUSH and items is None
-                if size > (MAX_PUSHED if pushed else most):
+                shape = PUSHED if pushed else shape
+                if size > shape.elements:
                     raise ProtocolError(f"an answer of {size} elements, more than what was asked for can have")
+                if len(stack) + (items is not None) >= shape.depth and size >= 0:
+                    raise ProtocolError("a list where what was asked for has none")
                 room -= _LIST_BYTES
                 if size > 0:
-                    if len(stack) + (items is not None) >= MAX_DEPTH or room < 0:
-                        raise ProtocolError(_TOO_DEEP if room >= 0 else self._too_large())
                     if items is not None:
                         stack.append((items, lacking))
                     items, lacking = Push() if pushed else [], size
-                    most = MAX_PUSHED if pushed else most
                     continue
                 value = None if size < 0 else []
             else:
@@ -149,7 +169,6 @@ class Replies:
 
 
 _NOT_REDIS = "an answer that cannot be understood: it is not Redis' protocol"
-_TOO_DEEP = "an answer that cannot be understood: too many lists in each other"
 _BULK, _MAP, _PUSH, _CR, _LF = b"$%>\r\n"
 _LISTS = frozenset(b"*%~>")
 _error: Callable[[str], Exception] = BaseParser.parse_error

@@ -5,6 +5,7 @@ from redis import exceptions as errors
 from redis._parsers import BaseParser
 
 from scaler.clients.redis.faults import MAX_TEXT, fault_of
+from scaler.clients.redis.resp import TooLongError
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 
 ASKED = ("HMGET", b"web-1:7:abc", "info")
@@ -64,6 +65,7 @@ def test_every_error_of_redis_is_a_fault_that_says_what_to_do(text: str, kind: t
         (ConnectionResetError(), "ConnectionResetError"),
         (errors.InvalidResponse("Protocol error"), "cannot be understood"),
         (MemoryError(), "cannot be understood"),
+        (TooLongError("a string of 5 MiB, more than 4 MiB"), "a string of 5 MiB, more than 4 MiB, which is not read"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

@@ -9,11 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import NoPermissionError, ResponseError
 
-from scaler.clients.redis.link import MAX_ELEMENTS, most_elements
-from scaler.clients.redis.resp import MAX_DEPTH, MAX_LINE_BYTES, MORE, ProtocolError, Push, Replies
+from scaler.clients.redis.link import MAX_ELEMENTS, shape_of
+from scaler.clients.redis.resp import (
+    MAX_LINE_BYTES,
+    MAX_STRING_BYTES,
+    MORE,
+    PUSHED,
+    ProtocolError,
+    Push,
+    Replies,
+    Shape,
+    TooLongError,
+)
 
 ROOM = 1 << 20
 MANY = 1_000
+MAX_DEPTH = 6
+NO_LIST = Shape(0, 0)
 
 
 def parsed(data: bytes, *, most: int = MANY, room: int = ROOM, sizes: tuple[int, ...] = ()) -> list[Any]:
@@ -22,7 +34,7 @@ def parsed(data: bytes, *, most: int = MANY, room: int = ROOM, sizes: tuple[int,
     for size in (*sizes, len(data)):
         replies.feed(data[at : at + size])
         at += size
-        while (answer := replies.get(most)) is not MORE:
+        while (answer := replies.get(Shape(most, MAX_DEPTH if most else 0))) is not MORE:
             found.append(answer)
     return found
 
@@ -122,10 +134,10 @@ def test_whatever_comes_is_understood_as_hiredis_does_or_refused(data: bytes) ->
         (b"*1\r\n*2000000000\r\n", "2000000000 elements"),
         (b"*99999999999999999999\r\n", "not Redis' protocol"),
         (b"*1001\r\n", "1001 elements"),
-        (b"$536870912\r\n", "more than 1 MiB"),
-        (b"*1\r\n$536870912\r\n", "more than 1 MiB"),
-        (b"*1\r\n" * (MAX_DEPTH + 1), "too many lists in each other"),
-        (b">1\r\n" + b"*1\r\n" * MAX_DEPTH, "too many lists in each other"),
+        (b"$2097152\r\n", "more than 1 MiB"),
+        (b"*1\r\n$2097152\r\n", "more than 1 MiB"),
+        (b"*1\r\n" * (MAX_DEPTH + 1), "a list where what was asked for has none"),
+        (b">1\r\n" + b"*1\r\n" * PUSHED.depth, "a list where what was asked for has none"),
         (b"+" + b"x" * (MAX_LINE_BYTES + 1), "not Redis' protocol"),
         (b":" + b"9" * 5_000 + b"\r\n", "not Redis' protocol"),
         (b"$3\r\nabcd\r\n", "not Redis' protocol"),
@@ -159,7 +171,7 @@ def test_small_values_count_as_what_they_become(element: bytes) -> None:
     def take() -> None:
         for at in range(0, len(data), 32_768):
             replies.feed(data[at : at + 32_768])
-            replies.get(200_000)
+            replies.get(Shape(200_000, 2))
 
     tracemalloc.start()
     try:
@@ -174,41 +186,61 @@ def test_limit_is_for_each_round_trip() -> None:
     replies = Replies(1_000)
     for _ in range(5):
         replies.feed(b"$600\r\n" + b"x" * 600 + b"\r\n")
-        assert len(replies.get(0)) == 600
+        assert len(replies.get(NO_LIST)) == 600
         replies.begin(1_000)
 
 
 @pytest.mark.parametrize(
-    ("command", "most"),
+    ("command", "shape"),
     [
-        (("LLEN", "queue:default"), 0),
-        (("LINDEX", "queue:default", -1), 0),
-        (("TIME",), 2),
-        (("HMGET", b"key", "a", "b"), 2),
-        (("ZRANGEBYSCORE", "schedule", "-inf", 1.5, "WITHSCORES", "LIMIT", 0, 500), 1_000),
-        (("SMEMBERS", "processes"), MAX_ELEMENTS),
-        (("hmget", b"key", "a"), 1),
+        (("LLEN", "queue:default"), (0, 0)),
+        (("LINDEX", "queue:default", -1), (0, 0)),
+        (("TIME",), (2, 1)),
+        (("HMGET", b"key", "a", "b"), (3, 1)),
+        (("ZRANGEBYSCORE", "schedule", "-inf", 1.5, "WITHSCORES", "LIMIT", 0, 500), (1_000, 1)),
+        (("SMEMBERS", "processes"), (MAX_ELEMENTS, 1)),
+        (("SCAN", b"0", "COUNT", 1_000), (MAX_ELEMENTS, 2)),
+        (("hmget", b"key", "a"), (2, 1)),
     ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+    ids=lambda value: str(value[0]),
 )
-def test_what_was_asked_says_how_much_may_come(command: tuple[Any, ...], most: int) -> None:
-    assert most_elements(command) == most
+def test_what_was_asked_says_what_may_come(command: tuple[Any, ...], shape: tuple[int, int]) -> None:
+    assert shape_of(command) == shape
+
+
+@pytest.mark.parametrize("inner", [b"*0\r\n", b"*1\r\n:1\r\n", b"%0\r\n"], ids=repr)
+def test_list_in_a_set_is_refused(inner: bytes) -> None:
+    """250,000 empty lists would keep the garbage collector busy."""
+    replies = Replies(ROOM)
+    replies.feed(b"*1\r\n" + inner)
+    with pytest.raises(ProtocolError, match="a list where what was asked for has none"):
+        replies.get(Shape(10, 1))
+
+
+@pytest.mark.parametrize("piece", [1_000_000, 100, 1 << 24], ids=["pieces", "small pieces", "at once"])
+def test_string_that_is_too_long_is_left_out_and_the_rest_goes_on(piece: int) -> None:
+    size = MAX_STRING_BYTES + 1
+    data = b"*2\r\n$%d\r\n%s\r\n:7\r\n+next\r\n" % (size, b"\r\n*9\r\n".ljust(size, b"x"))
+    found = parsed(data, sizes=(piece,) * (len(data) // piece))
+    (left_out, seven), after = found
+    assert isinstance(left_out, TooLongError)
+    assert str(left_out) == "a string of 4 MiB, more than 4 MiB"
+    assert (seven, after) == (7, b"next")
 
 
 def test_a_large_string_is_not_copied_for_each_piece() -> None:
-    """30 MB in pieces of 32 KiB: joined once, not 900 times."""
+    """4 MiB in pieces of 256 bytes: joined once, not 16,000 times."""
     replies = Replies(64 << 20)
-    size = 30 << 20
-    replies.feed(b"$%d\r\n" % size)
-    assert replies.get(0) is MORE
+    replies.feed(b"$%d\r\n" % MAX_STRING_BYTES)
+    assert replies.get(NO_LIST) is MORE
     before = time.process_time()
-    piece = b"x" * 32_768
-    for _ in range(size // len(piece)):
+    piece = b"x" * 256
+    for _ in range(MAX_STRING_BYTES // len(piece)):
         replies.feed(piece)
-        assert replies.get(0) is MORE
+        assert replies.get(NO_LIST) is MORE
     replies.feed(b"\r\n")
-    assert len(replies.get(0)) == size
-    assert time.process_time() - before < 0.5  # each copy of all takes 5 ms, so 900 take 4 s
+    assert len(replies.get(NO_LIST)) == MAX_STRING_BYTES
+    assert time.process_time() - before < 1  # each copy of all takes 0.5 ms, so 16,000 take 8 s
 
 
 def test_piece_of_a_read_is_parsed_quickly() -> None:
@@ -218,7 +250,7 @@ def test_piece_of_a_read_is_parsed_quickly() -> None:
     took = []
     for _ in range(5):
         before = time.process_time()
-        replies.get(100_000)
+        replies.get(Shape(100_000, 1))
         took.append(time.process_time() - before)
         replies.feed(b":1\r\n" * 8_000)
     assert min(took) < 0.02
