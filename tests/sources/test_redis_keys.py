@@ -1,5 +1,6 @@
 """The keys, places and reader that every source on a Redis shares, used by one that is not Sidekiq."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -258,3 +259,43 @@ async def test_rules_hold_for_what_sentinels_name(valkey: Valkey) -> None:
         configured = {"main": RedisServer(url=SecretStr(url))}
         found = await read(trigger(redis="main").places(), Backends(access=own, redis=configured))
         assert list(found.values()) == [0]
+
+
+async def test_hints_follow_to_the_server_that_is_read() -> None:
+    def redis(run_id: bytes) -> RespServer:
+        info = b"run_id:%s\r\n" % run_id
+        told = {
+            b"ROLE": MASTER,
+            b"TIME": array(b"1", b"1"),
+            b"LLEN": b":1\r\n",
+            b"INFO": b"$%d\r\n%s\r\n" % (len(info), info),
+            b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n",
+        }
+        return RespServer(lambda command: told.get(command[0], b"+OK\r\n"))
+
+    named = 0
+
+    def sentinel_says(command: list[bytes]) -> bytes:
+        return array(b"127.0.0.1", str(named).encode()) if command[0] == b"SENTINEL" else b"+OK\r\n"
+
+    async def until(server: RespServer, connections: int) -> None:
+        async with asyncio.timeout(5):
+            while server.connections != connections:  # noqa: ASYNC110 - a server has no event for it
+                await asyncio.sleep(0.01)
+
+    async with redis(b"1") as old, redis(b"2") as new, RespServer(sentinel_says) as sentinel:
+        named = old.port
+        hinted: list[Place] = []
+        reader = Backends().hand(CeleryReader)
+        reader.listen(hinted.append)
+        places = trigger(redisURL=f"redis+sentinel://127.0.0.1:{sentinel.port}/shop").places()
+        await reader.read(places, Reported())
+        await until(old, 2)
+        assert hinted == list(places)
+        named = new.port
+        await reader.read(places, Reported())
+        await until(new, 2)
+        assert hinted == list(places) * 2
+        await until(old, 0)
+        assert any(b"TRACKING" in command for command in new.commands)
+        await reader.close()
