@@ -127,6 +127,7 @@ class _Redis:
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
         self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
+        self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # so that each is kept once
         self._by_key: dict[bytes, set[RedisPlace]] = {}
         self._hints: dict[tuple[str, ...], Hints] = {}
         self._moves = 0
@@ -165,7 +166,7 @@ class _Redis:
 
     def remember(self, place: RedisPlace, tracked: tuple[str, ...]) -> None:
         """Hint at `place` when a key that it watches changes."""
-        self._tracked[place] = tracked
+        self._tracked[place] = self._groups.setdefault(tracked, tracked)
         for key in place.watched():
             self._by_key.setdefault(key.encode(), set()).add(place)
 

@@ -18,7 +18,8 @@ HOST_AT_ONCE = 10.0
 
 @dataclass(slots=True)
 class _Failing:
-    fault: Fault
+    kind: type[Fault]
+    text: str  # and not the fault, which would hold the frames that it came through
     failures: int
     until: float
     host_worked: int  # how often the host had worked before that
@@ -48,15 +49,15 @@ class Attempts:
         failing = known.failing.get(identity) if known is not None else None
         if known is None or failing is None:
             return
-        if known.worked > failing.host_worked and not isinstance(failing.fault, Refused):
+        if known.worked > failing.host_worked and not issubclass(failing.kind, Refused):
             return  # the host is back
         now = self._clock.now()
         if now < failing.until:
-            raise type(failing.fault)(str(failing.fault))
+            raise failing.kind(failing.text)
         known.left = min(HOST_AT_ONCE, known.left + (now - known.at) * HOST_PER_SECOND)
         known.at = now
         if known.left < 1:
-            raise type(failing.fault)(str(failing.fault))
+            raise failing.kind(failing.text)
         known.left -= 1
 
     def failed(self, host: Hashable, identity: Hashable, fault: Fault) -> None:
@@ -67,7 +68,7 @@ class Attempts:
         failures = 1 if before is None else before.failures + 1
         longest = LONGEST_REFUSED_PAUSE_SECONDS if isinstance(fault, Refused) else LONGEST_PAUSE_SECONDS
         pause = 0.0 if failures == 1 else min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 2, 20))
-        known.failing[identity] = _Failing(fault, failures, now + pause, known.worked)
+        known.failing[identity] = _Failing(type(fault), str(fault), failures, now + pause, known.worked)
 
     def worked(self, host: Hashable, identity: Hashable) -> None:
         """Note that an attempt has succeeded; whoever could not reach the host may try again."""

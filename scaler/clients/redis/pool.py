@@ -61,10 +61,11 @@ class KeptConnection:
 
     async def get(self) -> RedisConnection:
         """Return a connection to the server that the URL means now; raises the `Fault` that hinders it."""
-        dialer = self._way()
         if self._connection is not None:
             try:
-                certain = await self._is_certain(dialer, self._connection)
+                dialer = self._way()
+                # a connection that was made for another configuration is gone by now
+                certain = self._connection is None or await self._is_certain(dialer, self._connection)
             except BaseException:
                 self.drop()
                 raise
@@ -85,10 +86,15 @@ class KeptConnection:
 
     def close(self) -> None:
         """Close what is open and forget what failed."""
+        self._reset()
+        self._reach.attempts.forget(self._ref.backend, self._ref)
+
+    def _reset(self) -> None:
+        """Close what is open, and keep little: what fails may do so for long, and for many."""
         self.drop()
         if self._sentinels is not None:
             self._sentinels.close()
-        self._reach.attempts.forget(self._host(), self._ref)
+        self._sentinels = self._dialer = None
 
     def _use(self, made: RedisConnection) -> RedisConnection:
         self.drop()
@@ -161,15 +167,11 @@ class KeptConnection:
             if server is None:
                 raise Refused(f"redis: the configuration has no connection named {ref.name}")
             if known is None or known.server is not server:
-                self.close()
-                self._sentinels = None
+                self._reset()
                 guard = Addresses()  # the operator may name this machine
                 known = Dialer(server, guard, reach.names, ref.backend, reach.rights)
         self._dialer = known
         return known
-
-    def _host(self) -> str:
-        return "" if self._dialer is None else str(self._dialer.url.hosts)
 
     async def _find(self, dialer: Dialer) -> Target:
         """Return where to connect to."""
@@ -205,12 +207,13 @@ class KeptConnection:
 
     async def _try(self) -> RedisConnection:
         """Make a connection unless too many attempts have failed; then the last fault is raised again."""
-        attempts, host = self._reach.attempts, self._host()
+        attempts, host = self._reach.attempts, self._ref.backend
         attempts.check(host, self._ref)
         try:
             made = await self.open()
         except Fault as fault:
             attempts.failed(host, self._ref, fault)
+            self._reset()
             raise
         attempts.worked(host, self._ref)
         return made
