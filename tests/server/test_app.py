@@ -104,9 +104,9 @@ async def test_who_has_not_asked_for_long_is_forgotten_without_anybody_asking(se
     async with serve() as keda:
         await keda.get_metrics(keda.ref())
         await clock.advance(899)
-        assert len(keda.server.objects) == 1
+        assert len(keda.server.registry) == 1
         await clock.advance(60)
-        assert len(keda.server.objects) == 0
+        assert len(keda.server.registry) == 0
 
 
 @pytest.mark.parametrize("access", [(), ({"namespaces": ["shop"], "urls": ["*"]},)])
