@@ -20,6 +20,11 @@ def bind(server: grpc.aio.Server, setting: str, address: str, credentials: grpc.
         raise SettingsError(f"{setting}: cannot listen on {address}") from None
 
 
+def both_families(port: int) -> socket.socket:
+    """Return a listening socket for IPv6 and IPv4, as gRPC makes it of `[::]`; asyncio's own takes IPv6 alone."""
+    return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=socket.has_dualstack_ipv6())
+
+
 def check(setting: str, address: str) -> None:
     """Raise `SettingsError` unless `address`, HOST:PORT, can be listened on; of several addresses of a host, one."""
     host, _, port = address.rpartition(":")
