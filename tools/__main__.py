@@ -5,7 +5,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import admission_policy, artifact_hub, chart_readme, chart_schema, configuration_docs, dashboard, metadata_docs
+from tools import (
+    admission_policy,
+    artifact_hub,
+    chart_readme,
+    chart_schema,
+    configuration_docs,
+    dashboard,
+    metadata_docs,
+)
 
 ROOT = Path(__file__).parent.parent
 CHART = "charts/keda-queue-scaler"

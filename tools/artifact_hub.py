@@ -10,7 +10,7 @@ from tools.release import REPOSITORY, ROOT, Section, sections
 _IMAGE = "ghcr.io/keda-queue-scaler/keda-queue-scaler"
 _CHART = "oci://ghcr.io/keda-queue-scaler/charts/keda-queue-scaler"
 _ICON = "https://raw.githubusercontent.com/keda-queue-scaler/keda-queue-scaler/main/docs/images/icon.svg"
-_SITE = "https://keda-queue-scaler.github.io/keda-queue-scaler/"
+_SITE = "https://keda-queue-scaler.github.io/keda-queue-scaler/latest/"
 _KEDA = "https://artifacthub.io/packages/helm/kedacore/keda"
 _HEAD = "# Generated from pyproject.toml and CHANGELOG.md by `python -m tools`; not to be edited.\n"
 _LINKS = {

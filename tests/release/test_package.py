@@ -1,0 +1,62 @@
+"""The wheel and the sdist, built as the release builds them: everything that is needed, and nothing else."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree, folder = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("dist")
+    for name in tracked():  # elsewhere, because the build writes the stubs that tests beside this one import
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tree / name)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--directory", folder], cwd=tree, capture_output=True, check=True
+    )
+    return folder
+
+
+def tracked() -> list[str]:
+    """Return the files of the repository, new ones included."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [name for name in listed if (ROOT / name).is_file()]
+
+
+def members(dist: Path) -> set[str]:
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+def test_the_sdist_is_what_a_build_needs(dist: Path) -> None:
+    found = members(dist)
+    outside = {name for name in found if not name.startswith("scaler/")}
+    assert outside == {
+        *("CHANGELOG.md", "LICENSE", "README.md", "PKG-INFO", "pyproject.toml", "hatch_build.py", ".gitignore"),
+        *(f"protos/{path.name}" for path in (ROOT / "protos").iterdir()),
+    }
+    inside = {name for name in found if name.startswith("scaler/") and not name.startswith("scaler/pb/")}
+    assert inside <= set(tracked())
+
+
+def test_the_wheel_has_the_whole_package_with_its_types_and_stubs(dist: Path) -> None:
+    (path,) = dist.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        found = set(wheel.namelist())
+        (metadata,) = [wheel.read(name).decode() for name in found if name.endswith(".dist-info/METADATA")]
+    assert {"scaler/py.typed", "scaler/pb/externalscaler_pb2.py", "scaler/pb/externalscaler_pb2_grpc.py"} <= found
+    assert {name.partition("/")[0] for name in found if ".dist-info/" not in name} == {"scaler"}
+    sources = {str(each.relative_to(ROOT)) for each in (ROOT / "scaler").rglob("*.py") if "pb" not in each.parts}
+    assert sources <= found
+    for line in ("Classifier: Typing :: Typed", "Author: The keda-queue-scaler maintainers", "License-Expression:"):
+        assert line in metadata
+    assert "Project-URL: Changelog, " in metadata
