@@ -136,3 +136,17 @@ def test_two_releases_share_no_cluster_wide_name(chart: Any) -> None:
         "ValidatingAdmissionPolicyBinding",
     }
     assert all(each["metadata"]["name"] == "keda-queue-scaler-scaling" for each in wide)
+
+
+def test_shards_of_a_fleet_share_no_name_and_no_pod(chart: Any) -> None:
+    values = merged(VARIANTS["sources"], VARIANTS["admission-policy"], VARIANTS["cluster-issuer"])
+    values = merged(values, {"spareBusy": {"namespaces": ["shop"]}, "metrics": {"dashboard": {"enabled": True}}})
+    shop, mail = (chart.render(values, binaries.HELM_4, f"--name-template={name}") for name in ("shop", "mail"))
+
+    def names(objects: Any) -> set[tuple[str, str, str]]:
+        return {(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]) for each in objects}
+
+    assert not names(shop) & names(mail)
+    for kind in ("Service", "NetworkPolicy", "PodDisruptionBudget"):
+        assert "shop" in str(shop.one(kind)["spec"])
+        assert "mail" not in str(shop.one(kind)["spec"])
