@@ -1,0 +1,18 @@
+"""A hook of MkDocs: links that leave docs/ lead to the repository, where the same pages are read on GitHub."""
+
+import re
+from typing import Any
+
+_REPOSITORY = "https://github.com/keda-queue-scaler/keda-queue-scaler"
+_OUTSIDE = re.compile(r"(\]\()\.\./([^)\s#]*)((?:#[^)\s]*)?\))")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Return `markdown` with its links to `../…` made whole: a folder's with `tree`, a file's with `blob`."""
+
+    def whole(match: re.Match[str]) -> str:
+        path = match[2].rstrip("/")
+        kind = "blob" if "." in path.rpartition("/")[2] or path.rpartition("/")[2].isupper() else "tree"
+        return f"{match[1]}{_REPOSITORY}/{kind}/main/{path}{match[3]}"
+
+    return _OUTSIDE.sub(whole, markdown)
