@@ -62,6 +62,11 @@ def test_a_link_out_of_docs_is_made_whole(link: str, expected: str) -> None:
     assert on_page_markdown(link) == expected
 
 
+def test_the_site_of_a_version_leads_to_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SITE_REF", "v1.2.3")
+    assert on_page_markdown("[a](../LICENSE)") == f"[a]({REPOSITORY}/blob/v1.2.3/LICENSE)"
+
+
 def test_the_flow_of_a_poll_a_push_and_a_fault_is_drawn(site: Path) -> None:
     drawn = list(blocks((ROOT / "docs" / "how-it-works.md").read_text(), "mermaid"))
     kinds = [block.text.split()[0] for block in drawn]
