@@ -13,7 +13,11 @@ from tools.chart_values import documented
 _THE_CHARTS_OWN = {"listen", "http", "healthListen", "tls"}
 """Of the configuration: set by other values, so that Service, probes and NetworkPolicy agree with them."""
 
-_CONTEXT = ("runAsGroup", "runAsNonRoot", "runAsUser", "seLinuxOptions", "seccompProfile", "appArmorProfile")
+_CONTEXT = {
+    **dict.fromkeys(("seLinuxOptions", "seccompProfile", "appArmorProfile", "windowsOptions"), True),
+    **dict.fromkeys(("runAsUser", "runAsGroup"), types.ID),
+    "runAsNonRoot": types.BOOLEAN,
+}
 _MONITOR = {
     "labels": types.LABELS,
     "interval": {**types.SCRAPE_DURATION, "minLength": 2},
@@ -85,14 +89,14 @@ _MORE: dict[str, types.Schema] = {
     "hostAliases": {
         "type": "array",
         "items": types.keys(
-            ip={"type": "string", "pattern": "^[0-9a-fA-F.:]+$"},
+            ip=types.ADDRESS,
             hostnames=types.listed(types.DNS_NAME),
             required=["ip", "hostnames"],
         ),
     },
     "dnsPolicy": {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]},
     "dnsConfig": types.keys(
-        nameservers={"type": "array", "items": {"type": "string", "pattern": "^[0-9a-fA-F.:]+$"}, "maxItems": 3},
+        nameservers={"type": "array", "items": types.ADDRESS, "maxItems": 3},
         searches={"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 32},
         options={
             "type": "array",
@@ -108,14 +112,14 @@ _MORE: dict[str, types.Schema] = {
         limits={"type": "object", "additionalProperties": types.QUANTITY},
     ),
     "podSecurityContext": types.keys(
-        *_CONTEXT,
-        *("fsGroup", "fsGroupChangePolicy", "seLinuxChangePolicy", "supplementalGroups", "supplementalGroupsPolicy"),
-        *("sysctls", "windowsOptions"),
+        *("fsGroupChangePolicy", "seLinuxChangePolicy", "supplementalGroups", "supplementalGroupsPolicy", "sysctls"),
+        fsGroup=types.ID,
+        **_CONTEXT,
     ),
     "securityContext": types.keys(
-        *_CONTEXT,
-        *("allowPrivilegeEscalation", "capabilities", "privileged", "procMount", "readOnlyRootFilesystem"),
-        "windowsOptions",
+        *("capabilities", "procMount"),
+        **dict.fromkeys(("allowPrivilegeEscalation", "privileged", "readOnlyRootFilesystem"), types.BOOLEAN),
+        **_CONTEXT,
     ),
     "preStopSleepSeconds": types.COUNT,
     "terminationGracePeriodSeconds": types.COUNT,
@@ -124,7 +128,7 @@ _MORE: dict[str, types.Schema] = {
     "revisionHistoryLimit": types.COUNT,
     "updateStrategy": types.keys(
         type={"enum": ["RollingUpdate", "Recreate"]},
-        rollingUpdate={**types.keys("maxSurge", "maxUnavailable", each=types.SHARE), "type": ["object", "null"]},
+        rollingUpdate={**types.keys(maxSurge=types.SURGE, maxUnavailable=types.SHARE), "type": ["object", "null"]},
     ),
     "probes.startup": types.probe(success={"const": 1}),
     "probes.readiness": types.probe(),
@@ -140,6 +144,14 @@ _MORE: dict[str, types.Schema] = {
     },
     "metrics.prometheusRule.labels": types.LABELS,
     "metrics.prometheusRule.disabledAlerts": types.listed({"type": "string", "minLength": 1}),
+    "metrics.prometheusRule.extraRules": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["expr"],
+            "oneOf": [{"required": ["alert"]}, {"required": ["record"]}],
+        },
+    },
     "metrics.prometheusRule.alertLabels": {"type": "object", "additionalProperties": {"type": "string"}},
     "metrics.dashboard.namespace": types.or_empty(types.DNS_LABEL),
     "metrics.dashboard.labels": types.LABELS,
@@ -153,6 +165,10 @@ _MORE: dict[str, types.Schema] = {
     },
     "admissionPolicy.failurePolicy": {"enum": ["Fail", "Ignore"]},
     "admissionPolicy.namespaceSelector": types.keys("matchLabels", "matchExpressions"),
+    "extraInitContainers": types.named("image"),
+    "extraContainers": types.named("image"),
+    "extraVolumes": types.named(),
+    "extraVolumeMounts": types.named("mountPath"),
     "extraObjects": {"type": "array", "items": {"type": ["string", "object"]}},
 }
 """By the path of a value: what its default does not tell. Lists and mappings without an entry hold any objects."""

@@ -11,8 +11,13 @@ _NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 POSITIVE: Schema = {**COUNT, "minimum": 1}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
-SHARE: Schema = {"type": ["integer", "string"], "pattern": "^[0-9]+%$", "minimum": 0}
-"""A number or a percentage."""
+SHARE: Schema = {"type": ["integer", "string"], "pattern": "^(100|[0-9]{1,2})%$", "minimum": 0}
+"""A number or a percentage, of what there is."""
+SURGE: Schema = {**SHARE, "pattern": "^[0-9]+%$"}
+"""A number or a percentage, beside what there is."""
+ID: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1}
+BOOLEAN: Schema = {"type": ["boolean", "null"]}
+ADDRESS: Schema = {"type": "string", "pattern": r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$"}
 GO_DURATION: Schema = {"type": "string", "pattern": "^([0-9]+(h|m|s|ms))+$"}
 SCRAPE_DURATION: Schema = {
     "type": "string",
@@ -65,6 +70,12 @@ def keys(*names: str, each: Any = True, required: Collection[str] = (), **more: 
         "properties": {**dict.fromkeys(names, each), **more},
     }
     return {**closed, "required": list(required)} if required else closed
+
+
+def named(*required: str) -> Schema:
+    """Return a list of objects of Kubernetes that are told apart by their `name`."""
+    item = {"type": "object", "properties": {"name": DNS_LABEL}, "required": ["name", *required]}
+    return {"type": "array", "items": item}
 
 
 def one_of(*names: str) -> Schema:
@@ -131,16 +142,22 @@ TOLERATIONS: Schema = {
 }
 SPREAD: Schema = {
     "type": "array",
-    "items": keys(
-        *("labelSelector", "matchLabelKeys"),
-        maxSkew=POSITIVE,
-        minDomains=POSITIVE,
-        topologyKey={"type": "string", "minLength": 1},
-        whenUnsatisfiable={"enum": ["DoNotSchedule", "ScheduleAnyway"]},
-        nodeAffinityPolicy={"enum": ["Honor", "Ignore"]},
-        nodeTaintsPolicy={"enum": ["Honor", "Ignore"]},
-        required=["maxSkew", "topologyKey", "whenUnsatisfiable"],
-    ),
+    "items": {
+        **keys(
+            *("labelSelector", "matchLabelKeys"),
+            maxSkew=POSITIVE,
+            minDomains=POSITIVE,
+            topologyKey={"type": "string", "minLength": 1},
+            whenUnsatisfiable={"enum": ["DoNotSchedule", "ScheduleAnyway"]},
+            nodeAffinityPolicy={"enum": ["Honor", "Ignore"]},
+            nodeTaintsPolicy={"enum": ["Honor", "Ignore"]},
+            required=["maxSkew", "topologyKey", "whenUnsatisfiable"],
+        ),
+        "anyOf": [
+            {"not": {"required": ["minDomains"]}},
+            {"properties": {"whenUnsatisfiable": {"const": "DoNotSchedule"}}},
+        ],
+    },
 }
 _RULES = keys(
     *("policies", "tolerance"),

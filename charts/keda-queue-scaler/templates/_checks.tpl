@@ -54,6 +54,9 @@
 {{- end }}
 
 {{- with $v.tls.certManager }}
+{{- if and .enabled (or (lt (include "scaler.seconds" .duration | float64) 3600.0) (lt (include "scaler.seconds" .renewBefore | float64) 300.0)) }}
+{{- fail "tls.certManager: cert-manager takes a duration of 1h at least, and a renewBefore of 5m at least" }}
+{{- end }}
 {{- if and .enabled (ge (include "scaler.seconds" .renewBefore | float64) (include "scaler.seconds" .duration | float64)) }}
 {{- fail (printf "tls.certManager.renewBefore (%s) must be shorter than tls.certManager.duration (%s)" .renewBefore .duration) }}
 {{- end }}
@@ -66,6 +69,17 @@
 {{- end }}
 {{- end }}
 
+{{- $pod := $v.podSecurityContext }}
+{{- $own := $v.securityContext }}
+{{- $user := toString (ternary $own.runAsUser $pod.runAsUser (hasKey $own "runAsUser")) }}
+{{- $nonRoot := ternary $own.runAsNonRoot $pod.runAsNonRoot (hasKey $own "runAsNonRoot") }}
+{{- if and $nonRoot (eq $user "0") }}
+{{- fail "runAsUser 0 is root, which runAsNonRoot forbids" }}
+{{- end }}
+{{- if and $own.privileged (eq (toString $own.allowPrivilegeEscalation) "false") }}
+{{- fail "securityContext: privileged needs allowPrivilegeEscalation" }}
+{{- end }}
+
 {{- $volumes := list "config" }}
 {{- $paths := list "/etc/keda-queue-scaler/config.yaml" }}
 {{- if $v.tls.enabled }}
@@ -74,33 +88,43 @@
 {{- end }}
 {{- range $v.secretMounts }}
 {{- $volumes = append $volumes (printf "secret-%s" .name) }}
+{{- $paths = append $paths (printf "/etc/keda-queue-scaler/secrets/%s" .name) }}
 {{- end }}
 {{- range $v.configMapMounts }}
 {{- $volumes = append $volumes (printf "configmap-%s" .name) }}
+{{- $paths = append $paths (printf "/etc/keda-queue-scaler/configmaps/%s" .name) }}
 {{- end }}
 {{- range $v.extraVolumes }}
-{{- $volumes = append $volumes (required "extraVolumes: each needs a name" .name) }}
+{{- $volumes = append $volumes .name }}
 {{- end }}
 {{- range $v.extraVolumeMounts }}
 {{- if not (has .name $volumes) }}
-{{- fail (printf "extraVolumeMounts: no volume is named %q: there are %s" (toString .name) (join ", " $volumes)) }}
+{{- fail (printf "extraVolumeMounts: no volume is named %q: there are %s" .name (join ", " $volumes)) }}
 {{- end }}
-{{- $paths = append $paths (trimSuffix "/" (required "extraVolumeMounts: each needs a mountPath" .mountPath)) }}
+{{- $paths = append $paths (trimSuffix "/" .mountPath) }}
 {{- end }}
 {{- include "scaler.once" (list "secretMounts, configMapMounts and extraVolumes: volumes" $volumes) }}
 {{- include "scaler.once" (list "extraVolumeMounts: mount paths" $paths) }}
 
 {{- $containers := list "scaler" }}
 {{- range concat $v.extraContainers $v.extraInitContainers }}
-{{- $containers = append $containers (required "extraContainers, extraInitContainers: each needs a name" .name) }}
+{{- $containers = append $containers .name }}
 {{- end }}
 {{- include "scaler.once" (list "extraContainers and extraInitContainers: names" $containers) }}
 
 {{- $names := list }}
 {{- range $v.extraEnv }}
 {{- $names = append $names .name }}
+{{- if regexMatch "^SCALER_(LISTEN|HTTP|HEALTH_LISTEN|TLS|TLS__.*)$" .name }}
+{{- fail (printf "extraEnv: %s would win over the addresses and certificates that Service and probes agree with: set ports, listenHost and tls instead" .name) }}
+{{- end }}
 {{- end }}
 {{- include "scaler.once" (list "extraEnv: names" $names) }}
+{{- range $v.extraArgs }}
+{{- if regexMatch "^--(config|listen|http)(=|$)" . }}
+{{- fail (printf "extraArgs: %s would win over what Service and probes agree with: set config, ports and listenHost instead" .) }}
+{{- end }}
+{{- end }}
 {{- $ips := list }}
 {{- range $v.hostAliases }}
 {{- $ips = append $ips .ip }}
