@@ -19,9 +19,10 @@ from playwright.async_api import async_playwright
 from scaler.answers.scaledobject import ScaledObject
 from scaler.clients.pages.exposition import Page
 from scaler.core.clock import Clock, sleep
-from scaler.core.domain import Place, Reader, Report
+from scaler.core.domain import Found, Place, Reader, Report
 from scaler.core.errors import ScalerError, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
+from scaler.demo.scripted import SCRIPT
 from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.sqs.places import Counts, Queue
@@ -56,11 +57,11 @@ class Course(Reader):
         await sleep(self._clock, 0.012 + 0.008 * math.sin(now / 300 + phase))
         size = max(0, round(90 * math.sin(now / 700 + phase) + 25 * math.sin(now / 130 + phase) - 20))
         if isinstance(place, Queue):
-            report(place, self._counts(place, size))
+            report(place, Found(self._counts(place, size), SCRIPT))
         else:
             depths = {name: float(size // (1 + index)) for index, name in enumerate(CONTROLLERS)}
             sums = {"workqueue_depth": depths, "controller_runtime_active_workers": dict.fromkeys(CONTROLLERS, 1.0)}
-            report(place, (Page("controller-0", sums),))
+            report(place, Found((Page("controller-0", sums),), SCRIPT))
 
     def _counts(self, place: Queue, size: int) -> Counts | ScalerError:
         if self.late and place.queue.endswith("/returns"):

@@ -144,7 +144,7 @@ class ScaledObject:
         if raw.active:
             self.active_at, self.inactive_seen = taken, math.nan
             return raw
-        fault_at = max([self.error_at, *(reading.healed for reading in readings)])
+        fault_at = max([self.error_at, *(reading.trouble_at for reading in readings)])
         settle_seconds = self.trigger.settle_seconds
         if self.active_at - fault_at >= settle_seconds:
             return raw

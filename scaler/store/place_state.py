@@ -5,9 +5,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from scaler.core.domain import Place, Reader, Reading
+from scaler.core.domain import Found, Place, Reader, Reading
 from scaler.core.errors import Fault, let_go
 from scaler.store.rate_limit import Lane
 
@@ -66,15 +65,18 @@ class Entry:
         """The interval as it was counted last; to look at it changes nothing."""
         return self._shortest
 
-    def note_value(self, value: Any, started: float) -> bool:
+    def note_found(self, found: Found, started: float) -> bool:
         """Note what a read that began at `started` has found; tell whether that is news."""
         before = self.reading
-        if before is None:
-            self.reading, news = Reading(value, started, started if self.failures else -math.inf), True
-        elif news := self.failures > 0 or before.value != value:
-            self.reading = Reading(value, started, started if self.failures else before.healed)
-        else:  # the old value is kept, so that a thousand equal readings are one object
-            self.reading = Reading(before.value, started, before.healed)
+        trouble_at = max(
+            found.changed_at,
+            started if self.failures else -math.inf,
+            -math.inf if before is None else before.trouble_at,
+        )
+        news = before is None or before.trouble_at != trouble_at or before.value != found.value
+        # An equal value is kept as it was, so that a thousand equal readings are one object.
+        value = found.value if before is None or news else before.value
+        self.reading = Reading(value, started, trouble_at, found.proof)
         self.fault, self.failures = None, 0
         return news
 

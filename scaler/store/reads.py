@@ -1,12 +1,13 @@
 """One read that is under way, of one place or of many together."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from scaler.core.domain import Place
+from scaler.core.domain import Found, Place
 from scaler.core.errors import Fault, Unavailable
+from scaler.core.logs import get_logger
 from scaler.store.place_state import Entry
 
+log = get_logger()
 Dues = dict[float, list[Entry]]
 """Those that were read together, by the date of their next read."""
 
@@ -25,7 +26,7 @@ class Read:
         entries: Sequence[Entry],
         dice: Callable[[], float],
         finish: Callable[[Entry], None],
-        settle: Callable[[Entry, Any, float, Dues | None], None],
+        settle: Callable[[Entry, Found | Fault, float, Dues | None], None],
         on_read: Callable[[Place, float, Fault | None, int], None],
     ) -> None:
         """Begin to read `entries`.
@@ -40,8 +41,11 @@ class Read:
         self._dues: Dues | None = {} if self._together else None
         self._good: list[Entry] = []  # of those together, to be told in one go
 
-    def report(self, place: Place, outcome: Any) -> None:
-        """Take what a reader reports; a second report of a place is ignored."""
+    def report(self, place: Place, outcome: Found | Fault) -> None:
+        """Take what a reader reports; a second report of a place is ignored, and what has no proof is a fault."""
+        if not isinstance(outcome, Found | Fault):
+            log.error("a reader reported a value without its proof", place=str(place), value=type(outcome).__name__)
+            outcome = Unavailable(f"{place}: internal error: a value without its proof; the scaler's log says more")
         entry = self._waiting.pop(place, None)
         if entry is None:
             return

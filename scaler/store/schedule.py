@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scaler.core.clock import Clock, Timer, deadline
-from scaler.core.domain import Place, Reader
+from scaler.core.domain import Found, Place, Reader
 from scaler.core.errors import Fault, Throttled
 from scaler.core.logs import get_logger
 from scaler.store.place_state import Entry, Turns
@@ -244,14 +244,14 @@ class Refresher:
             lane.end()
         self._drop_backend(backend)
 
-    def _settle(self, entry: Entry, outcome: Any, dice: float, dues: Dues | None) -> None:
+    def _settle(self, entry: Entry, outcome: Found | Fault, dice: float, dues: Dues | None) -> None:
         """Note what a read brought, tell whoever waits, and set the date of the next read; see `Read`."""
         now = self._clock.now()
         started = entry.started if entry.started is not None else now
         entry.started, entry.read_seconds = None, now - started
         interval = entry.interval(now) or 0.0
-        if isinstance(outcome, Fault):
-            changed = True  # each time: the reading before it grows older
+        if not isinstance(outcome, Found):
+            changed = True  # every fault is news: the last good reading has aged since the one before
             entry.note_fault(outcome, now)
             if isinstance(outcome, Throttled):
                 entry.lane.throttled(now)
@@ -259,7 +259,7 @@ class Refresher:
             pause = min(longest, FIRST_PAUSE_SECONDS * 2 ** min(entry.failures - 1, 10))
             due = max(now + 0.1, started + _jittered(pause, dice))
         else:
-            changed = entry.note_value(outcome, started)
+            changed = entry.note_found(outcome, started)
             due = max(started + _jittered(interval, dice), now + (0.0 if entry.hinted else min(interval, 0.05)))
             if entry.hinted:
                 due = min(due, now + HINT_GAP_SECONDS)

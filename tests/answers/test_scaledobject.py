@@ -31,9 +31,9 @@ class Told:
     who: ScaledObject
     now: float = 0
 
-    def __call__(self, now: float, work: float, *, healed: float = -math.inf, at: float | None = None) -> bool:
+    def __call__(self, now: float, work: float, *, trouble_at: float = -math.inf, at: float | None = None) -> bool:
         """Judge one spot that was read at `at`, by default now."""
-        return self.all(now, {A: Reading(Work(work), now if at is None else at, healed)})
+        return self.all(now, {A: Reading(Work(work), now if at is None else at, trouble_at)})
 
     def all(self, now: float, readings: dict[Place, Reading]) -> bool:
         values = {place: reading.value for place, reading in readings.items()}
@@ -58,16 +58,16 @@ def test_without_a_fault_inactive_is_told_at_once(told: Told) -> None:
 
 def test_after_a_fault_inactive_is_told_when_it_was_seen_long_enough(told: Told) -> None:
     assert told(0, 1)
-    assert told(30, 0, healed=30)
-    assert told(49, 0, healed=30)
-    assert not told(50, 0, healed=30)
-    assert not told(51, 0, healed=30)
+    assert told(30, 0, trouble_at=30)
+    assert told(49, 0, trouble_at=30)
+    assert not told(50, 0, trouble_at=30)
+    assert not told(51, 0, trouble_at=30)
 
 
 def test_the_reason_says_why(told: Told) -> None:
     told(0, 1)
-    told(30, 0, healed=30)
-    told(37, 0, healed=30)
+    told(30, 0, trouble_at=30)
+    told(37, 0, trouble_at=30)
     assert told.who.assessment is not None
     assert told.who.assessment.reasons == (
         "active: inactive since a fault, but only seen for 7 s of settleSeconds 20",
@@ -78,56 +78,56 @@ def test_the_reason_says_why(told: Told) -> None:
 def test_what_was_inactive_before_the_fault_stays_inactive(told: Told) -> None:
     assert told(0, 1)
     assert not told(10, 0)
-    assert not told(30, 0, healed=30)
+    assert not told(30, 0, trouble_at=30)
 
 
 def test_who_was_told_nothing_yet_is_told_what_is(told: Told) -> None:
-    assert not told(30, 0, healed=30)
+    assert not told(30, 0, trouble_at=30)
 
 
 def test_another_fault_begins_anew(told: Told) -> None:
     told(0, 1)
-    assert told(30, 0, healed=30)
-    assert told(45, 0, healed=45)
-    assert told(64, 0, healed=45)
-    assert not told(65, 0, healed=45)
+    assert told(30, 0, trouble_at=30)
+    assert told(45, 0, trouble_at=45)
+    assert told(64, 0, trouble_at=45)
+    assert not told(65, 0, trouble_at=45)
 
 
 def test_a_moment_of_activity_after_the_fault_proves_little(told: Told) -> None:
     """A Redis that lost its data may hold one new job before the heartbeats of the busy workers are back."""
     told(0, 1)
-    assert told(30, 1, healed=30)
-    assert told(31, 0, healed=30)
-    assert told(50, 0, healed=30)
-    assert not told(51, 0, healed=30)
+    assert told(30, 1, trouble_at=30)
+    assert told(31, 0, trouble_at=30)
+    assert told(50, 0, trouble_at=30)
+    assert not told(51, 0, trouble_at=30)
 
 
 def test_activity_for_the_whole_settling_time_ends_the_doubt(told: Told) -> None:
     for now in range(0, 51, 5):
-        assert told(now, 1, healed=30 if now >= 30 else -math.inf)
-    assert not told(51, 0, healed=30)
+        assert told(now, 1, trouble_at=30 if now >= 30 else -math.inf)
+    assert not told(51, 0, trouble_at=30)
 
 
 def test_seeing_counts_by_the_time_of_the_readings(told: Told) -> None:
     """While a backend is down again, the old inactive reading is served, and proves nothing new."""
     told(0, 1)
-    assert told(30, 0, healed=30)
-    assert told(55, 0, healed=30, at=30)
-    assert not told(56, 0, healed=30)
+    assert told(30, 0, trouble_at=30)
+    assert told(55, 0, trouble_at=30, at=30)
+    assert not told(56, 0, trouble_at=30)
 
 
 def test_the_fault_of_any_place_counts_and_the_oldest_reading(told: Told) -> None:
     told.all(0, {A: Reading(Work(1), 0), B: Reading(Work(), 0)})
-    assert told.all(30, {A: Reading(Work(), 30), B: Reading(Work(), 29, healed=29)})
-    assert told.all(51, {A: Reading(Work(), 51), B: Reading(Work(), 48, healed=29)})
-    assert not told.all(52, {A: Reading(Work(), 52), B: Reading(Work(), 50, healed=29)})
+    assert told.all(30, {A: Reading(Work(), 30), B: Reading(Work(), 29, trouble_at=29)})
+    assert told.all(51, {A: Reading(Work(), 51), B: Reading(Work(), 48, trouble_at=29)})
+    assert not told.all(52, {A: Reading(Work(), 52), B: Reading(Work(), 50, trouble_at=29)})
 
 
 def test_what_is_read_seldom_does_not_hold_up_the_rest(told: Told) -> None:
     found = Map("a")
 
     def readings(now: float, work: float, listed: float) -> dict[Place, Reading]:
-        return {found: Reading((), listed), A: Reading(Work(work), now, healed=30 if now >= 30 else -math.inf)}
+        return {found: Reading((), listed), A: Reading(Work(work), now, trouble_at=30 if now >= 30 else -math.inf)}
 
     told.all(0, readings(0, 1, 0))
     assert told.all(30, readings(30, 0, 0))
@@ -137,7 +137,7 @@ def test_what_is_read_seldom_does_not_hold_up_the_rest(told: Told) -> None:
 
 def test_a_listing_that_failed_counts_as_a_fault(told: Told) -> None:
     told.all(0, {Map("a"): Reading((), 0), A: Reading(Work(1), 0)})
-    assert told.all(30, {Map("a"): Reading((), 29, healed=29), A: Reading(Work(), 30)})
+    assert told.all(30, {Map("a"): Reading((), 29, trouble_at=29), A: Reading(Work(), 30)})
 
 
 def test_an_error_that_was_told_counts_as_a_fault(told: Told) -> None:
@@ -152,7 +152,7 @@ def test_an_error_that_was_told_counts_as_a_fault(told: Told) -> None:
 def test_without_a_settling_time_inactive_is_told_at_once() -> None:
     told = Told(asker(settle_seconds=0))
     told(0, 1)
-    assert not told(30, 0, healed=30)
+    assert not told(30, 0, trouble_at=30)
 
 
 def test_a_trigger_without_places_is_told_what_it_says(told: Told) -> None:
@@ -182,7 +182,7 @@ def test_inactive_is_never_told_within_the_settling_time_of_a_fault(
         if failing:
             healed, failing, inactive_since = now, False, math.inf
         inactive_since = min(inactive_since, now) if what == "inactive" else math.inf
-        told_active = told(now, what == "active", healed=healed)
+        told_active = told(now, what == "active", trouble_at=healed)
         troubled = max(healed, told.who.error_at) > -math.inf
         if was_active and not told_active and troubled:
             quiet = now - max(healed, told.who.error_at)
@@ -191,5 +191,5 @@ def test_inactive_is_never_told_within_the_settling_time_of_a_fault(
     assume(last is not None)
     for _ in range(3):
         now += settle_seconds
-        last = told(now, 0, healed=healed)
+        last = told(now, 0, trouble_at=healed)
     assert not last, "it ends"

@@ -71,6 +71,6 @@ async def test_a_listener_settles_without_anybody_asking(
         await clock.advance(47)
         assert who.active
         await clock.advance(1)
-        assert clock.now() - who.readings[0].healed < 45 + 5
+        assert clock.now() - who.readings[0].trouble_at < 45 + 5
         assert not who.active
         assert math.isnan(who.inactive_seen), "it is judged at changes alone again"

@@ -15,8 +15,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.core.clock import SystemClock
-from scaler.core.domain import Place, Reader, Report
+from scaler.core.domain import Found, Place, Reader, Report
 from scaler.core.errors import Unavailable
+from scaler.demo.scripted import SCRIPT
 from scaler.observe.traffic import SHORTEST_RATE_SECONDS
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb import externalscaler_pb2_grpc
@@ -44,7 +45,9 @@ class Queues(Reader):
         for place in places:
             self.count(place.backend, "GetQueueAttributes", 1)
             broken = isinstance(place, Queue) and place.queue == "broken"
-            report(place, Unavailable("cut off") if broken else Counts(visible=3, in_flight=0, delayed=0))
+            report(
+                place, Unavailable("cut off") if broken else Found(Counts(visible=3, in_flight=0, delayed=0), SCRIPT)
+            )
 
 
 def request(queue: str) -> pb.GetMetricsRequest:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from scaler.core.domain import Found
 from scaler.core.errors import Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
-from scaler.demo.scripted import HANG, Map, ScriptedReader, Slow, Spot, TogetherReader, Work
+from scaler.demo.scripted import HANG, SCRIPT, Map, ScriptedReader, Slow, Spot, TogetherReader, Work
 from scaler.store.schedule import LIMITED_GRAIN_SECONDS
 from scaler.store.snapshots import Snapshots
 
@@ -74,7 +75,7 @@ async def test_a_reading_remembers_when_it_healed(
     async def healed() -> float:
         task = ask(store, A)
         await clock.advance(0)
-        return (await task)[A].healed
+        return (await task)[A].trouble_at
 
     assert await healed() == -math.inf
     reader.answers["a"] = DOWN
@@ -98,7 +99,7 @@ async def test_a_first_read_that_failed_counts_as_a_fault(
     await clock.advance(1)
     reading = store.newest(A, 10, 60)
     assert reading is not None
-    assert reading.healed == reading.at
+    assert reading.trouble_at == reading.at
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,9 @@ class Odd(ScriptedReader):
 
     async def read(self, places: Any, report: Any) -> None:
         self.reads.append((self._clock.now(), tuple(place.name for place in places)))
-        report(Spot("nobody asked"), Work(9))
+        report(Spot("nobody asked"), Found(Work(9), SCRIPT))
         if A in places:
-            report(A, Work(1))
+            report(A, Found(Work(1), SCRIPT))
             report(A, DOWN)
 
 
@@ -149,7 +150,7 @@ class TooLate(ScriptedReader):
 
     async def read(self, places: Any, report: Any) -> None:
         if not self.reads:
-            self._clock.call_at(self._clock.now() + 6, lambda: report(A, Work(5)))
+            self._clock.call_at(self._clock.now() + 6, lambda: report(A, Found(Work(5), SCRIPT)))
         await super().read(places, report)
 
 
@@ -169,7 +170,7 @@ class Raising(ScriptedReader):
 
     async def read(self, places: Any, report: Any) -> None:
         if A in places:
-            report(A, Work(1))
+            report(A, Found(Work(1), SCRIPT))
         try:
             {}["hunter2"]
         except KeyError:
