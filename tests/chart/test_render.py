@@ -17,7 +17,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) or {}
     for path in sorted(CI.glob("*-values.yaml"))
 }
-"""The values that chart-testing (`ct`) installs, too."""
+"""By the names that chart-testing (`ct lint`) looks for, too."""
 BUILT_IN = ("apps/", "autoscaling/", "batch/", "policy/", "networking.k8s.io/", "rbac.", "admissionregistration.")
 
 
