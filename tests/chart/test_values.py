@@ -100,6 +100,19 @@ def test_the_server_takes_the_configuration_of_the_chart(chart: Any, tmp_path: A
     assert settings.health_listen == "0.0.0.0:8081"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config", "commonLabels", "commonAnnotations", "imagePullSecrets", "resources", "affinity", "tolerations"),
+        *("podLabels", "podAnnotations", "podSecurityContext", "securityContext", "extraEnv", "extraContainers"),
+        *("extraInitContainers", "extraVolumes", "topologySpreadConstraints", "nodeSelector", "secretMounts"),
+    ],
+)
+def test_a_heading_with_nothing_under_it_means_nothing(chart: Any, name: str) -> None:
+    assert chart.render({name: None}).one("Deployment")
+    assert chart.notes({name: None})
+
+
 def test_another_domain_may_be_asked_for_too(chart: Any) -> None:
     def hosts(**values: Any) -> Any:
         return chart.render(values, binaries.HELM_4, "--skip-schema-validation").config.get("httpAllowedHosts")

@@ -2,6 +2,7 @@
      once, for what values.schema.json cannot say because it is about several values */}}
 {{- define "scaler.checks" -}}
 {{- $v := .Values }}
+{{- $resources := default dict $v.resources }}
 
 {{- $ports := list (int $v.ports.grpc) (int $v.ports.http) }}
 {{- if $v.tls.enabled }}
@@ -14,7 +15,7 @@
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
 {{- fail (printf "autoscaling.minReplicas (%d) is above autoscaling.maxReplicas (%d)" (int .minReplicas) (int .maxReplicas)) }}
 {{- end }}
-{{- if not (or (dig "requests" "cpu" "" $v.resources) (dig "limits" "cpu" "" $v.resources)) }}
+{{- if not (or (dig "requests" "cpu" "" $resources) (dig "limits" "cpu" "" $resources)) }}
 {{- fail "autoscaling needs resources.requests.cpu: the HPA measures CPU in percent of it" }}
 {{- end }}
 {{- end }}
@@ -44,7 +45,7 @@
 {{- end }}
 
 {{- with $v.service }}
-{{- if and (gt (len .ipFamilies) 1) (not (hasSuffix "DualStack" .ipFamilyPolicy)) }}
+{{- if and (gt (len (default list .ipFamilies)) 1) (not (hasSuffix "DualStack" (default "" .ipFamilyPolicy))) }}
 {{- fail "service.ipFamilies has two families: set service.ipFamilyPolicy to PreferDualStack or RequireDualStack" }}
 {{- end }}
 {{- end }}
@@ -62,8 +63,8 @@
 {{- end }}
 {{- end }}
 
-{{- range $resource, $limit := dig "limits" dict $v.resources }}
-{{- $request := dig "requests" $resource "" $v.resources }}
+{{- range $resource, $limit := dig "limits" dict $resources }}
+{{- $request := dig "requests" $resource "" $resources }}
 {{- if and (ne (toString $request) "") (gt (include "scaler.quantity" $request | float64) (include "scaler.quantity" $limit | float64)) }}
 {{- fail (printf "resources.requests.%s (%v) is above resources.limits.%s (%v)" $resource $request $resource $limit) }}
 {{- end }}
@@ -107,7 +108,7 @@
 {{- include "scaler.once" (list "extraVolumeMounts: mount paths" $paths) }}
 
 {{- $containers := list "scaler" }}
-{{- range concat $v.extraContainers $v.extraInitContainers }}
+{{- range concat (default list $v.extraContainers) (default list $v.extraInitContainers) }}
 {{- $containers = append $containers .name }}
 {{- end }}
 {{- include "scaler.once" (list "extraContainers and extraInitContainers: names" $containers) }}

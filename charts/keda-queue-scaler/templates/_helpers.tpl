@@ -48,13 +48,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $own "app.kubernetes.io/component" "external-scaler" }}
 {{- $_ := set $own "app.kubernetes.io/part-of" "keda-queue-scaler" }}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
-{{- toYaml (mergeOverwrite (deepCopy .Values.commonLabels) $own) }}
+{{- toYaml (mergeOverwrite (deepCopy (default dict .Values.commonLabels)) $own) }}
 {{- end }}
 
 {{/* The metadata of an object: (list $ name namespace labels annotations); an empty namespace means the object has none */}}
 {{- define "scaler.metadata" -}}
 {{- $root := index . 0 }}
-{{- $annotations := mergeOverwrite (deepCopy $root.Values.commonAnnotations) (default dict (index . 4)) -}}
+{{- $annotations := mergeOverwrite (deepCopy (default dict $root.Values.commonAnnotations)) (default dict (index . 4)) -}}
 name: {{ index . 1 }}
 {{- with index . 2 }}
 namespace: {{ . }}
@@ -81,7 +81,7 @@ annotations:
 {{- end }}
 
 {{- define "scaler.imagePullSecrets" -}}
-{{- $secrets := .Values.imagePullSecrets }}
+{{- $secrets := default list .Values.imagePullSecrets }}
 {{- range .Values.global.imagePullSecrets }}
 {{- $secrets = append $secrets (ternary (dict "name" .) . (kindIs "string" .)) }}
 {{- end }}
@@ -102,7 +102,7 @@ imagePullSecrets:
 
 {{/* Whether a page is read with the token of the scaler's own service account; empty means no */}}
 {{- define "scaler.sendsToken" -}}
-{{- range .Values.config.pages }}
+{{- range (default dict .Values.config).pages }}
 {{- if .serviceAccountToken }}yes{{ end }}
 {{- end }}
 {{- end }}
@@ -127,13 +127,13 @@ imagePullSecrets:
 
 {{/* Both families where the Service may get both: Linux takes IPv4 on `[::]` too */}}
 {{- define "scaler.listenHost" -}}
-{{- $both := or (has "IPv6" .Values.service.ipFamilies) (hasSuffix "DualStack" .Values.service.ipFamilyPolicy) }}
+{{- $both := or (has "IPv6" (default list .Values.service.ipFamilies)) (hasSuffix "DualStack" (default "" .Values.service.ipFamilyPolicy)) }}
 {{- .Values.listenHost | default (ternary "[::]" "0.0.0.0" $both) }}
 {{- end }}
 
 {{/* The configuration file: that of the user, and what the chart knows itself */}}
 {{- define "scaler.config" -}}
-{{- $config := deepCopy .Values.config }}
+{{- $config := deepCopy (default dict .Values.config) }}
 {{- $host := include "scaler.listenHost" . }}
 {{- $_ := set $config "listen" (printf "%s:%d" $host (int .Values.ports.grpc)) }}
 {{- $_ := set $config "http" (printf "%s:%d" $host (int .Values.ports.http)) }}
@@ -154,7 +154,7 @@ imagePullSecrets:
 
 {{/* Seconds from SIGTERM being due to the end: preStop, still serving, streams, then the calls of both gRPC servers; and some for the rest */}}
 {{- define "scaler.wholeGracePeriod" -}}
-{{- $drain := default dict .Values.config.drain }}
+{{- $drain := default dict (default dict .Values.config).drain }}
 {{- $wait := dig "waitSeconds" 2.0 $drain }}
 {{- $grace := dig "graceSeconds" 5.0 $drain }}
 {{- add (int .Values.preStopSleepSeconds) (ceil $wait) (ceil (mulf $grace 3.0)) 5 }}
