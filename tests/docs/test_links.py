@@ -9,7 +9,7 @@ from tools.markdown import anchors, links
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "samples/README.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/SECURITY.md", "samples/README.md")),
     ROOT / "charts" / "keda-queue-scaler" / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
