@@ -173,7 +173,10 @@ class Server:
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        if host == "[::]":
+            await web.SockSite(runner, ports.both_families(int(port))).start()
+        else:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
         self.http_port = runner.addresses[0][1]
 
     def _page(self) -> Page | None:

@@ -220,6 +220,22 @@ async def test_a_server_that_cannot_start_leaves_nothing(
     assert clock.pending == 0
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+async def test_both_families_are_served_on_the_one_that_has_both(
+    address: str, reader: ScriptedReader, clock: ManualClock
+) -> None:
+    server = Server(Settings(listen="[::]:0", http="[::]:0"), clock, [reader])
+    await server.start()
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{server.http_port}/healthz") as answer:
+            assert answer.status == 200
+        async with grpc.aio.insecure_channel(f"{address}:{server.port}") as channel:
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+    finally:
+        await server.close()
+
+
 # As a process
 
 
