@@ -7,9 +7,11 @@ import grpc
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.manifests import ManifestError
 from scaler.keda.quantity import milli
 from scaler.keda.scalable import Scalable
 from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, GetMetricsRequest, ScaledObjectRef
+from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 
 _Answer = TypeVar("_Answer")
 
@@ -143,3 +145,19 @@ class ExternalScaler:
 
     def _result(self, spec: Spec, value: float | Missing, *, active: bool = False) -> MetricResult:
         return MetricResult(spec.name, spec.type, spec.target, value, active, self._cached)
+
+
+def external_scalers(
+    channel: grpc.aio.Channel, owner: Scalable, env: Mapping[str, str], on_error: Callable[[str], None]
+) -> list[ExternalScaler]:
+    """Return a client for each external trigger of `owner`; raises `ManifestError` if it has none."""
+    stub = ExternalScalerStub(channel)
+    scalers = [
+        ExternalScaler(stub, owner, index, env, on_error)
+        for index, trigger in enumerate(owner.triggers)
+        if trigger.type in {"external", "external-push"}
+    ]
+    if not scalers:
+        place = f"{owner.file}:{owner.line}"
+        raise ManifestError(f"{place}: {owner.name} has no trigger of type external or external-push")
+    return scalers

@@ -9,13 +9,11 @@ import grpc
 
 from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.keda.autoscaler import Autoscaler
-from scaler.keda.client import ExternalScaler, ScalersCache, Spec
+from scaler.keda.client import ExternalScaler, ScalersCache, Spec, external_scalers
 from scaler.keda.executor import MetricResult, Missing
 from scaler.keda.hpa import ControllerFlags, Decision
-from scaler.keda.manifests import ManifestError
 from scaler.keda.quantity import milli
 from scaler.keda.scalable import ScaledObject
-from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 60.0
 _FIRST_REQUEUE_SECONDS, _LONGEST_REQUEUE_SECONDS = 0.005, 1000.0
@@ -71,15 +69,7 @@ class StandIn:
         """Prepare; nothing is called before `run`."""
         self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags)
         self._errors: list[str] = []
-        stub = ExternalScalerStub(self.channel)
-        self._scalers = [
-            ExternalScaler(stub, self.scaled_object, index, self.env, self._errors.append)
-            for index, trigger in enumerate(self.scaled_object.triggers)
-            if trigger.type in {"external", "external-push"}
-        ]
-        if not self._scalers:
-            place = f"{self.scaled_object.file}:{self.scaled_object.line}"
-            raise ManifestError(f"{place}: {self.scaled_object.name} has no trigger of type external or external-push")
+        self._scalers = external_scalers(self.channel, self.scaled_object, self.env, self._errors.append)
         self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, as the last reconcile wrote them
         self._streamed: dict[int, tuple[Spec, ...]] = {}
         self._cache = ScalersCache()
