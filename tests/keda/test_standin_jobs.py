@@ -110,7 +110,7 @@ def started(playing: Playing, scripted: Any, clock: ManualClock) -> Callable[[st
 
 
 @pytest.mark.parametrize("strategy", ["default", "accurate", "eager"])
-@pytest.mark.parametrize("age", [0, 1])
+@pytest.mark.parametrize("age", [0, 1, 5])
 async def test_a_fresh_reading_starts_a_job_for_each_message(started: Playing, age: float, strategy: str) -> None:
     for seed, seconds in enumerate((0, 20, 60)):
         assert await started(strategy, age, seed, seconds) == 11
