@@ -7,6 +7,7 @@ from typing import Any
 from scaler.keda.arithmetic import Metric, Pods, Tolerances, written_out
 from scaler.keda.behavior import Behavior
 from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.formula import compiled
 from scaler.keda.hpa import MESSAGES, ControllerFlags, Hpa, HpaSpec
 from scaler.keda.jobs import JobCounts, poll
 from scaler.keda.scalable import ScaledJob, ScaledObject
@@ -54,7 +55,9 @@ def _results(trigger: Explained) -> list[MetricResult]:
 def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, given: int | None) -> dict[str, Any]:
     """Return the replicas that KEDA and the HPA would choose, with `given` of them now, and why as lines."""
     failed = [trigger for trigger in triggers if trigger.get("error")]
-    active = owner.force_activation or any(trigger.get("active") for trigger in triggers)
+    modifiers = owner.advanced.scaling_modifiers
+    formula = "" if modifiers is None else modifiers.formula
+    active = owner.force_activation or (not formula and any(trigger.get("active") for trigger in triggers))
     replicas = given if given is not None else max(owner.min_replica_count, 1 if active else 0)
     lines = list(owner.held_by())
     if owner.paused:
@@ -66,6 +69,19 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
     if failed and not active and not (owner.sleeps and fallback_to_zero):
         lines += _while_failing(owner, replicas)
         return {"replicas": replicas, "desired": replicas, "lines": lines}
+    metrics = _metrics(triggers)
+    if modifiers is not None and formula:
+        value = _worked_out(formula, owner, triggers) if modifiers.target_value > 0 else None
+        lines.append(
+            f"scalingModifiers: KEDA is active by {formula} > {modifiers.activation_target or 0}, and the HPA sees only "
+            f"that value, with target {modifiers.target}"
+        )
+        if value is None:
+            lines.append("not worked out here: it is more than arithmetic over these triggers, or not all have a value")
+            return {"replicas": replicas, "desired": None, "lines": lines}
+        lines.append(f"{formula} = {value:g}")
+        active = active or value > modifiers.activation_above
+        metrics = [Metric(modifiers.metric_type, modifiers.target_value, value, "composite-metric")]
     asleep = owner.idle_replica_count or 0
     if not active and not others and owner.sleeps:
         if not owner.paused_scale_in:
@@ -79,7 +95,7 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
     if replicas == 0:
         lines.append(MESSAGES["ScalingDisabled"])
         return {"replicas": before, "desired": 0, "lines": lines}
-    return {"replicas": before, "desired": _by_hpa(owner, triggers, replicas, lines), "lines": lines}
+    return {"replicas": before, "desired": _by_hpa(owner, metrics, replicas, lines), "lines": lines}
 
 
 def _while_failing(owner: ScaledObject, replicas: int) -> list[str]:
@@ -115,13 +131,28 @@ def _by_keda(owner: ScaledObject, replicas: int, lines: list[str], *, active: bo
     return replicas
 
 
-def _by_hpa(owner: ScaledObject, triggers: Sequence[Explained], replicas: int, lines: list[str]) -> int:
-    flags, pods = ControllerFlags(downscale_stabilization_seconds=0), Pods(replicas, replicas, replicas)
-    metrics = [
+def _metrics(triggers: Sequence[Explained]) -> list[Metric]:
+    return [
         Metric(trigger["metricType"], metric["target"], metric["value"], f"s{trigger['index']}-{metric['name']}")
         for trigger in triggers
         for metric in trigger.get("metrics", ())
     ]
+
+
+def _worked_out(formula: str, owner: ScaledObject, triggers: Sequence[Explained]) -> float | None:
+    """Return the value of `formula`; None if it is more than arithmetic over `triggers`, or one of them fails."""
+    values = {
+        owner.triggers[trigger["index"]].name: metric["value"]
+        for trigger in triggers
+        for metric in trigger.get("metrics", ())
+        if metric["value"] is not None
+    }
+    function = compiled(formula, values)
+    return None if function is None else function(values)
+
+
+def _by_hpa(owner: ScaledObject, metrics: Sequence[Metric], replicas: int, lines: list[str]) -> int:
+    flags, pods = ControllerFlags(downscale_stabilization_seconds=0), Pods(replicas, replicas, replicas)
     tolerances = Tolerances(flags.tolerance, flags.tolerance)
     for metric in metrics:
         lines += [f"{metric.name}: {step}" for step in written_out(metric, pods, tolerances)]

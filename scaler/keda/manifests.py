@@ -223,6 +223,8 @@ def _refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
         yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
     if isinstance(manifest, ScaledJob):
         yield from _unknown_strategy(manifest.scaling_strategy)
+    elif (modifiers := manifest.advanced.scaling_modifiers) and modifiers.formula and modifiers.target_value <= 0:
+        yield ("spec", "advanced", "scalingModifiers", "target"), "must be above 0"
     if not manifest.triggers:
         yield ("spec", "triggers"), "needs at least one trigger"
     names = set()

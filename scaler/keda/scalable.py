@@ -1,10 +1,11 @@
 """ScaledObjects and ScaledJobs (keda.sh/v1alpha1) as dataclasses: the fields that decide about scaling, KEDA's defaults."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.behavior import CAMEL_CASE, Behavior
@@ -12,6 +13,16 @@ from scaler.keda.hpa import HpaSpec
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def _number(text: str) -> str:
+    """Take what Go reads as a number, or nothing."""
+    if text and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+        raise ValueError("must be a number in quotes")
+    return text
+
+
+NumberText = Annotated[str, AfterValidator(_number)]
 
 # The keys by which the reader of manifests hands over what does not stand in the spec; no YAML key is called that.
 NAME, NAMESPACE, FILE, LINE, KEY_LINES = "(name)", "(namespace)", "(file)", "(line)", "(keyLines)"
@@ -70,9 +81,14 @@ class ScalingModifiers:
     __pydantic_config__: ClassVar = CAMEL_CASE
 
     formula: str = ""
-    target: str = ""
-    activation_target: str = ""
+    target: NumberText = ""
+    activation_target: NumberText = ""
     metric_type: Literal["AverageValue", "Value"] = "AverageValue"
+
+    @property
+    def target_value(self) -> float:
+        """The HPA's target; KEDA refuses a formula without one above 0."""
+        return float(self.target or 0)
 
     @property
     def activation_above(self) -> float:

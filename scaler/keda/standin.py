@@ -11,6 +11,7 @@ from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.keda.autoscaler import Autoscaler
 from scaler.keda.client import ExternalScaler, ScalersCache, Spec, external_scalers
 from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.formula import Formula, compiled
 from scaler.keda.hpa import ControllerFlags, Decision
 from scaler.keda.quantity import milli
 from scaler.keda.scalable import ScaledObject
@@ -62,14 +63,21 @@ class StandIn:
     flags: ControllerFlags = field(default_factory=ControllerFlags)
     notes_closed_scalers: bool = False
     """True for a KEDA without that fault: a call that was cut off by closed scalers is an error like any other."""
-    formula: Callable[[Mapping[str, float]], float] | None = None
-    """The formula of `scalingModifiers`, of the values by trigger name; without it the modifiers are passed over."""
+    formula: Formula | None = None
+    """The formula of `scalingModifiers`, where the manifest's is more than arithmetic over the external triggers.
+
+    Without either the modifiers are passed over.
+    """
 
     def __post_init__(self, initial_replicas: int) -> None:
         """Prepare; nothing is called before `run`."""
         self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags)
         self._errors: list[str] = []
         self._scalers = external_scalers(self.channel, self.scaled_object, self.env, self._errors.append)
+        modifiers = self.scaled_object.advanced.scaling_modifiers
+        if self.formula is None and modifiers is not None and modifiers.target_value > 0:
+            names = {self.scaled_object.triggers[scaler.index].name for scaler in self._scalers}
+            self.formula = compiled(modifiers.formula, names)
         self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, as the last reconcile wrote them
         self._streamed: dict[int, tuple[Spec, ...]] = {}
         self._cache = ScalersCache()
@@ -209,7 +217,7 @@ class StandIn:
             else:
                 values[self.scaled_object.triggers[int(result.name[1 : result.name.index("-")])].name] = result.value
         value = self.formula(values) if missing is None else missing
-        return MetricResult("composite-metric", modifiers.metric_type, float(modifiers.target), value)
+        return MetricResult("composite-metric", modifiers.metric_type, modifiers.target_value, value)
 
     async def _keep_open(
         self, stream: str, hear: Callable[[ExternalScaler], Awaitable[None]], scaler: ExternalScaler

@@ -1,11 +1,21 @@
 """What `explain` says that KEDA and the HPA make of answers: the ways that KEDA holds, and those in which it moves."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from scaler.commands.scaling import of_job, of_object
-from scaler.keda.scalable import Fallback, ScaledJob, ScaledObject, ScaleTargetRef, ScalingStrategy
+from scaler.keda.scalable import (
+    Advanced,
+    Fallback,
+    ScaledJob,
+    ScaledObject,
+    ScaleTargetRef,
+    ScalingModifiers,
+    ScalingStrategy,
+    Trigger,
+)
 
 
 def scaled_object(**spec: Any) -> ScaledObject:
@@ -65,6 +75,36 @@ def test_replicas(spec: dict[str, Any], trigger: dict[str, Any], replicas: int, 
 @pytest.mark.parametrize("spec", [{"min_replica_count": 1}, IN])
 def test_who_cannot_fall_to_zero_is_told_of_no_fault_of_keda(spec: dict[str, Any]) -> None:
     assert "misses" not in "\n".join(of_object(scaled_object(**spec), [FAILED], 0, 4)["lines"])
+
+
+def with_formula(formula: str, activation_target: str = "2", **spec: Any) -> ScaledObject:
+    modifiers = ScalingModifiers(formula=formula, target="5", activation_target=activation_target)
+    triggers = tuple(Trigger(type="external", name=name, metadata={}) for name in "ab")
+    return replace(scaled_object(advanced=Advanced(scaling_modifiers=modifiers), **spec), triggers=triggers)
+
+
+@pytest.mark.parametrize(
+    ("owner", "replicas", "desired", "said"),
+    [
+        (with_formula("a + b / 2"), 4, 7, "a + b / 2 = 32"),
+        (with_formula("a + b / 2"), 0, 4, "active: KEDA scales from 0 to 1 at once"),
+        (with_formula("a + b / 2", "32"), 4, 0, "inactive: KEDA scales to 0 once nothing was active"),
+        (with_formula("a - 100", **FORCED), 0, 1, "active: KEDA scales from 0 to 1 at once"),
+        (with_formula("a > 5 ? a : 0"), 4, None, "not worked out here"),
+        (with_formula("a + cron"), 4, None, "not worked out here"),
+    ],
+)
+def test_a_formula(owner: ScaledObject, replicas: int, desired: int | None, said: str) -> None:
+    """The activity of the triggers does not count."""
+    found = of_object(owner, [BUSY, {**told(4, active=False), "index": 1}], 0, replicas)
+    assert found["desired"] == desired, found["lines"]
+    assert said in "\n".join(found["lines"])
+
+
+def test_an_error_of_one_trigger_makes_the_formula_inactive_and_holds() -> None:
+    found = of_object(with_formula("a + b"), [BUSY, {**FAILED, "index": 1}], 0, 4)
+    assert found["desired"] == 4
+    assert "KEDA keeps the 4 replicas" in found["lines"][1]
 
 
 def test_other_triggers_may_keep_it() -> None:

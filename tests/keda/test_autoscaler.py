@@ -2,6 +2,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.autoscaler import Autoscaler
@@ -133,3 +135,29 @@ def test_a_busy_ratio_of_type_value_compounds_while_new_pods_do_not_beat(
         both.sync(at, [MetricResult("s0-busy", kind, 0.75, value, active=True)])
         seen.append(both.replicas)
     assert seen == counts
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["poll", "push", "sync"]), st.floats(0.1, 400), st.sampled_from([0.0, 4.0, 30.0, 900.0])),
+    max_size=40,
+)
+
+
+@given(_STEPS, st.sampled_from([{}, {"idle_replica_count": 0, "min_replica_count": 2}]), st.booleans())
+def test_no_course_of_events_moves_replicas_where_an_annotation_holds_them(
+    steps: list[tuple[str, float, float]],
+    spec: dict[str, Any],
+    scale_in: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """With paused-scale-in they never fall; with paused-scale-out they never rise, but for the HPA's minimum."""
+    pause = {"paused_scale_in": True} if scale_in else {"paused_scale_out": True}
+    keda, now = autoscaler(5, max_replica_count=50, cooldown_period=60, **spec, **pause), 1_000.0
+    for kind, seconds, value in steps:
+        now, before = now + seconds, keda.replicas
+        if kind == "poll":
+            keda.poll(now, told(value))
+        elif kind == "push":
+            keda.push(now)
+        else:
+            keda.sync(now, told(value) if keda.looks_at_metrics() else ())
+        assert keda.replicas >= before if scale_in else keda.replicas <= before

@@ -1,7 +1,7 @@
 """KEDA's polls and the HPA's syncs as the stand-in makes them, call by call."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -227,14 +227,10 @@ async def test_an_object_without_external_triggers_is_refused() -> None:
 FORMULA = Advanced(scaling_modifiers=ScalingModifiers(formula="a + b", target="5", activation_target="30"))
 
 
-def both(values: Mapping[str, float]) -> float:
-    return values["a"] + values["b"]
-
-
 async def test_with_a_formula_the_hpa_sees_it_alone_and_polls_go_by_it(play: Play) -> None:
     """A sync of T triggers is then one query: T specs, T values."""
     triggers = [Trigger(type="external", name=name, metadata={"source": name}) for name in "ab"]
-    stage = play(*triggers, advanced=FORMULA, formula=both)
+    stage = play(*triggers, advanced=FORMULA)
     stage.scaler.value = 15
     assert not (await stage.next("poll")).active  # 30 is not above 30, though both triggers are active
     stage.scaler.value = 16

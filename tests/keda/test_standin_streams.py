@@ -107,9 +107,13 @@ async def test_an_hpa_update_is_refused_if_keda_scaled_meanwhile(play: Play) -> 
 
 
 async def test_a_push_wakes_past_the_formula_and_the_next_polls_take_it_down_again(play: Play) -> None:
-    modifiers = ScalingModifiers(formula="a", target="5", activation_target="50")
+    modifiers = ScalingModifiers(formula="a > 30 ? a : 0", target="5", activation_target="50")
     push = Trigger(type="external-push", name="a", metadata={})
-    stage = play(push, advanced=Advanced(scaling_modifiers=modifiers), formula=lambda values: values["a"])
+    stage = play(
+        push,
+        advanced=Advanced(scaling_modifiers=modifiers),
+        formula=lambda values: values["a"] if values["a"] > 30 else 0,
+    )
     stage.scaler.value = 20
     assert (await stage.next("poll")).reason == "ScalerNotActive"
     stage.scaler.activity.put_nowait(True)
