@@ -68,13 +68,14 @@ class Executor:
     def poll(self, now: float, pods: Pods, results: Sequence[MetricResult], formula: float | None = None) -> Outcome:
         """Judge the results of all triggers, one for each metric, and remember them.
 
-        `formula` is the value of `scalingModifiers`: it alone decides about activity, and after an error nothing is
-        active (scale_handler.go, getScaledObjectState). A push does not look at it.
+        `formula` is the value of `scalingModifiers`, NaN if it has none: it alone decides about activity, and after an
+        error nothing is active; fallback passes it over (scale_handler.go, getScaledObjectState, and
+        modifiers/formula.go). A push does not look at it.
         """
-        active = error = False
+        active = error = fallen_back = False
         for result in results:
             value, stand_in = self._value(result, pods)
-            active = active or result.active or stand_in
+            active, fallen_back = active or result.active, fallen_back or stand_in
             error = error or (value is None and result.failed)
         self._cache = {
             result.name: result
@@ -84,7 +85,7 @@ class Executor:
         modifiers = self.scaled_object.advanced.scaling_modifiers
         if formula is not None and modifiers is not None:
             active = not error and formula > modifiers.activation_above
-        return self._request_scale(now, pods.replicas, active=active, error=error)
+        return self._request_scale(now, pods.replicas, active=active or fallen_back, error=error)
 
     def push(self, now: float, replicas: int) -> Outcome:
         """Take a `true` of StreamIsActive; a `false` is not passed on, KEDA ignores it."""

@@ -1,6 +1,7 @@
 """A stand-in for KEDA and the HPA: asks a running external scaler over gRPC and scales a workload, without a cluster."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Literal
@@ -134,8 +135,9 @@ class StandIn:
                 cache = self._cache
                 answers = await asyncio.gather(*(self._poll(scaler, cache) for scaler in self._scalers))
                 results = self._noted([result for answer in answers for result in answer])
-                composite = self._composite(results)
-                formula = None if composite is None or isinstance(composite.value, Missing) else composite.value
+                formula = None
+                if (composite := self._composite(results)) is not None:
+                    formula = math.nan if isinstance(composite.value, Missing) else composite.value
                 outcome = self._autoscaler.poll(self.clock.wall(), results, self._ready_pods(), formula)
                 await self._done("poll", outcome.reason, results, active=outcome.active)
             was_ready, ready = ready, not any(result.failed for result in results)

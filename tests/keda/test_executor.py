@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -96,7 +97,10 @@ def test_a_formula_alone_decides_at_polls_and_a_push_passes_it_over() -> None:
     assert keda.poll(1_005, pods(1), [BUSY], formula=4.0).reason == "ScalerCooldown"
     assert keda.poll(1_012, pods(1), [BUSY], formula=4.0).replicas == 0
     assert keda.poll(1_020, pods(0), [IDLE], formula=4.1) == Outcome(1, active=True, reason="ScalerActive")
-    assert keda.poll(1_099, pods(3), [BUSY, FAILED], formula=9.0) == Outcome(3, active=False, reason="TriggerError")
+    assert keda.poll(1_030, pods(1), [BUSY], formula=math.nan).active is False
+    assert keda.poll(1_099, pods(3), [BUSY, FAILED], formula=math.nan) == Outcome(
+        3, active=False, reason="TriggerError"
+    )
 
 
 def test_scalers_closed_under_a_call_are_neither_an_error_nor_activity() -> None:

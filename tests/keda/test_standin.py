@@ -240,8 +240,9 @@ async def test_with_a_formula_the_hpa_sees_it_alone_and_polls_go_by_it(play: Pla
     assert [(result.name, result.target, result.value) for result in sync.results] == [("composite-metric", 5, 32)]
     assert sync.decision.proposal == 7
     assert stage.scaler.calls == ["GetMetricSpec"] * 2 + ["GetMetrics q", "IsActive"] * 2
-    stage.scaler.failing = {"IsActive": UNAVAILABLE}
+    stage.scaler.broken_source = "b"
     poll = await stage.next("poll")
+    assert [result.active for result in poll.results] == [True, False]
     assert (poll.reason, poll.active, poll.replicas) == ("TriggerError", False, 4)
     assert (await stage.next("sync")).reason == "FailedGetExternalMetric"
 
