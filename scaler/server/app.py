@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import grpc
@@ -35,6 +35,7 @@ from scaler.observe.web import make_app
 from scaler.server import ports
 from scaler.server.gc_freeze import Garbage
 from scaler.server.handlers import EXPLAINER_NAME, SERVICE_NAME, Calls
+from scaler.server.reload import reload
 from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
@@ -47,6 +48,8 @@ from scaler.store.snapshots import Snapshots
 log = get_logger()
 
 FORGET_SECONDS = 30.0
+QUIET_SECONDS = 0.05
+"""How long no call has come when the server stops: KEDA's polls come in bursts."""
 KEEP_SECONDS = 900.0
 """How long what a ScaledObject was told is remembered after it asked last."""
 
@@ -80,9 +83,10 @@ class Server:
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
         limits, access = settings.limits, Access(settings.access, settings.aws)
+        self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
-            addresses=Addresses(allow_loopback=not settings.access),
+            addresses=self.addresses,
             names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
@@ -122,6 +126,7 @@ class Server:
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
         self.metrics.watch(self.registry, self.snapshots, self.streams)
         self.health = HealthServicer()
+        self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
         self.draining = False
         self._stack = AsyncExitStack()
@@ -139,7 +144,7 @@ class Server:
             self.streams,
             self.settings.limits.rpc_deadline_seconds,
         )
-        calls, deadline = Calls(self.metrics, Once(self._clock)), self.settings.limits.rpc_deadline_seconds
+        calls, deadline = self.calls, self.settings.limits.rpc_deadline_seconds
         main = grpc.aio.server(options=grpc_options(self.settings))
         main.add_generic_rpc_handlers((calls.handlers(service), calls.explainer_handlers(self.explainer, deadline)))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, main)
@@ -206,7 +211,8 @@ class Server:
         """End so that KEDA notices nothing but a reconnect.
 
         First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
-        normally, then calls under way get their grace, then all connections close.
+        normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
+        begun; calls under way get their grace, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
@@ -214,6 +220,7 @@ class Server:
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
             await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+            await self.calls.quiet(self._clock, QUIET_SECONDS)
         await self.close()
         log.info("stopped")
 
@@ -233,13 +240,14 @@ def open_readers(backends: Backends) -> list[Reader]:
     ]
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; at SIGHUP, go on with what `load` returns."""
     server = Server(settings, SystemClock())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload, server, load)
     try:
         await server.start()
         server.garbage.settle()

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import chain, islice
 
-from scaler.sources.sidekiq.fleet import Processes, deployment_of, owner_of, stateful_set_of
+from scaler.sources.sidekiq.fleet import Group, Processes, deployment_of, owner_of, stateful_set_of
 from scaler.sources.sidekiq.known_queues import Elsewhere
 from scaler.sources.sidekiq.state import Process
 from scaler.sources.sidekiq.workload import Selection, fits_host, members, select
@@ -68,30 +68,42 @@ class Scene:
         if self.selection.queues is not None:
             return ()
         groups, (belonging, _) = self.processes.groups, select(self.processes, self.selection)
-        watched = frozenset[int]().union(*(self._fetch(queue) for queue in self.waiting))
         pattern = self.selection.hostname_regex
+        others = frozenset[int]().union(*(self._fetch(queue) for queue in self.waiting)) & self.processes.working
         if pattern is None:
-            watched -= belonging
-        chosen = [owners for position in belonging if (owners := self._owners(position))]
-        meant = frozenset((self.selection.deployment or "",)).union(*chosen)
+            others -= belonging
+        if not others:
+            return ()
+        chosen = self._owners(belonging)
+        if chosen:
+            meant = chosen | {self.selection.deployment or ""}
+            others = frozenset(position for position in others if not groups[position].owners.isdisjoint(meant))
         return tuple(
             process
-            for position in sorted(watched)
-            if not chosen or groups[position].owners & meant
+            for position in sorted(others)
             for process in groups[position].busy
             if not chosen or owner_of(process.hostname) in meant
             if pattern is None or position not in belonging or not fits_host(pattern, process.hostname)
         )
 
-    def _owners(self, position: int) -> frozenset[str]:
-        """Return the Deployments or StatefulSets of the processes of a group that belong."""
-        group = self.processes.groups[position]
-        if self.selection.hostname_regex is None:
-            return group.owners
-        return frozenset(owner_of(process.hostname) for process in members(group, self.selection))
+    def _owners(self, belonging: frozenset[int]) -> frozenset[str]:
+        """Return the Deployments or StatefulSets of the processes that belong, worked out once for each reading."""
+        key = ("owners", belonging, self.selection.hostname_regex)
+        found = self.processes.memo.get(key)
+        if found is None:
+            groups = [self.processes.groups[position] for position in belonging]
+            fitting = ((group, members(group, self.selection)) for group in groups)
+            found = frozenset[str]().union(*(_owners(group, fit) for group, fit in fitting if fit))
+            self.processes.memo[key] = found
+        owners: frozenset[str] = found
+        return owners
 
     def _fetch(self, queue: str) -> frozenset[int]:
         return self.processes.having("queue", queue)
+
+
+def _owners(group: Group, fitting: tuple[Process, ...]) -> frozenset[str]:
+    return group.owners if len(group.owners) == 1 else frozenset(owner_of(process.hostname) for process in fitting)
 
 
 def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:

@@ -213,6 +213,11 @@ class Processes:
         return frozenset(range(len(self.groups)))
 
     @cached_property
+    def working(self) -> frozenset[int]:
+        """The positions of the groups with a process that works."""
+        return frozenset(position for position, group in enumerate(self.groups) if group.busy)
+
+    @cached_property
     def unknown(self) -> frozenset[int]:
         """The positions of the groups whose `info` cannot be understood."""
         return frozenset(position for position, group in enumerate(self.groups) if group.info is None)
