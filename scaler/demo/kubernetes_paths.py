@@ -12,7 +12,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of this progra
     """An answer other than success, in the API's words."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, reason, message)
         self.code = code
         self.status: JsonObject = {
             "kind": "Status",

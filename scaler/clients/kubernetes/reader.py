@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects
-from scaler.core.domain import Fault, Found, Hint, Place, Proof, Reader, Report
-
-LISTED = Proof("a list to its last page, and a watch that has spoken since", "the API server of the configuration")
+from scaler.core.domain import Fault, Hint, Place, Reader, Report
 
 
 class ObjectsReader(Reader):
@@ -30,13 +28,13 @@ class ObjectsReader(Reader):
         self._places.add(place)
         patience = 0.9 * self.timeout_seconds  # to be told how far the list is, before the store gives up on it
         try:
-            found = await self._kubernetes.objects(
+            found = await self._kubernetes.found(
                 place, user=self, changed=lambda: self._changed(place), timeout_seconds=patience
             )
         except Fault as fault:
             report(place, fault)
         else:
-            report(place, Found(found, LISTED))
+            report(place, found)
 
     def _changed(self, place: Objects) -> None:
         if self._hint is not None:
