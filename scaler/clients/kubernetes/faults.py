@@ -55,6 +55,8 @@ def refusal(status: int, headers: Mapping[str, str], message: str, what: str, ve
         asked = headers.get("Retry-After", "")
         pause = min(MAX_PAUSE_SECONDS, float(asked)) if asked.isdecimal() else 1.0
         return BusyError(f"{what}: too many requests {told}", pause)
+    if status == 422 and "metadata.uid" in message:  # how it says that another object has taken the name
+        status = 409
     kinds: dict[int, tuple[type[Fault], str]] = {
         401: (DeniedError, f"the credentials are not accepted {told}; check the token or the certificate"),
         403: (DeniedError, f"not allowed {told}; grant the RBAC verbs {verbs} on it"),
