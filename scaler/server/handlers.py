@@ -11,13 +11,13 @@ import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
-from scaler.answers.registry import parsed
 from scaler.core.errors import MetadataError, ScalerError
 from scaler.core.logs import Once, get_logger
 from scaler.observe.explainer import Explainer
 from scaler.observe.metrics import Metrics
 from scaler.pb import explainer_pb2
 from scaler.pb import externalscaler_pb2 as pb
+from scaler.server.request_cache import parsed
 from scaler.server.service import Send, Service
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
