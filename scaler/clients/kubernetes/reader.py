@@ -22,7 +22,10 @@ class ObjectsReader(Reader):
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Report the present objects of each place, or why they are not known."""
-        await asyncio.gather(*(self._read(place, report) for place in places if isinstance(place, Objects)))
+        reads = (self._read(place, report) for place in places if isinstance(place, Objects))
+        for outcome in await asyncio.gather(*reads, return_exceptions=True):  # a defect at one spoils no other
+            if outcome is not None:
+                raise outcome
 
     async def _read(self, place: Objects, report: Report) -> None:
         self._places.add(place)

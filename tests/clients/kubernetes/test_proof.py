@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 import pickle
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from scaler.clients.kubernetes.api import Api
 from scaler.clients.kubernetes.client import Kubernetes
+from scaler.clients.kubernetes.config import Cluster
 from scaler.clients.kubernetes.faults import BusyError
 from scaler.clients.kubernetes.json_stream import BadAnswerError, PageEnd, WholeList
 from scaler.clients.kubernetes.objects import Objects, Resource
@@ -230,6 +232,36 @@ async def test_a_bookmark_is_enough(double: KubernetesDouble, open_client: OpenC
             await client.objects(ALL_PODS)
     assert double.requests["list", "pods"] == 1
     assert double.requests["watch", "pods"] == 1
+
+
+async def test_a_peer_that_is_gone_without_a_word_is_noticed_by_its_connection(double: KubernetesDouble) -> None:
+    api = Api(Cluster(double.url), ManualClock(), lambda *_: None)
+    async with api._session.get(f"{double.url}/api/v1/pods?watch=1") as response:
+        assert response.connection is not None
+        assert response.connection.transport is not None
+        used = response.connection.transport.get_extra_info("socket")
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert [used.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [15, 5, 3]
+    await api.close()
+
+
+async def test_a_defect_at_one_place_does_not_spoil_the_others(
+    double: KubernetesDouble, client: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, reported = Kubernetes.found, dict[Place, Found | Fault]()
+
+    async def found(self: Kubernetes, place: Objects, **asked: Any) -> Found:
+        if place.namespace == "bad":
+            raise ZeroDivisionError
+        return await original(self, place, **asked)
+
+    monkeypatch.setattr(Kubernetes, "found", found)
+    reader = ObjectsReader(client)
+    with pytest.raises(ZeroDivisionError):  # which the store tells as a fault of what was not reported
+        await reader.read([Objects(PODS, "bad", "", name_of), ALL_PODS], reported.__setitem__)
+    assert list(reported) == [ALL_PODS]
+    await reader.close()
 
 
 # Who reads on
