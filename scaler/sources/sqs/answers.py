@@ -117,11 +117,14 @@ def error_code(body: bytes, headers: Mapping[str, str]) -> str:
 def error_message(body: bytes, secrets: Iterable[str]) -> str:
     """Return the text that came with an error, short and printable, without `secrets` and whatever looks like one.
 
-    AWS tells there who may not do what, and because of which policy.
+    AWS tells there who may not do what, and because of which policy. A text that repeats the request (its signature, its
+    headers) is not told at all.
     """
     document = _json_object(body) or {}
     text = document.get("message") or document.get("Message")
-    if not isinstance(text, str):
+    if not isinstance(text, str) or re.search(
+        r"authorization\W|signature|security-token|credential=", text, re.IGNORECASE
+    ):
         return ""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
@@ -138,7 +141,7 @@ def fault_of(status: int, code: str, operation: str, message: str = "") -> Fault
     if code in _TRANSIENT or not 400 <= status < 500:
         return Unavailable(said)
     hint = next((hint.format(operation=operation) for codes, hint in _HINTS if code in codes), "")
-    told = f'it says "{message}"' if message and (not hint or code in _DENIED) else ""
+    told = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
     return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, told)))))))
 
 

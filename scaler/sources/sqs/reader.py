@@ -74,8 +74,8 @@ class Answer:
 
     def fault(self, operation: str) -> Fault:
         """Return the fault that it stands for."""
-        secrets = (self.credentials.secret_key or "", self.credentials.token or "")
-        return fault_of(self.status, self.code, operation, error_message(self.body, secrets))
+        message = error_message(self.body, filter(None, self.credentials[:3]))  # the account is no secret
+        return fault_of(self.status, self.code, operation, message)
 
 
 COUNTED = Proof(

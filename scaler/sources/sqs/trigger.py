@@ -129,7 +129,8 @@ class SqsTrigger(Trigger):
             raise ValueError("excludeQueues: has a meaning only together with queueNamePrefix")
         if self.aws_role_arn is None and (names := ambiguous(self.queue_url or ())):
             raise ValueError(f"queueURL: {names[0]} is given by name and by URLs of several accounts; give all by URL")
-        self._check_region_of_endpoint()
+        of_endpoint = region_of_host(urlsplit(self.aws_endpoint).hostname or "") if self.aws_endpoint else None
+        self._check_region_name(of_endpoint)
         regions = {region for queue in self.queue_url or () if (region := region_of(queue))}
         if self.aws_region is not None:
             if self.aws_endpoint is None and regions - {self.aws_region}:
@@ -138,19 +139,18 @@ class SqsTrigger(Trigger):
                 )
         elif len(regions) != 1 or not all(region_of(queue) for queue in self.queue_url or ()):
             raise ValueError("awsRegion: required, because queueURL does not tell one region for all queues")
+        if of_endpoint not in {None, self.region}:
+            raise ValueError(f"awsEndpoint: is in region {of_endpoint}, while the queues are in {self.region}")
         return self
 
-    def _check_region_of_endpoint(self) -> None:
-        """Raise `ValueError` for a region that AWS cannot have, unless an endpoint that is not AWS's may name it as it likes."""
-        theirs = region_of_host(urlsplit(self.aws_endpoint).hostname or "") if self.aws_endpoint else None
-        if self.aws_region is None or (self.aws_endpoint is not None and theirs is None):
+    def _check_region_name(self, of_endpoint: str | None) -> None:
+        """Raise `ValueError` for a region that AWS cannot have, unless an endpoint that is not AWS's may call it so."""
+        if self.aws_region is None or (self.aws_endpoint is not None and of_endpoint is None):
             return
         if not re.fullmatch(REGION, self.aws_region):
             raise ValueError(
                 "awsRegion: must be a region such as eu-west-1; other names only with an awsEndpoint that is not AWS's own"
             )
-        if theirs not in {None, self.aws_region}:
-            raise ValueError(f"awsEndpoint: is in region {theirs}, while awsRegion says {self.aws_region}")
 
     @property
     def region(self) -> str:

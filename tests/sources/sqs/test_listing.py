@@ -223,6 +223,8 @@ async def test_what_aws_says_of_a_denial_is_told_once_and_clean(canned: Any, rea
 def test_a_message_is_short_and_a_refused_signature_is_not_quoted() -> None:
     assert error_message(json.dumps({"Message": "a b " * 200}).encode(), ()) == ("a b " * 200)[:300] + "…"
     assert error_message(b"<html>", ()) == error_message(b'{"message": 7}', ()) == ""
+    for repeated in ("Authorization: AWS4", "SIGNATURE is x", "X-Amz-Security-Token: x", "Credential=AKIA/x"):
+        assert error_message(json.dumps({"message": repeated}).encode(), ()) == ""
     quoted = "The Canonical String should have been x-amz-security-token:canary"
     for code in ("SignatureDoesNotMatch", "InvalidClientTokenId"):
         assert "canary" not in str(fault_of(403, code, "ListQueues", quoted))

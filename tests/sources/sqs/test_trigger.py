@@ -112,7 +112,11 @@ def test_other_places_need_a_region(url: str) -> None:
         ({"queueURL": "q", "awsRegion": "a b", "awsEndpoint": "http://h:1"}, "a region such as eu-west-1"),
         (
             {"queueURL": "q", "awsRegion": "eu-west-2", "awsEndpoint": "https://sqs.eu-west-1.amazonaws.com"},
-            "awsEndpoint: is in region eu-west-1, while awsRegion says eu-west-2",
+            "awsEndpoint: is in region eu-west-1, while the queues are in eu-west-2",
+        ),
+        (
+            {"queueURL": URL, "awsEndpoint": "https://vpce-0a-b1.sqs.us-east-2.vpce.amazonaws.com"},
+            "awsEndpoint: is in region us-east-2, while the queues are in eu-west-1",
         ),
         (
             {"queueURL": f"orders,{URL},{URL.replace('123456789012', '999999999999')}"},
