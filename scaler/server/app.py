@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import grpc
@@ -19,7 +19,9 @@ from scaler.answers.listeners import Listeners
 from scaler.answers.registry import Registry
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
@@ -33,6 +35,7 @@ from scaler.observe.web import make_app
 from scaler.server import ports
 from scaler.server.gc_freeze import Garbage
 from scaler.server.handlers import EXPLAINER_NAME, SERVICE_NAME, Calls
+from scaler.server.reload import reload
 from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
@@ -45,6 +48,8 @@ from scaler.store.snapshots import Snapshots
 log = get_logger()
 
 FORGET_SECONDS = 30.0
+QUIET_SECONDS = 0.05
+"""How long no call has come when the server stops: KEDA's polls come in bursts."""
 KEEP_SECONDS = 900.0
 """How long what a ScaledObject was told is remembered after it asked last."""
 
@@ -77,14 +82,20 @@ class Server:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits = settings.limits
+        limits, access = settings.limits, Access(settings.access, settings.aws)
+        self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
-            addresses=Addresses(allow_loopback=not settings.access),
+            addresses=self.addresses,
+            names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
+            pages=settings.pages,
+            may_fetch=access.check_hop,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            access=access,
+            budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
         )
         self.snapshots = Snapshots(
@@ -95,7 +106,7 @@ class Server:
         )
         self.snapshots.observe(self.metrics.read)
         self.registry = Registry(
-            Access(settings.access, settings.aws),
+            access,
             clock,
             max_scaled_objects=Quota(
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace
@@ -115,6 +126,7 @@ class Server:
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
         self.metrics.watch(self.registry, self.snapshots, self.streams)
         self.health = HealthServicer()
+        self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
         self.draining = False
         self._stack = AsyncExitStack()
@@ -132,7 +144,7 @@ class Server:
             self.streams,
             self.settings.limits.rpc_deadline_seconds,
         )
-        calls, deadline = Calls(self.metrics, Once(self._clock)), self.settings.limits.rpc_deadline_seconds
+        calls, deadline = self.calls, self.settings.limits.rpc_deadline_seconds
         main = grpc.aio.server(options=grpc_options(self.settings))
         main.add_generic_rpc_handlers((calls.handlers(service), calls.explainer_handlers(self.explainer, deadline)))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, main)
@@ -199,7 +211,8 @@ class Server:
         """End so that KEDA notices nothing but a reconnect.
 
         First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
-        normally, then calls under way get their grace, then all connections close.
+        normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
+        begun; calls under way get their grace, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
@@ -207,6 +220,7 @@ class Server:
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
             await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+            await self.calls.quiet(self._clock, QUIET_SECONDS)
         await self.close()
         log.info("stopped")
 
@@ -216,6 +230,7 @@ class Server:
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
+        await self.backends.names.close()
 
 
 def open_readers(backends: Backends) -> list[Reader]:
@@ -225,13 +240,14 @@ def open_readers(backends: Backends) -> list[Reader]:
     ]
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; at SIGHUP, go on with what `load` returns."""
     server = Server(settings, SystemClock())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload, server, load)
     try:
         await server.start()
         server.garbage.settle()
