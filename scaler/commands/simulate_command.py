@@ -18,13 +18,12 @@ from rich.table import Table
 from scaler.commands.manifests import is_ours, read
 from scaler.commands.plot import plot_run, plot_sweep
 from scaler.commands.recorded import Span, from_cloudwatch, from_prometheus
-from scaler.commands.simulate import Options, Run, SimulationError, Subject, changed, simulate
+from scaler.commands.simulate import Options, Run, SimulationError, Simulator, Subject, changed, subject_of
 from scaler.commands.trace import Trace, TraceError, parse
 from scaler.keda.scalable import ScaledObject
-from scaler.sources.triggers import parse as parse_metadata
 
 MAX_SWEEP = 200
-LONG_SECONDS = 200_000.0
+LONG_STEPS = 200_000
 """Steps above which a run shows its progress on a terminal."""
 
 
@@ -58,8 +57,7 @@ def run_simulate(file: str, recording: Recording, options: Options, output: Outp
     if output.sweep is not None:
         _sweep(spec, index, trace, options, output)
         return
-    subject = Subject(spec, index, parse_metadata(spec.triggers[index].metadata, spec.namespace))
-    run = _run(subject, trace, options, show=not output.as_json)
+    run = _run(Simulator(trace, options), subject_of(spec, index), show=not output.as_json)
     if output.plot is not None:
         plot_run(run, f"{spec.namespace}/{spec.name}", output.plot)
     if output.as_json:
@@ -95,13 +93,13 @@ async def _trace(recording: Recording) -> Trace:
     raise TraceError("give --trace FILE, or --prometheus URL with --query, or --cloudwatch-queue NAME with --region")
 
 
-def _run(subject: Subject, trace: Trace, options: Options, *, show: bool) -> Run:
+def _run(simulator: Simulator, subject: Subject, *, show: bool) -> Run:
     console = Console(stderr=True)
-    if not show or not console.is_terminal or trace.seconds / options.step_seconds < LONG_SECONDS:
-        return simulate(subject, trace, options)
+    if not show or not console.is_terminal or simulator.grid.steps < LONG_STEPS:
+        return simulator.run(subject)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("simulating", total=1.0)
-        return simulate(subject, trace, options, lambda share: progress.update(task, completed=share))
+        return simulator.run(subject, lambda share: progress.update(task, completed=share))
 
 
 def swept(sweep: str) -> tuple[str, list[str]]:
@@ -140,7 +138,7 @@ def _summaries(
     chosen: tuple[ScaledObject, int], trace: Trace, options: Options, sweep: tuple[str, list[str]]
 ) -> Iterator[dict[str, Any]]:
     (spec, index), (key, values) = chosen, sweep
+    simulator = Simulator(trace, options)
     for value in values:
-        varied, metadata = changed(spec, index, key, value)
-        subject = Subject(varied, index, parse_metadata(metadata, spec.namespace))
-        yield _run(subject, trace, options, show=True).summary()
+        subject = subject_of(changed(spec, index, key, value), index)
+        yield simulator.run(subject, changes=False).summary()
