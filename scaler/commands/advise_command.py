@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from scaler.commands.advice.goal import parse_goal
+from scaler.commands.advice.goal import Goal, parse_goal
 from scaler.commands.advice.levers import Lever, levers
 from scaler.commands.advice.patch import Change, diff, patched
 from scaler.commands.advice.report import as_json, show
@@ -41,17 +41,17 @@ class Output:
 
 
 def run_advise(file: str, recording: Recording, options: Options, wish: Wish, output: Output) -> int:
-    """Print the advice, and return the exit code: 1 if nothing meets the goal, or the check does not bear it out.
+    """Print the advice, and return the exit code: 1 if nothing meets the goal for sure.
 
     Raises `ScalerError` for whatever is wrong with file, trace, goal or options.
     """
     picture = checked(output.plot, output.look) if output.plot is not None else None
     if file == "-":
         raise InputError("advise needs the name of a file: its patch is for one")
-    parse_goal(wish.goal, wish.price, arrivals=True)  # before anything takes long
+    goal = parse_goal(wish.goal, wish.price, arrivals=True)  # before anything takes long
     spec, index = the_trigger(file)
     subject = subject_of(spec, index)
-    used = _levers(subject, options, wish.keep)
+    used = _levers(subject, options, wish.keep, goal)
     trace = load(recording)
     goal = parse_goal(wish.goal, wish.price, arrivals="arrivals" in trace.columns)
     with _progress(shown=not output.as_json) as progress:
@@ -66,11 +66,13 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
     else:
         show(Console(highlight=False, markup=False), advice, used, goal, wish.price)
         typer.echo(f"\n{patch}" if patch else "", nl=False)
-    return 0 if advice.met and not (advice.check is not None and advice.check.missed) else 1
+    return 0 if advice.sure else 1
 
 
-def _levers(subject: Subject, options: Options, keep: tuple[str, ...]) -> list[Lever]:
+def _levers(subject: Subject, options: Options, keep: tuple[str, ...], goal: Goal) -> list[Lever]:
     found = levers(subject, options.workers.per_replica)
+    if not goal.bounds_every_wait:  # jobs below the threshold would wait until others come, which no percentile shows
+        found = [lever for lever in found if lever.name != "activationQueueLength"]
     names = [lever.name for lever in found]
     for name in keep:
         if name not in names:

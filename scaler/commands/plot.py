@@ -71,7 +71,7 @@ def thinned(points: Iterable[Point], start: float, end: float, pixels: int = PIX
     for point in points:
         column = int((point[0] - start) / width)
         last[column] = point
-        if column not in highest or not point[1] <= highest[column][1]:
+        if column not in highest or point[1] > highest[column][1] or math.isnan(highest[column][1]):
             highest[column] = point
     return sorted({point for column in last for point in (highest[column], last[column])}, key=itemgetter(0))
 
@@ -256,7 +256,7 @@ def _caption(name: str, run: Run, price: float | None) -> str:
     parts = [f"{number(run.replica_hours)} replica-hours"]
     if price is not None:
         parts.append(f"cost {number(run.replica_hours * price)}")
-    parts.append(f"{number(run.wake_ups)} wake-ups from 0")
+    parts.append(f"{number(run.wake_ups)} wake-up{'' if run.wake_ups == 1 else 's'} from 0")
     if run.wait is not None:
         waits = ", ".join(f"p{share} {duration(run.wait.percentile(share))}" for share in (50, 95))
         parts += [

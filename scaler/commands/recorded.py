@@ -163,14 +163,17 @@ def from_cloudwatch(queue: str, region: str, span: Span) -> Trace:
             EndTime=dt.datetime.fromtimestamp(span.end, dt.UTC),
             ScanBy="TimestampAscending",
         )
+        results = [result for page in pages for result in page["MetricDataResults"]]
         rows = [
             (at.timestamp(), value / period)
-            for page in pages
-            for result in page["MetricDataResults"]
+            for result in results
             for at, value in zip(result["Timestamps"], result["Values"], strict=True)
         ]
     except (BotoCoreError, ClientError) as error:
         raise TraceError(f"CloudWatch in {region} cannot be asked: {error}") from None
+    failed = {result["StatusCode"] for result in results} - {"Complete", "PartialData"}
+    if failed:
+        raise TraceError(f"CloudWatch in {region} does not tell of {queue}: {', '.join(sorted(failed))}")
     if not rows:
         raise TraceError(
             f"CloudWatch knows of no messages sent to {queue} in {region} in this time; is it the queue's name, not its URL?"

@@ -78,12 +78,17 @@ class Term:
             raise GoalError(f"--goal: {self.text!r} cannot be judged, because the trace has no arrivals")
         return value * 86_400 / max(run.seconds, 1.0) if self.daily else value
 
-    def excess(self, run: Run, price: float, share: float) -> float:
+    def excess(self, run: Run, price: float, share: float, margin: float) -> float:
         """Return by how much `run` misses it, as a share of the bound; 0 if it meets it.
 
-        `share` is the part of the history that `run` replays, to which the bound of a total is cut.
+        `share` is the part of the history that `run` replays, to which the bound of a total is cut, and `margin` the
+        part of a bound on a wait that may be used up.
         """
-        most, value = self.most * (share if self.measure.total and not self.daily else 1.0), self.found(run, price)
+        most, value = self.most, self.found(run, price)
+        if self.measure.seconds:
+            most *= margin
+        elif self.measure.total and not self.daily:
+            most *= share
         if value < most or (value == most and not self.below):
             return 0.0
         return max((value - most) / max(most, 1.0), 1e-9)
@@ -101,16 +106,21 @@ class Goal:
     terms: tuple[Term, ...]
     price: float = 1.0
 
-    def excess(self, run: Run, share: float = 1.0) -> float:
+    def excess(self, run: Run, share: float = 1.0, margin: float = 1.0) -> float:
         """Return the sum of what `run` exceeds the bounds by, each as a share of its bound; 0 if all are met."""
-        return sum(term.excess(run, self.price, share) for term in self.terms)
+        return sum(term.excess(run, self.price, share, margin) for term in self.terms)
+
+    @property
+    def bounds_every_wait(self) -> bool:
+        """Whether no job may wait for ever."""
+        return any(term.measure is MEASURES["max wait"] for term in self.terms)
 
     def missed(self, run: Run, share: float = 1.0) -> list[str]:
         """Return a line for each term that `run` misses."""
         return [
             f"{term.text}: it is {term.shown(term.found(run, self.price))}"
             for term in self.terms
-            if term.excess(run, self.price, share)
+            if term.excess(run, self.price, share, 1.0)
         ]
 
 

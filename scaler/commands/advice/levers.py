@@ -17,7 +17,7 @@ Path = tuple[str | int, ...]
 Value = Any  # int, text, or a list of policies as YAML has them
 _BEHAVIOR: Path = ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior")
 _BEHAVIORS = TypeAdapter(Behavior)
-_TARGETS = ("queueLength", "busyRatio", "queueLatency", "pendingObjects", "pendingRequests")
+TARGETS = ("queueLength", "busyRatio", "queueLatency", "pendingObjects", "pendingRequests")
 _FACTORS = (0.125, 0.25, 0.5, 0.7, 0.85, 1.2, 1.5, 2.0, 4.0, 8.0)
 _LEAST_COOLDOWN = {"sqs": 120, "sidekiq": 60}
 """SQS's counts may lag by a minute, and a killed Sidekiq process beats on for one: the simulation knows of neither."""
@@ -59,7 +59,7 @@ def levers(subject: Subject, threads: int, keep: Iterable[str] = ()) -> list[Lev
     """Return the levers of a trigger without those in `keep`, the ones that usually matter most first."""
     index, trigger = subject.index, subject.trigger
     known = keys_of(type(trigger))
-    found = [_target(index, key, trigger) for key in _TARGETS if _has_target(subject, known, key)]
+    found = [_target(index, key, trigger) for key in TARGETS if _has_target(subject, known, key)]
     if "countWaiting" in known:
         found.append(_count_waiting(index, threads))
     found += [_type(index), *_hpa(trigger.source), _cooldown(trigger.source), _polling()]
@@ -137,7 +137,7 @@ def _polling() -> Lever:
         return replace(spec, polling_interval=value)
 
     path: Path = ("spec", "pollingInterval")
-    return Lever("pollingInterval", path, lambda spec: spec.polling_interval, write, lambda _: (5, 10, 15, 30, 60))
+    return Lever("pollingInterval", path, lambda spec: spec.polling_interval, write, lambda _: (5, 10, 30, 60))
 
 
 def _cooldown(source: str) -> Lever:
@@ -173,7 +173,7 @@ def _hpa(source: str) -> list[Lever]:
         _rule("scaleDown", "stabilizationWindowSeconds", windows),
         _rule("scaleDown", "policies", _DOWN_POLICIES),
         _rule("scaleUp", "policies", _UP_POLICIES),
-        _rule("scaleUp", "stabilizationWindowSeconds", (0, 30, 60)),
+        _rule("scaleUp", "stabilizationWindowSeconds", (0, 30)),
     ]
 
 

@@ -60,7 +60,9 @@ def _yaml(body: str) -> YAML:
     yaml.width = 1_000_000
     offset = re.search(r"(?m)^( *)(?:\w+):[ \t]*(?:#.*)?\n(?: *(?:#.*)?\n)*( *)- ", body)
     indented = offset is not None and len(offset[2]) > len(offset[1])
-    yaml.indent(mapping=2, sequence=4 if indented else 2, offset=2 if indented else 0)
+    nested = re.search(r"(?m)^\w+:[ \t]*(?:#.*)?\n(?: *#.*\n)*( +)[\w\"']", body)
+    mapping = len(nested[1]) if nested else 2
+    yaml.indent(mapping=mapping, sequence=mapping + 2 if indented else 2, offset=mapping if indented else 0)
     return yaml
 
 

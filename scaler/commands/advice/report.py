@@ -73,7 +73,8 @@ def _sureness(advice: Advice) -> Iterator[str]:
         else:
             yield f"Checked: they meet the goal {part} too, which they were not tuned on."
     if advice.replays is not None:
-        yield f"With other random arrivals and service times they meet it in {advice.replays} of {REPLAYS} replays."
+        sure = "" if advice.replays * 2 > REPLAYS else "NOT SURE. "
+        yield f"{sure}With other random arrivals and service times they meet it in {advice.replays} of {REPLAYS} replays."
 
 
 def _changes(advice: Advice, used: Iterable[Lever]) -> list[tuple[str, Any, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scaler.commands.advice.goal import Goal
-from scaler.commands.advice.levers import Lever
+from scaler.commands.advice.levers import TARGETS, Lever
 from scaler.commands.simulate import Options, Run, SimulationError, Simulator, Subject, changed, subject_of
 from scaler.commands.trace import Trace
 
@@ -14,7 +14,9 @@ Settings = dict[str, Any]
 LEAST_SECONDS = 600.0
 WORTH = 0.005
 """A setting is changed only if that saves at least this share of the replica-hours."""
-FAST: Settings = {"type": "external-push", "countWaiting": "true", "scaleUp.policies": None, "scaleDown.policies": None}
+MARGIN = 0.85
+"""The share of each bound on a wait that the search keeps to: other arrivals of the same rate make it a little longer."""
+ROUNDS = 3
 REPLAYS = 5
 FEW_JOBS = 100
 DAY = 86_400.0
@@ -77,6 +79,12 @@ class Advice:
     runs: int  # how many settings were tried
     bounds: str = ""  # which other replica bounds would meet it, where no setting does
 
+    @property
+    def sure(self) -> bool:
+        """Whether the goal is met, also on what the settings were not tuned on, and in most replays."""
+        checked = self.check is not None and not self.check.missed
+        return self.met and checked and (self.replays is None or self.replays * 2 > REPLAYS)
+
 
 class _Search:
     """Coordinate descent: lever by lever, the value that serves best, until none does better."""
@@ -85,7 +93,7 @@ class _Search:
         self._task, self._progress = task, progress
         self.runs = 0
 
-    def best(self, simulator: Simulator, share: float) -> tuple[float, Settings]:
+    def best(self, simulator: Simulator, share: float, start: Settings) -> tuple[float, Settings]:
         """Return by how much the goal is missed at the least, and the cheapest settings that come to that."""
         known: dict[str, tuple[float, float]] = {}
 
@@ -95,31 +103,34 @@ class _Search:
             found = known.get(key)
             if found is None:
                 run = simulator.run(subject, changes=False)
-                found = known[key] = (round(self._task.goal.excess(run, share), 9), run.replica_hours)
+                found = known[key] = (round(self._task.goal.excess(run, share, MARGIN), 9), run.replica_hours)
                 self.runs += 1
                 self._progress(self.runs)
             return found
 
-        ends = [self._descend(start, score) for start in self._starts()]
-        best = min(ends, key=lambda settings: (*score(settings), len(settings)))
-        best = self._pruned(best, score)
-        return score(best)[0], best
+        found = self._descend(start, score)
+        if score(found)[0]:  # perhaps only because it is stuck on the way there
+            found = min(found, self._descend(self._fast(), score), key=score)
+        return score(found)[0], self._pruned(found, score)
 
-    def _starts(self) -> list[Settings]:
-        fast = {}
+    def _fast(self) -> Settings:
+        """Return settings that answer fast and cost much."""
+        fast: Settings = {}
         for lever in self._task.levers:
             values = [*lever.values(self._task.subject.scaled_object)]
-            if lever.name in {"type", "countWaiting"}:
-                fast[lever.name] = FAST[lever.name]
+            if lever.name == "type":
+                fast[lever.name] = "external-push"
+            elif lever.name == "countWaiting":
+                fast[lever.name] = "true"
             elif lever.name == "scaleUp.policies":
                 fast[lever.name] = values[1]
-            elif lever.path[-1] in {"queueLength", "pendingObjects", "pendingRequests", "queueLatency"}:
+            elif lever.path[-1] in TARGETS:
                 fast[lever.name] = values[len(values) // 4]
-        return [{}, fast]
+        return fast
 
     def _descend(self, settings: Settings, score: Callable[[Settings], tuple[float, float]]) -> Settings:
         best, rank = settings, score(settings)
-        while True:
+        for _ in range(ROUNDS):
             before = rank
             for lever in self._task.levers:
                 here = self._task.set(best).scaled_object
@@ -129,7 +140,8 @@ class _Search:
                     if _better(found, rank):
                         best, rank = tried, found
             if not _better(rank, before):
-                return best
+                break
+        return best
 
     def _pruned(self, settings: Settings, score: Callable[[Settings], tuple[float, float]]) -> Settings:
         """Take back each change that serves for little."""
@@ -164,12 +176,12 @@ def advise(task: Task, progress: Progress) -> Advice:
         raise SimulationError(f"the trace is {trace.seconds:g} s long; give at least {LEAST_SECONDS:g} s, better days")
     whole, search = Simulator(trace, task.options), _Search(task, progress)
     tuned, left = parts(trace)
-    excess, settings = search.best(Simulator(tuned, task.options), tuned.seconds / trace.seconds)
-    check = None if excess else _check(task, settings, left)
+    _, settings = search.best(Simulator(tuned, task.options), tuned.seconds / trace.seconds, {})
+    check = _check(task, settings, left)
     then = whole.run(task.set(settings))
-    if check is None or check.missed or goal.excess(then):
+    if check.missed or goal.excess(then):
         # They did not do on the rest, or nothing does: the whole history is what is known, so none of it is left over.
-        _, settings = search.best(whole, 1.0)
+        _, settings = search.best(whole, 1.0, settings)
         then = whole.run(task.set(settings))
     missed = goal.missed(then)
     return Advice(
@@ -180,7 +192,7 @@ def advise(task: Task, progress: Progress) -> Advice:
         then=then,
         met=not missed,
         missed=missed,
-        check=check,
+        check=check if not missed else None,
         replays=None if missed else _replays(task, settings),
         runs=search.runs,
         bounds=_bounds(task.set(settings), whole, goal) if missed else "",
