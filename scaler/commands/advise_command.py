@@ -1,7 +1,7 @@
 """Runs `advise` from what its command line says to what it prints and draws."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from scaler.commands.advice.goal import Goal, parse_goal
 from scaler.commands.advice.levers import Lever, levers
 from scaler.commands.advice.patch import Change, diff, patched
 from scaler.commands.advice.report import as_json, show
-from scaler.commands.advice.search import Advice, Task, advise
+from scaler.commands.advice.search import Advice, Settings, Task, advise
 from scaler.commands.manifests import InputError
 from scaler.commands.plot import Look, checked, plot_runs
 from scaler.commands.recorded import Recording, load
@@ -92,17 +92,18 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int], None]]:
         yield lambda runs: progress.update(task, description=f"searching: {runs} settings tried")
 
 
-def _patch(file: str, advice: Advice, used: list[Lever]) -> str:
+def _patch(file: str, advice: Advice, used: Sequence[Lever]) -> str:
     """Return the patch of the manifest; "" if nothing changes."""
-    index, before, after = advice.subject.index, advice.before.manifest.metadata, advice.subject.manifest.metadata
-    metadata = ("spec", "triggers", index, "metadata")
-    changes: list[Change] = [
-        (lever.path, advice.settings[lever.name])
-        for lever in used
-        if lever.name in advice.settings and lever.path[:-1] != metadata
-    ]
-    changes += [((*metadata, key), value) for key, value in after.items() if before.get(key) != value]
-    if not changes:
-        return ""
     text = Path(file).read_text()
-    return diff(text, patched(text, advice.subject.scaled_object, changes), file)
+    return diff(text, changed_manifest(text, advice.before, advice.subject, advice.settings, used), file)
+
+
+def changed_manifest(text: str, before: Subject, after: Subject, settings: Settings, used: Sequence[Lever]) -> str:
+    """Return `text`, the manifest of `before`, with the settings that make it `after`."""
+    metadata = ("spec", "triggers", after.index, "metadata")
+    changes: list[Change] = [
+        (lever.path, settings[lever.name]) for lever in used if lever.name in settings and lever.path[:-1] != metadata
+    ]
+    known = before.manifest.metadata
+    changes += [((*metadata, key), value) for key, value in after.manifest.metadata.items() if known.get(key) != value]
+    return patched(text, after.scaled_object, changes) if changes else text
