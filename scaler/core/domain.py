@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from scaler.core.errors import Fault
@@ -87,10 +87,45 @@ class Place(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """Why a value is believed: `whole` says what shows that the answer is complete, `origin` that the right one gave it.
+
+    Both are for people, hold no secret and are never empty: a source that cannot name its proof has none. Raises
+    `ValueError` for an empty one.
+    """
+
+    whole: str
+    origin: str
+
+    def __post_init__(self) -> None:
+        """Refuse to be made of nothing."""
+        if not (self.whole.strip() and self.origin.strip()):
+            raise ValueError("a proof says what shows that an answer is whole, and from whom it is")
+
+    def __str__(self) -> str:
+        """Write it as a line."""
+        return f"whole: {self.whole}; from: {self.origin}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a reader found at a place, with its proof: the only way to report a value.
+
+    `changed_at` is the monotonic time at which the backend says that it started or changed its role (Redis: `INFO
+    server`, a failover), and minus infinity where it does not say so: a low value soon after that proves little.
+    """
+
+    value: Any
+    proof: Proof
+    changed_at: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What was found at a place. `at` is when the read began, in monotonic seconds: the value is no older.
 
-    `healed` is when the first good read after the last fault began; before any fault it is minus infinity.
+    `trouble_at` is the newest sign of trouble: when the first good read after the last fault began, or when the backend
+    itself started or changed its role; without one it is minus infinity.
 
     Two readings with equal values lead to equal assessments at the same time, so a value leaves out of its equality
     whatever only tells when it was read (`field(compare=False)`).
@@ -98,7 +133,8 @@ class Reading:
 
     value: Any
     at: float
-    healed: float = -math.inf
+    trouble_at: float = -math.inf
+    proof: Proof | None = field(default=None, compare=False)
 
 
 def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
@@ -112,8 +148,8 @@ def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
 
 
 Readings = Mapping[Place, Any]
-Report = Callable[[Place, Any], None]
-"""Called by a reader once for each place it was given: with what it found, or with a `Fault`."""
+Report = Callable[[Place, "Found | Fault"], None]
+"""Called by a reader once for each place it was given: with what it found and its proof, or with a `Fault`."""
 Hint = Callable[[Place], None]
 """Called by a reader that has heard that a place may have changed, so that it is read at once."""
 
@@ -133,7 +169,7 @@ class Reader(ABC):
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Read all `places`, reporting each as soon as it is known, so that none waits for a slower one.
 
-        A value is only reported when it was read whole. Whatever hinders that is reported as a `Fault`; a fault
+        A value is reported as `Found`, with what proves it. Whatever hinders that is reported as a `Fault`; a fault
         raised counts for all places that were not reported. Several reads run at the same time, never of one place.
         """
 
@@ -152,10 +188,12 @@ __all__ = [
     "Component",
     "CountRequests",
     "Fault",
+    "Found",
     "Hint",
     "Metric",
     "MetricSpec",
     "Place",
+    "Proof",
     "Reader",
     "Reading",
     "Readings",

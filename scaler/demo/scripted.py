@@ -8,10 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from scaler.core.clock import Clock, sleep
-from scaler.core.domain import Assessment, Fault, Hint, Metric, MetricSpec, Place, Reader, Readings, Report
+from scaler.core.domain import (
+    Assessment,
+    Fault,
+    Found,
+    Hint,
+    Metric,
+    MetricSpec,
+    Place,
+    Proof,
+    Reader,
+    Readings,
+    Report,
+)
 from scaler.core.errors import Unavailable
 from scaler.sources.base import Claim, CommaList, Source, Target, Trigger
 
+SCRIPT = Proof("the script holds all of it", "the script")
 HANG = object()
 """An answer that never comes."""
 
@@ -109,7 +122,7 @@ class ScriptedTrigger(Trigger):
 
 
 class ScriptedReader(Reader):
-    """Answers what `answers` says for the name of a place: a value, a `Fault`, `Slow`, `HANG` or another exception."""
+    """Answers what `answers` says for the name of a place: a value, `Found`, a `Fault`, `Slow`, `HANG` or another exception."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({Spot.kind, Map.kind})
 
@@ -153,7 +166,7 @@ class ScriptedReader(Reader):
                 answer = answer.answer
             if answer is HANG:
                 await asyncio.get_running_loop().create_future()
-            report(place, answer)
+            report(place, answer if isinstance(answer, (Found, Fault)) else Found(answer, SCRIPT))
         finally:
             self.under_way[name] -= 1
 

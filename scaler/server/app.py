@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import grpc
@@ -13,7 +13,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.answer import Answers
+from scaler.answers.leases import Leases
+from scaler.answers.listeners import Listeners
+from scaler.answers.registry import Registry
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.kubernetes.client import Kubernetes
@@ -30,6 +33,8 @@ from scaler.observe.web import make_app
 from scaler.server import ports
 from scaler.server.gc_freeze import Garbage
 from scaler.server.handlers import EXPLAINER_NAME, SERVICE_NAME, Calls
+from scaler.server.reload import reload
+from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
 from scaler.settings import Settings
@@ -41,6 +46,10 @@ from scaler.store.snapshots import Snapshots
 log = get_logger()
 
 FORGET_SECONDS = 30.0
+QUIET_SECONDS = 0.05
+"""How long no call has come when the server stops: KEDA's polls come in bursts."""
+KEEP_SECONDS = 900.0
+"""How long what a ScaledObject was told is remembered after it asked last."""
 
 
 def grpc_options(settings: Settings) -> list[tuple[str, int]]:
@@ -72,9 +81,10 @@ class Server:
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
         limits = settings.limits
+        self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
-            addresses=Addresses(allow_loopback=not settings.access),
+            addresses=self.addresses,
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
@@ -88,8 +98,7 @@ class Server:
             max_places=limits.max_places,
         )
         self.snapshots.observe(self.metrics.read)
-        self.objects = ScaledObjects(
-            self.snapshots,
+        self.registry = Registry(
             Access(settings.access, settings.aws),
             clock,
             max_scaled_objects=Quota(
@@ -97,16 +106,20 @@ class Server:
             ),
             max_metadata_bytes=limits.max_metadata_bytes,
             max_metadata_total_bytes=limits.max_metadata_total_bytes,
-            lease_seconds=settings.lease_seconds,
+            keep_seconds=KEEP_SECONDS,
             grown=self._grown,
         )
+        self.leases = Leases(self.snapshots, clock, settings.lease_seconds)
+        self.answers = Answers(self.snapshots, self.leases, clock)
+        self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
-        self.garbage = Garbage(lambda: len(self.objects) + len(self.streams))
-        self.explainer = Explainer(self.objects, self.snapshots, clock, settings.cost)
-        self.metrics.watch(self.objects, self.snapshots, self.streams)
+        self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
+        self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
+        self.metrics.watch(self.registry, self.snapshots, self.streams)
         self.health = HealthServicer()
+        self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
         self.draining = False
         self._stack = AsyncExitStack()
@@ -117,8 +130,14 @@ class Server:
 
     async def start(self) -> None:
         """Listen; raises `SettingsError` for an address or a certificate that cannot be used."""
-        service = Service(self.objects, self.streams, self.settings.limits.rpc_deadline_seconds)
-        calls, deadline = Calls(self.metrics, Once(self._clock)), self.settings.limits.rpc_deadline_seconds
+        service = Service(
+            RequestCache(self.registry),
+            self.answers,
+            self.listeners,
+            self.streams,
+            self.settings.limits.rpc_deadline_seconds,
+        )
+        calls, deadline = self.calls, self.settings.limits.rpc_deadline_seconds
         main = grpc.aio.server(options=grpc_options(self.settings))
         main.add_generic_rpc_handlers((calls.handlers(service), calls.explainer_handlers(self.explainer, deadline)))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, main)
@@ -159,29 +178,34 @@ class Server:
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        if host == "[::]":
+            await web.SockSite(runner, ports.both_families(int(port))).start()
+        else:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
         self.http_port = runner.addresses[0][1]
 
     def _page(self) -> Page | None:
         if not self.settings.page.enabled:
             return None
         status = Status(
-            self.objects, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+            self.registry, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
         )
         return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
 
     async def _sweep(self) -> None:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
-            self.objects.forget_old()
-            self.objects.rest()
+            self.registry.forget_old()
+            self.leases.rest(self.registry)
+            self.snapshots.revive()
             self.garbage.tidy()
 
     async def drain(self) -> None:
         """End so that KEDA notices nothing but a reconnect.
 
         First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
-        normally, then calls under way get their grace, then all connections close.
+        normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
+        begun; calls under way get their grace, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
@@ -189,6 +213,7 @@ class Server:
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
             await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+            await self.calls.quiet(self._clock, QUIET_SECONDS)
         await self.close()
         log.info("stopped")
 
@@ -207,13 +232,14 @@ def open_readers(backends: Backends) -> list[Reader]:
     ]
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; at SIGHUP, go on with what `load` returns."""
     server = Server(settings, SystemClock())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload, server, load)
     try:
         await server.start()
         server.garbage.settle()

@@ -35,6 +35,10 @@ class Access:
         self._rules = tuple(rules)
         self._aws = aws or AwsSettings()
 
+    def with_rules(self, rules: Iterable[AccessRule]) -> "Access":
+        """Return the same with `rules` instead of its own."""
+        return Access(rules, self._aws)
+
     @property
     def restricted(self) -> bool:
         """Whether any rule exists, so that what no rule allows is denied."""

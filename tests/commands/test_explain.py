@@ -17,9 +17,10 @@ from scaler.commands.asking import server_at
 from scaler.commands.explain import explain
 from scaler.commands.manifests import read, resolved
 from scaler.commands.text import show
-from scaler.core.domain import Place, Reader, Readings, Report
+from scaler.core.domain import Found, Place, Reader, Readings, Report
 from scaler.core.errors import Unavailable
 from scaler.demo.clock import ManualClock
+from scaler.demo.scripted import SCRIPT
 from scaler.keda.scalable import ScaledJob, ScaledObject
 from scaler.server.app import Server
 from scaler.settings import Settings, load
@@ -53,7 +54,8 @@ class Imagined(Reader):
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         for place in places:
-            report(place, self._values.get(place, Unavailable(f"{place}: out of reach")))
+            known = place in self._values
+            report(place, Found(self._values[place], SCRIPT) if known else Unavailable(f"{place}: out of reach"))
 
 
 def imagined(owners: Sequence[ScaledObject | ScaledJob], wall: float) -> dict[Place, Any]:

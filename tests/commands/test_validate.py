@@ -105,6 +105,16 @@ TRAPS = {
         + TRIGGER.replace(PUSH, f"{PUSH}\n      name: a"),
         "ignores this scaler's active and inactive",
     ),
+    "pushed modifiers": (
+        SCALED_OBJECT
+        + '  advanced: {scalingModifiers: {formula: "a + 1", target: "2", activationTarget: "9"}}\n'
+        + TRIGGER.replace(PUSH, f"{PUSH}\n      name: a"),
+        "a push wakes it even below activationTarget",
+    ),
+    "idle": (
+        SCALED_OBJECT + "  minReplicaCount: 3\n  idleReplicaCount: 1\n" + TRIGGER,
+        "idleReplicaCount: only 0 works: the HPA undoes 1 at its next sync, since its minimum is minReplicaCount 3",
+    ),
     "flux": (
         SCALED_OBJECT
         + "  maxReplicaCount: 3\n"
@@ -121,6 +131,11 @@ def test_traps(tmp_path: Path, text: str, said: str) -> None:
     lines = found(tmp_path, text)
     assert len(lines) == 1, lines
     assert said in lines[0]
+
+
+def test_a_formula_without_push_is_not_told_of_pushes(tmp_path: Path) -> None:
+    (line,) = found(tmp_path, TRAPS["pushed modifiers"][0].replace(PUSH, PULL))
+    assert "a push wakes" not in line
 
 
 def test_the_command_tells_where_and_how_many(tmp_path: Path) -> None:

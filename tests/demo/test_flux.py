@@ -15,6 +15,7 @@ from scaler.core.errors import Fault
 from scaler.demo.clock import ManualClock
 from scaler.demo.flux import FluxWorkload, KustomizeShard
 from scaler.demo.kubernetes import KubernetesDouble
+from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
 from scaler.sources.base import NAMESPACE
 from scaler.sources.flux.trigger import FluxTrigger
@@ -44,9 +45,9 @@ class Bench:
         return trigger.assess(readings, self.clock.wall())
 
     async def _read(self, places: tuple[Place, ...]) -> dict[Place, Any]:
-        found: dict[Place, Any] = {}
+        found = Reported()
         for reader in self.readers:
-            await reader.read([place for place in places if place.kind in reader.kinds], found.__setitem__)
+            await reader.read([place for place in places if place.kind in reader.kinds], found)
         for outcome in found.values():
             if isinstance(outcome, Fault):
                 raise outcome

@@ -320,7 +320,8 @@ def test_no_secret_in_what_a_trigger_and_its_places_look_like(program: Program) 
 
 CRASH = """
 import asyncio, logging, sys, threading
-from scaler.demo.scripted import SOURCE, ScriptedReader
+from scaler.core.domain import Found
+from scaler.demo.scripted import SCRIPT, SOURCE, ScriptedReader
 from scaler.core.clock import SystemClock
 from scaler.core.logs import configure
 from scaler.server.app import Server
@@ -334,7 +335,7 @@ class Broken(ScriptedReader):
     async def read(self, places, report):
         if places[0].name == "assess":
             for place in places:
-                report(place, "canary-value")  # what the judging then quotes
+                report(place, Found("canary-value", SCRIPT))  # what the judging then quotes
             return
         try:
             raise KeyError("canary-cause")
@@ -357,12 +358,6 @@ async def main():
                 await ExternalScalerStub(channel).IsActive(ref)
             except grpc.aio.AioRpcError as error:
                 print(error.details(), file=sys.stderr)
-            if spot == "assess":
-                stream = ExternalScalerStub(channel).StreamIsActive(ref)
-                try:
-                    await stream.read()
-                except grpc.aio.AioRpcError as error:
-                    print(error.details(), file=sys.stderr)
     try:
         raise ValueError("canary-library")
     except ValueError:

@@ -1,6 +1,5 @@
 import math
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from scaler.clients.pages.reader import PagesReader, PodPages, UrlPages
 from scaler.core.domain import Assessment, MetricSpec, Place
 from scaler.core.errors import MetadataError, Unavailable
 from scaler.demo.controllers import DIALECTS, Controller
+from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
 from scaler.sources.base import Claim
 from scaler.sources.triggers import parse
@@ -323,8 +323,8 @@ async def test_every_dialect(controller: Controller, reader: PagesReader, dialec
     found = trigger(metricsURL=controller.url, **metadata)
 
     async def told() -> float:
-        readings: dict[Place, Any] = {}
-        await reader.read(found.places(), readings.__setitem__)
+        readings = Reported()
+        await reader.read(found.places(), readings)
         return found.assess(readings, 0).metrics[0].value
 
     assert await told() == 0

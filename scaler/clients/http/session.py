@@ -11,7 +11,12 @@ def open_session(addresses: Addresses, *, connections: int = 100) -> aiohttp.Cli
     The guard sits at the socket, so redirects and names that change their address pass it as well. Proxies from the
     environment are not used: they would connect where the guard cannot see. Cookies are not kept.
     """
-    connector = aiohttp.TCPConnector(limit=connections, ttl_dns_cache=10, socket_factory=addresses.open_socket)
+    connector = aiohttp.TCPConnector(
+        limit=connections,
+        ttl_dns_cache=10,
+        socket_factory=addresses.open_socket,
+        resolver=aiohttp.ThreadedResolver(),
+    )
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects
-from scaler.core.domain import Fault, Hint, Place, Reader, Report
+from scaler.core.domain import Fault, Found, Hint, Place, Proof, Reader, Report
+
+LISTED = Proof("a list to its last page, and a watch that has spoken since", "the API server of the configuration")
 
 
 class ObjectsReader(Reader):
@@ -34,7 +36,7 @@ class ObjectsReader(Reader):
         except Fault as fault:
             report(place, fault)
         else:
-            report(place, found)
+            report(place, Found(found, LISTED))
 
     def _changed(self, place: Objects) -> None:
         if self._hint is not None:

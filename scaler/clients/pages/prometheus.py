@@ -17,7 +17,7 @@ from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, sho
 from scaler.clients.http.session import open_session
 from scaler.clients.pages.exposition import Family, Page, Sums, as_count
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Place, Reader, Report
+from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.core.section import Section
 
@@ -164,6 +164,9 @@ def _tls(ca_file: Path, _changed: int) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
 
 
+PROOF = Proof("status: success", "the Prometheus of the configuration or the URL")
+
+
 class PrometheusReader(Reader):
     """Asks each Prometheus one query for each place."""
 
@@ -196,7 +199,7 @@ class PrometheusReader(Reader):
         except Fault as fault:
             report(place, fault)
         else:
-            report(place, pages)
+            report(place, Found(pages, PROOF))
 
     async def _ask(self, place: PrometheusPages) -> tuple[Page, ...]:
         if self._session is None:

@@ -15,7 +15,7 @@ from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.clients.pages.exposition import LEADER, Family, Page, PageError, PageParser
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Place, Reader, Report
+from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Unavailable
 
 if TYPE_CHECKING:
@@ -128,6 +128,12 @@ async def addresses_of(host: str, port: int) -> list[str]:
     return sorted({str(info[4][0]) for info in found if info[0] == family})
 
 
+PROOF = Proof(
+    "every page to its end, with the families by which it is known",
+    "every address of the URL, or every running pod of the selector",
+)
+
+
 class PagesReader(Reader):
     """Reads all pages of a place side by side; one that cannot be read is a fault of the place."""
 
@@ -167,7 +173,7 @@ class PagesReader(Reader):
         except Fault as fault:
             report(place, fault)
         else:
-            report(place, pages)
+            report(place, Found(pages, PROOF))
 
     async def _targets_of_url(self, place: UrlPages) -> list[_Target]:
         url, _ = without_credentials(place.url)

@@ -11,7 +11,7 @@ from scaler.clients.redis.connection import RedisConnection
 from scaler.clients.redis.faults import Command
 from scaler.clients.redis.server import RedisServer
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Hint, Place, Reader, Report
+from scaler.core.domain import CountRequests, Found, Hint, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sidekiq.hints import Hints
 from scaler.sources.sidekiq.places import Answers, ErrorAnswer, RedisRef, SidekiqPlace
@@ -20,6 +20,8 @@ from scaler.sources.sidekiq.state import RedisClock, parse_time
 CLOCK_TOLERANCE_SECONDS = 0.5
 """Clocks are compared at every read; a smaller change is the network's, and would make every reading a new one."""
 _TIME: Command = ("TIME",)
+
+PIPELINED = Proof("an answer to every command of the pipeline", "the Redis of the URL or the configuration")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class SidekiqReader(Reader):
     async def _read_one(self, redis: "_Redis", places: list[SidekiqPlace], report: Report) -> None:
         waiting = dict.fromkeys(places)
 
-        def report_once(place: Place, outcome: object) -> None:
+        def report_once(place: Place, outcome: Found | Fault) -> None:
             del waiting[cast("SidekiqPlace", place)]
             report(place, outcome)
 
@@ -180,7 +182,7 @@ class _Redis:
         report: Report,
     ) -> None:
         try:
-            outcome = place.value(answers, *times)
+            outcome: Found | Fault = Found(place.value(answers, *times), PIPELINED)
         except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
             outcome = self._fault(connection, place, error)
         report(place, outcome)

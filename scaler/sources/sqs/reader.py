@@ -24,7 +24,7 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import faults
 from scaler.clients.http.session import open_session
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Place, Reader, Report
+from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sqs.answers import (
     ATTRIBUTES,
@@ -70,6 +70,12 @@ class Answer:
         return error_code(self.body, self.headers)
 
 
+COUNTED = Proof(
+    "every attribute that was asked for is in the answer", "the endpoint of the region, over TLS or allowed"
+)
+LISTED = Proof("every page of ListQueues, to the one without NextToken", COUNTED.origin)
+
+
 class SqsReader(Reader):
     """Reads every queue with one GetQueueAttributes, whoever asks for it."""
 
@@ -97,9 +103,9 @@ class SqsReader(Reader):
         try:
             match place:
                 case Queue():
-                    report(place, await self._count(place))
+                    report(place, Found(await self._count(place), COUNTED))
                 case Listing():
-                    report(place, await self._list(place))
+                    report(place, Found(await self._list(place), LISTED))
         except Fault as fault:
             report(place, type(fault)(f"{place}: {fault}"))
 

@@ -11,6 +11,7 @@ from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.core.domain import Place
 from scaler.core.errors import Refused
 from scaler.demo.kubernetes import KubernetesDouble
+from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
 
 
@@ -35,13 +36,8 @@ async def backends(double: KubernetesDouble) -> AsyncIterator[Backends]:
 
 
 async def read(reader: ObjectsReader, *places: Objects) -> dict[Place, Any]:
-    reported: dict[Place, Any] = {}
-
-    def report(place: Place, found: Any) -> None:
-        assert place not in reported
-        reported[place] = found
-
-    await reader.read(places, report)
+    reported = Reported()
+    await reader.read(places, reported)
     return reported
 
 

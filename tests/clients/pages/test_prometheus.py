@@ -27,6 +27,7 @@ from scaler.clients.pages.prometheus import (
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
+from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
 
 FAMILIES = frozenset({Family("workqueue_depth", ("name", "controller")), Family("active", ("controller",))})
@@ -214,8 +215,8 @@ class Asking:
         ).hand(PrometheusReader)
 
     async def ask(self, place: PrometheusPages = PLACE) -> tuple[Page, ...]:
-        told: dict[Any, Any] = {}
-        await self.reader.read([place], told.__setitem__)
+        told = Reported()
+        await self.reader.read([place], told)
         if isinstance(told[place], Fault):
             raise told[place]
         found: tuple[Page, ...] = told[place]

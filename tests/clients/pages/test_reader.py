@@ -22,6 +22,7 @@ from scaler.demo.clock import ManualClock
 from scaler.demo.controllers import Controller
 from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.raw_http import RawServer, answer
+from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
 
 WANTED = Wanted(frozenset({Family("workqueue_depth", ("name",))}), frozenset({"workqueue_depth"}), "what now?")
@@ -66,8 +67,8 @@ class Reading:
         return self.addresses[host] if host in self.addresses else await addresses_of(host, port)
 
     async def read(self, *places: Place) -> dict[Place, Any]:
-        told: dict[Place, Any] = {}
-        await self.reader.read(places, told.__setitem__)
+        told = Reported()
+        await self.reader.read(places, told)
         return told
 
     async def one(self, place: Place) -> tuple[Page, ...]:
@@ -182,7 +183,7 @@ async def test_places_do_not_wait_for_each_other(reading: Reading, raw: RawServe
     told: asyncio.Queue[tuple[Place, Any]] = asyncio.Queue()
     task = asyncio.create_task(reading.reader.read([slow, fast], lambda *report: told.put_nowait(report)))
     first, found = await asyncio.wait_for(told.get(), 5)
-    assert (first, by_pod(found)) == (fast, {"127.0.0.1": 1})
+    assert (first, by_pod(found.value)) == (fast, {"127.0.0.1": 1})
     await reading.clock.advance(pages.SCRAPE_SECONDS)
     second, fault = await asyncio.wait_for(told.get(), 5)
     assert second == slow
@@ -284,8 +285,8 @@ async def test_the_pods_come_from_the_kubernetes_api(
     async with open_client(double.url) as kubernetes:
         reader = Backends(kubernetes=kubernetes).hand(PagesReader)
         place = PodPages("ns", "app in (c)", port_of(pods), "/metrics", WANTED)
-        told: dict[Place, Any] = {}
-        await reader.read([place], told.__setitem__)
+        told = Reported()
+        await reader.read([place], told)
         assert by_pod(told[place]) == {"pod p-1": 1, "pod p-2": 2}
         await reader.close()
 

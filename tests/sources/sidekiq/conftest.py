@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from scaler.core.domain import Fault, Place
+from scaler.demo.reported import Reported
 from scaler.demo.resp import Script, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
@@ -42,7 +43,7 @@ def trigger(valkey: Valkey) -> Callable[..., SidekiqTrigger]:
     return make
 
 
-class Found(dict[Place, Any]):
+class Outcomes(Reported):
     """What was reported for each place."""
 
     def of(self, kind: type[Place], queue: str | None = None) -> Any:
@@ -60,20 +61,15 @@ class Asking:
     def __init__(self, backends: Backends) -> None:
         self.reader = backends.hand(SidekiqReader)
 
-    async def outcomes(self, *triggers: SidekiqTrigger) -> Found:
+    async def outcomes(self, *triggers: SidekiqTrigger) -> Outcomes:
         """Return what is reported for each place of `triggers`, all read together; each is reported once."""
-        reported = Found()
-
-        def report(place: Place, outcome: Any) -> None:
-            assert place not in reported
-            reported[place] = outcome
-
+        reported = Outcomes()
         places = list(dict.fromkeys(place for trigger in triggers for place in trigger.places()))
-        await self.reader.read(places, report)
+        await self.reader.read(places, reported)
         assert set(reported) == set(places)
         return reported
 
-    async def readings(self, *triggers: SidekiqTrigger) -> Found:
+    async def readings(self, *triggers: SidekiqTrigger) -> Outcomes:
         """Return what was found; raises the first fault."""
         found = await self.outcomes(*triggers)
         for outcome in found.values():

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from scaler.core.clock import SystemClock
 from scaler.core.domain import Assessment
+from scaler.demo.reported import Reported
 from scaler.demo.sidekiq import SidekiqClient
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
@@ -80,8 +81,8 @@ class Course:
 
     async def _watch(self) -> None:
         while True:
-            readings: dict[Any, Any] = {}
-            await self.reader.read(self.trigger.places(), readings.__setitem__)
+            readings = Reported()
+            await self.reader.read(self.trigger.places(), readings)
             self.said.append((time.monotonic() - self.began, self.trigger.assess(readings, time.time())))
             await asyncio.sleep(0.5)
 

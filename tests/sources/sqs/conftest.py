@@ -16,6 +16,7 @@ from aiohttp import web
 from botocore.loaders import Loader
 
 from scaler.core.domain import Place
+from scaler.demo.reported import Reported
 from scaler.demo.sqs import SqsDouble
 from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
@@ -160,9 +161,9 @@ async def read() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
 
     async def go(*places: Place, backends: Backends = default) -> Any:
         reader = readers.get(id(backends)) or readers.setdefault(id(backends), backends.hand(SqsReader))
-        found: dict[Place, Any] = {}
+        found = Reported()
         async with asyncio.timeout(10):
-            await reader.read(places, found.__setitem__)
+            await reader.read(places, found)
         return found[places[0]] if len(places) == 1 else found
 
     yield go

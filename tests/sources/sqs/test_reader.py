@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+from scaler.demo.reported import Reported
 from scaler.demo.sqs import SqsDouble
 from scaler.sources.backends import Backends
 from scaler.sources.sqs import reader as reader_module
@@ -223,8 +224,8 @@ async def test_a_defect_at_one_place_does_not_spoil_the_others(
     canned.always = lambda asked: (200, {"defect": True} if asked.body["QueueUrl"] == "bad" else COUNTS)
     reader = Backends().hand(reader_module.SqsReader)
     good, bad = Queue(account(canned.url), "good"), Queue(account(canned.url), "bad")
-    found: dict[Any, Any] = {}
+    found = Reported()
     with pytest.raises(ZeroDivisionError):  # which the store tells as a fault of what was not reported
-        await reader.read((bad, good), found.__setitem__)
+        await reader.read((bad, good), found)
     await reader.close()
     assert found == {good: Counts(3, 2, 1)}
