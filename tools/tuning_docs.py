@@ -53,22 +53,38 @@ class Example:
         subject = subject_of(spec, index)
         trace = load(Recording(ROOT / "samples" / "traces" / f"{self.trace}.csv"))
         goal, options = parse_goal(self.goal, None, arrivals=True), Options(workers=self.workers, seed=0)
-        return Task(subject, trace, options, goal, levers(subject, self.workers.per_replica))
+        return Task(
+            subject, trace, options, goal, levers(subject, self.workers.per_replica, every_wait=goal.bounds_every_wait)
+        )
 
 
 EXAMPLES = {
     "sqs": Example(
-        "shoryuken-sqs", "bursty-sqs", WorkerModel(4, 20, 5, 150), "p95 wait <= 30s and wake-ups per day <= 80", ()
+        "shoryuken-sqs",
+        "bursty-sqs",
+        WorkerModel(4, 20, 5, 150),
+        "p95 wait <= 30s and wake-ups per day <= 80",
+        (("queueLength", "25"), ("scaleDown.stabilizationWindowSeconds", 60)),
     ),
     "sidekiq": Example(
         "sidekiq-busy-ratio",
         "sidekiq-day-and-night",
         WorkerModel(60, 30, 10, 40),
-        "p95 wait <= 20s and killed jobs <= 60",
-        (),
+        "p95 wait <= 20s and killed jobs per day <= 40",
+        (
+            ("busyRatio", "1"),
+            ("scaleDown.stabilizationWindowSeconds", 600),
+            ("scaleUp.stabilizationWindowSeconds", 30),
+            ("cooldownPeriod", 60),
+            ("pollingInterval", 5),
+        ),
     ),
     "flux": Example(
-        "flux-shard", "flux-shard", WorkerModel(20, 15, 4, 30), "p95 wait <= 30s and wake-ups per day <= 30", ()
+        "flux-shard",
+        "flux-shard",
+        WorkerModel(20, 15, 4, 30),
+        "p95 wait <= 30s",
+        (("type", "external"), ("cooldownPeriod", 30), ("pollingInterval", 5)),
     ),
 }
 

@@ -70,9 +70,7 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
 
 
 def _levers(subject: Subject, options: Options, keep: tuple[str, ...], goal: Goal) -> list[Lever]:
-    found = levers(subject, options.workers.per_replica)
-    if not goal.bounds_every_wait:  # jobs below the threshold would wait until others come, which no percentile shows
-        found = [lever for lever in found if lever.name != "activationQueueLength"]
+    found = levers(subject, options.workers.per_replica, every_wait=goal.bounds_every_wait)
     names = [lever.name for lever in found]
     for name in keep:
         if name not in names:

@@ -62,6 +62,8 @@ def subject_of(scaled_object: ScaledObject, index: int) -> Subject:
         )
     if spare != "off" and metadata.get("source") != "sidekiq":
         raise SimulationError(f"{SPARE_BUSY}: only source sidekiq knows which pods work")
+    if scaled_object.advanced.scaling_modifiers is not None:
+        raise SimulationError("scalingModifiers: a formula over triggers is not simulated; simulate without it")
     return Subject(scaled_object, index, parse(metadata, scaled_object.namespace), cast("SpareBusy", spare))
 
 

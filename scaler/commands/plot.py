@@ -239,7 +239,7 @@ def _replicas(axis: Any, frame: _Frame, run: Run, colour: str, name: str) -> Non
 
 def _asked(axis: Any, frame: _Frame, run: Run, colour: str) -> None:
     times, values = _steps(frame, run, lambda change: math.nan if change.asked is None else float(change.asked))
-    axis.step(times, values, where="post", color=colour, linewidth=0.7, label="asked for by the metrics")
+    axis.step(times, values, where="post", color=colour, linewidth=0.7, alpha=0.7, label="asked for by the metrics")
 
 
 def _bounds(axis: Any, bounds: tuple[int, int], colour: str) -> None:

@@ -76,7 +76,10 @@ def the_trigger(file: str) -> tuple[ScaledObject, int]:
         raise SimulationError(
             f"{file}: has {len(found)} triggers of this scaler in ScaledObjects; give a file with one"
         )
-    return found[0]
+    spec, index = found[0]
+    if len(spec.triggers) > 1:
+        typer.echo(f"{file}: {len(spec.triggers) - 1} triggers of other scalers are not simulated", err=True)
+    return spec, index
 
 
 def _run(simulator: Simulator, subject: Subject, *, show: bool) -> Run:

@@ -62,7 +62,7 @@ def manifest(tmp_path: Path) -> Path:
 def task(file: Path, trace: Trace, goal: str, names: tuple[str, ...] = FEW) -> Task:
     spec, index = the_trigger(str(file))
     subject = subject_of(spec, index)
-    found = [lever for lever in levers(subject, WORKERS.per_replica) if lever.name in names]
+    found = [lever for lever in levers(subject, WORKERS.per_replica, every_wait=True) if lever.name in names]
     return Task(subject, trace, Options(workers=WORKERS, seed=0), parse_goal(goal, None, arrivals=True), found)
 
 
@@ -164,6 +164,8 @@ def test_settings_that_fail_on_what_they_were_not_tuned_on_are_not_called_checke
 def test_whole_days_are_left_for_the_check_where_there_are_some() -> None:
     tuned, left = parts(load(96))
     assert (tuned.seconds, left.seconds) == (3 * 86_400, 86_400)
+    tuned, left = parts(load(48))
+    assert (tuned.seconds, left.seconds) == (86_400, 86_400)
     tuned, left = parts(load(3))
     assert (tuned.seconds, left.seconds) == (7200, 3600)
     assert tuned.times[-1] == left.times[0]
@@ -173,7 +175,7 @@ def test_every_lever_writes_what_it_reads_and_no_value_is_refused() -> None:
     for file in (SQS, SIDEKIQ, SAMPLES / "generic-controller.yaml", SAMPLES / "flux-shard.yaml"):
         spec, index = the_trigger(str(file))
         subject = subject_of(spec, index)
-        found = levers(subject, 10)
+        found = levers(subject, 10, every_wait=True)
         assert {"type", "pollingInterval", "cooldownPeriod", "scaleDown.policies"} <= {lever.name for lever in found}
         for lever in found:
             for value in lever.values(spec):
@@ -261,8 +263,8 @@ def test_the_command_tells_patch_and_exit_code(
     rows = zip(trace.times, trace.columns["arrivals"], strict=True)
     (tmp_path / "load.csv").write_text("time,arrivals\n" + "".join(f"{time:.0f},{rate}\n" for time, rate in rows))
     monkeypatch.chdir(tmp_path)
-    left = [lever.name for lever in levers(subject_of(*the_trigger("so.yaml")), 2)]
-    keep = [word for name in left if name not in {*FEW, "activationQueueLength"} for word in ("--keep", name)]
+    left = [lever.name for lever in levers(subject_of(*the_trigger("so.yaml")), 2, every_wait=False)]
+    keep = [word for name in left if name not in FEW for word in ("--keep", name)]
     model = ("--service-seconds", "6", "--per-replica", "2", "--startup-seconds", "15")
     common = ("advise", "so.yaml", "--trace", "load.csv", *model, *keep)
     goal = "p95 wait <= 60s"

@@ -82,16 +82,24 @@ class Term:
         """Return by how much `run` misses it, as a share of the bound; 0 if it meets it.
 
         `share` is the part of the history that `run` replays, to which the bound of a total is cut, and `margin` the
-        part of a bound on a wait that may be used up.
+        part of a bound on waits and killed jobs that may be used up.
         """
         most, value = self.most, self.found(run, price)
-        if self.measure.seconds:
+        if self.measure.jobs:
             most *= margin
-        elif self.measure.total and not self.daily:
+        if self.measure.total and not self.daily:
             most *= share
         if value < most or (value == most and not self.below):
             return 0.0
         return max((value - most) / max(most, 1.0), 1e-9)
+
+    def cut(self, share: float) -> str:
+        """Return what the bound comes to in a part of the history, to be put behind a value; "" where it is the same."""
+        return (
+            f", of {self.shown(self.most * share)} for this part"
+            if self.measure.total and not self.daily and share < 1
+            else ""
+        )
 
     def shown(self, value: float) -> str:
         """Write a value of its measure."""
@@ -118,7 +126,7 @@ class Goal:
     def missed(self, run: Run, share: float = 1.0) -> list[str]:
         """Return a line for each term that `run` misses."""
         return [
-            f"{term.text}: it is {term.shown(term.found(run, self.price))}"
+            f"{term.text}: it is {term.shown(term.found(run, self.price))}{term.cut(share)}"
             for term in self.terms
             if term.excess(run, self.price, share, 1.0)
         ]

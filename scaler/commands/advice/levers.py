@@ -55,21 +55,24 @@ class Lever:
     values: Callable[[ScaledObject], Iterable[Value]]
 
 
-def levers(subject: Subject, threads: int, keep: Iterable[str] = ()) -> list[Lever]:
-    """Return the levers of a trigger without those in `keep`, the ones that usually matter most first."""
+def levers(subject: Subject, threads: int, *, every_wait: bool) -> list[Lever]:
+    """Return the levers of a trigger, the ones that usually matter most first; none of what the environment sets.
+
+    `threads` is the jobs that one replica works on at once. Unless `every_wait` is bounded no activation threshold is
+    tried: jobs below it would wait until others come, which no percentile shows.
+    """
     index, trigger = subject.index, subject.trigger
     known = keys_of(type(trigger))
     found = [_target(index, key, trigger) for key in TARGETS if _has_target(subject, known, key)]
     if "countWaiting" in known:
         found.append(_count_waiting(index, threads))
     found += [_type(index), *_hpa(trigger.source), _cooldown(trigger.source), _polling()]
-    if "activationQueueLength" in known:
+    if every_wait and "activationQueueLength" in known:
         found.append(_metadata(index, "activationQueueLength", "0", lambda _: ("0", "1", "5", "20")))
     if SPARE_BUSY in known or SPARE_BUSY in subject.manifest.metadata:
         found.append(_metadata(index, SPARE_BUSY, "off", lambda _: ("off", "prefer", "hold")))
-    left = {*keep}
     env = {key.removesuffix(FROM_ENV) for key in subject.manifest.metadata if key.endswith(FROM_ENV)}
-    return [lever for lever in found if lever.name not in left | env]
+    return [lever for lever in found if lever.name not in env]
 
 
 def _has_target(subject: Subject, known: Mapping[str, Any], key: str) -> bool:

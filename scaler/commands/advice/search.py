@@ -15,7 +15,7 @@ LEAST_SECONDS = 600.0
 WORTH = 0.005
 """A setting is changed only if that saves at least this share of the replica-hours."""
 MARGIN = 0.85
-"""The share of each bound on a wait that the search keeps to: other arrivals of the same rate make it a little longer."""
+"""The share of a bound on waits and killed jobs that the search keeps to: other arrivals of the same rate give more."""
 ROUNDS = 3
 REPLAYS = 5
 FEW_JOBS = 100
@@ -161,11 +161,11 @@ def _better(found: tuple[float, float], than: tuple[float, float]) -> bool:
 
 
 def parts(trace: Trace) -> tuple[Trace, Trace]:
-    """Return what is tuned on and what is left for the check: the last third, in whole days where there are three."""
+    """Return what is tuned on and what is left for the check: the last third, in whole days where there are two."""
     start, end = trace.times[0], trace.times[-1]
     cut = start + trace.seconds * 2 / 3
-    if trace.seconds >= 3 * DAY:
-        cut = end - round(trace.seconds / 3 / DAY) * DAY
+    if trace.seconds >= 2 * DAY:
+        cut = end - max(1, round(trace.seconds / 3 / DAY)) * DAY
     return trace.part(start, cut), trace.part(cut, end)
 
 
