@@ -155,7 +155,7 @@ class _Frame:
     """The time axis: dates in UTC, or hours and minutes since the start where a trace has no clock."""
 
     def __init__(self, run: Run) -> None:
-        self.start, self.end = run.grid.start, run.grid.start + run.seconds
+        self.start, self.end = run.grid.start, run.grid.start + max(run.seconds, run.grid.seconds)
         self.width = (self.end - self.start) / PIXELS
 
     def at(self, time: float) -> Any:

@@ -36,8 +36,9 @@ def span(run: Run) -> str:
 
 
 def table(runs: Sequence[tuple[str, Run]], price: float | None) -> Table:
-    """Return a table with a column for each run."""
-    found = Table("", *(name for name, _ in runs), box=None, pad_edge=False)
+    """Return a table with a column for each run, under its name if they have any."""
+    names = [name for name, _ in runs]
+    found = Table("", *names, box=None, pad_edge=False, show_header=any(names))
     for column in found.columns[1:]:
         column.justify = "right"
     for rows in zip(*(lines(run, price) for _, run in runs), strict=True):

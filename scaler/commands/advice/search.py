@@ -173,7 +173,9 @@ def advise(task: Task, progress: Progress) -> Advice:
     """Search; raises `SimulationError` where the trace is too short to tell anything."""
     trace, goal = task.trace, task.goal
     if trace.seconds < LEAST_SECONDS:
-        raise SimulationError(f"the trace is {trace.seconds:g} s long; give at least {LEAST_SECONDS:g} s, better days")
+        raise SimulationError(
+            f"the trace is {trace.seconds:g} s long; give at least {LEAST_SECONDS:g} s, better some days"
+        )
     whole, search = Simulator(trace, task.options), _Search(task, progress)
     tuned, left = parts(trace)
     _, settings = search.best(Simulator(tuned, task.options), tuned.seconds / trace.seconds, {})
