@@ -95,7 +95,7 @@ class Registry:
 
     def allow(self, rules: Iterable[AccessRule]) -> int:
         """Let in by `rules` from now on; forget whom they do not allow, and return how many those are."""
-        self._access = self._access.with_rules(rules)
+        self._access.replace_rules(rules)
         refused = 0
         for key, found in list(self._known.items()):
             try:

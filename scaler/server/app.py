@@ -19,7 +19,9 @@ from scaler.answers.listeners import Listeners
 from scaler.answers.registry import Registry
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
@@ -80,15 +82,20 @@ class Server:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits = settings.limits
+        limits, access = settings.limits, Access(settings.access, settings.aws)
         self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
             addresses=self.addresses,
+            names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
+            pages=settings.pages,
+            may_fetch=access.check_hop,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            access=access,
+            budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
         )
         self.snapshots = Snapshots(
@@ -99,7 +106,7 @@ class Server:
         )
         self.snapshots.observe(self.metrics.read)
         self.registry = Registry(
-            Access(settings.access, settings.aws),
+            access,
             clock,
             max_scaled_objects=Quota(
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace
@@ -223,6 +230,7 @@ class Server:
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
+        await self.backends.names.close()
 
 
 def open_readers(backends: Backends) -> list[Reader]:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 from yarl import URL
 
-from scaler.clients.http.fetch import without_secrets
+from scaler.clients.http.quoting import without_secrets
 from scaler.clients.kubernetes.config import Cluster
 from scaler.clients.kubernetes.credentials import Credentials
 from scaler.clients.kubernetes.faults import GarbledError, NotFoundError, error_event, message_of, refusal, trouble

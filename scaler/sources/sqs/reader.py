@@ -22,6 +22,7 @@ from scaler.clients.aws.settings import AwsSettings, is_aws_host
 from scaler.clients.aws.signature import Scope, Signed, signed_headers
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import faults
+from scaler.clients.http.names import Names
 from scaler.clients.http.session import open_session
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
@@ -82,9 +83,12 @@ class SqsReader(Reader):
     kinds: ClassVar[frozenset[str]] = frozenset({Queue.kind, Listing.kind})
     timeout_seconds: ClassVar[float] = 5.0
 
-    def __init__(self, clock: Clock, addresses: Addresses, aws: AwsSettings, count_requests: CountRequests) -> None:
+    def __init__(
+        self, clock: Clock, addresses: Addresses, names: Names, aws: AwsSettings, count_requests: CountRequests
+    ) -> None:
         """Connect to nothing yet."""
-        self._clock, self._addresses, self._aws, self._count_requests = clock, addresses, aws, count_requests
+        self._clock, self._addresses, self._names, self._aws = clock, addresses, names, aws
+        self._count_requests = count_requests
         self._identities = Identities(clock)
         self._http: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool | None = None
@@ -225,7 +229,7 @@ class SqsReader(Reader):
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             # The store holds each backend to its share of requests; a common limit would let one starve the others.
-            self._http = open_session(self._addresses, connections=0)
+            self._http = open_session(self._addresses, self._names, connections=0)
         return self._http
 
     def forget(self, place: Place) -> None:

@@ -20,10 +20,10 @@ from scaler.clients.pages.exposition import Family, Page
 from scaler.clients.pages.prometheus import (
     PrometheusPages,
     PrometheusReader,
-    PrometheusServer,
     label_matchers,
     pages_of,
 )
+from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
@@ -101,8 +101,9 @@ def test_no_selector_breaks_out_of_its_braces(selector: str) -> None:
 
 def test_the_query_asks_for_sums_and_for_targets_that_are_down() -> None:
     series = '{__name__=~"active|workqueue_depth",namespace="argocd",job=~"argocd-.*"}'
+    also_who_leads = series.replace("active|", "active|leader_election_master_status|")
     assert PLACE.query() == (
-        f"sum by (__name__, controller, instance, job, name, pod) ({series}) "
+        f"sum by (__name__, controller, instance, job, name, pod) ({also_who_leads}) "
         f'or ((up{{namespace="argocd",job=~"argocd-.*"}} == 0) and on (job) {series})'
     )
     everything = PrometheusPages("main", "", "", FAMILIES)
@@ -259,10 +260,14 @@ async def test_a_long_query_goes_by_post(asking: Asking, raw: RawServer) -> None
         pytest.param(
             answer(b'{"status":"error","errorType":"bad_data","error":"bad regexp"}', status=400),
             Refused,
-            "HTTP 400, the query is refused: 'bad regexp'",
+            "HTTP 400; the server says 'bad regexp'",
             id="a bad query",
         ),
-        pytest.param(answer(b"nope", status=422), Refused, "HTTP 422.*without a reason", id="422 without JSON"),
+        pytest.param(answer(b"nope", status=422), Refused, "HTTP 422; the server says 'nope'", id="422 without JSON"),
+        pytest.param(
+            answer(b"no org id\n", status=401), Refused, "HTTP 401.*the server says 'no org id'", id="tenants"
+        ),
+        pytest.param(answer(b"", status=500), Unavailable, "HTTP 500$", id="without a word"),
         pytest.param(answer(b"", status=401), Refused, "HTTP 401", id="401"),
         pytest.param(answer(b"", status=429), Throttled, "HTTP 429", id="429"),
         pytest.param(answer(b"", status=503), Unavailable, "HTTP 503", id="503"),
