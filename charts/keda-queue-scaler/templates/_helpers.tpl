@@ -91,6 +91,10 @@ annotations:
 {{- $config := deepCopy .Values.config }}
 {{- $_ := set $config "listen" (printf "%s:%d" .Values.listenHost (int .Values.ports.grpc)) }}
 {{- $_ := set $config "http" (printf "%s:%d" .Values.listenHost (int .Values.ports.http)) }}
+{{- if not (hasKey $config "httpAllowedHosts") }}
+{{- $service := include "scaler.fullname" . }}
+{{- $_ := set $config "httpAllowedHosts" (list "localhost" "*.svc" "*.svc.cluster.local" $service (printf "%s.%s" $service .Release.Namespace)) }}
+{{- end }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $config "healthListen" (printf "%s:%d" .Values.listenHost (int .Values.ports.health)) }}
 {{- $tls := dict "certFile" "/etc/keda-queue-scaler/tls/tls.crt" "keyFile" "/etc/keda-queue-scaler/tls/tls.key" }}
