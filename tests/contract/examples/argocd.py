@@ -40,6 +40,7 @@ EXAMPLES = {
         "component": "applicationset-controller",
         "podSelector": "app=sets",
         "podNamespace": "argo",
+        "scheme": "http",
         "port": "9999",
         "path": "/m",
         "queues": "applicationset",

@@ -6,6 +6,7 @@ EXAMPLES = {
     "pods": {
         "podSelector": "app=controller",
         "podNamespace": "cert-manager",
+        "scheme": "https",
         "port": "9402",
         "path": "/own-metrics",
         "queues": "certificate",
