@@ -2,6 +2,7 @@
 
 import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,21 +37,22 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json, console or auto.")] = None,
 ) -> None:
-    """Serve KEDA until SIGTERM."""
+    """Serve KEDA until SIGTERM; SIGHUP reads the access rules again."""
     import uvloop  # noqa: PLC0415 - each command loads what it needs
 
     from scaler.core.logs import configure  # noqa: PLC0415 - see above
     from scaler.settings import load  # noqa: PLC0415 - see above
 
     log = {key: value for key, value in (("level", log_level), ("format", log_format)) if value is not None}
-    settings = load(config, {"listen": listen, "http": http, "log": log or None})
+    read = partial(load, config, {"listen": listen, "http": http, "log": log or None})
+    settings = read()
     # grpc's core writes lines of its own for each failed handshake, hundreds a minute where a client keeps trying; it
     # reads this when it is loaded. Whoever sets it looks for something and gets them.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from scaler.server.app import serve as run  # noqa: PLC0415 - it loads grpc
 
     configure(settings.log.level, settings.log.format)
-    uvloop.run(run(settings))
+    uvloop.run(run(settings, read))
 
 
 @app.command()

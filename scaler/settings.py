@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -20,6 +20,7 @@ from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import SettingsError
 from scaler.core.section import Section
+from scaler.sources import SOURCES
 from scaler.sources.access import AccessRule
 from scaler.sources.sqs.prices import CostSettings
 
@@ -36,14 +37,17 @@ class TlsSettings(Section):
     )
 
 
-class RateSettings(Section):
-    """Most upstream requests per second for one backend of each kind; idle intervals stretch evenly beyond it."""
-
-    sqs: float = Field(200, gt=0, description="For one AWS account and region.")
-    redis: float = Field(50, gt=0, description="Pipelined reads of one Redis.")
-    kubernetes: float = Field(50, gt=0, description="Of one API server.")
-    prometheus: float = Field(20, gt=0, description="Queries of one Prometheus.")
-    pages: float = Field(50, gt=0, description="Reads of the pages of one controller.")
+_RATES: dict[str, Any] = {
+    rate.kind: (float, Field(rate.per_second, gt=0, description=rate.description))
+    for source in SOURCES.values()
+    for rate in source.rates
+}
+RateSettings = create_model(
+    "RateSettings",
+    __base__=Section,
+    __doc__="Most upstream requests per second for one backend of each kind; idle intervals stretch evenly beyond it.",
+    **_RATES,
+)
 
 
 class LimitSettings(Section):

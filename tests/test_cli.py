@@ -32,7 +32,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Keep the settings that would be served, and log nothing."""
     kept: list[Settings] = []
 
-    async def serve(settings: Settings) -> None:
+    async def serve(settings: Settings, _load: object) -> None:
         kept.append(settings)
 
     monkeypatch.setattr("scaler.server.app.serve", serve)

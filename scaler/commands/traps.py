@@ -35,13 +35,14 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
     if trigger.type == "external-push" and isinstance(owner, ScaledJob):
         yield Trap(trigger.line, "type", "KEDA does not act on pushes for a ScaledJob; use type external")
     if len(specs) > 1 and isinstance(owner, ScaledJob):
-        yield Trap(trigger.line, "metadata", f"a ScaledJob uses only the first of these metrics: {_names(parsed)}")
+        how = f"; {parsed.one_metric_each}" if parsed.one_metric_each else ""
+        yield Trap(trigger.line, "metadata", f"a ScaledJob uses only the first of these metrics: {_names(parsed)}{how}")
     if len(specs) > 1 and isinstance(owner, ScaledObject) and owner.advanced.scaling_modifiers is not None:
         yield Trap(
             trigger.line,
             "metadata",
             f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
-            "split it into several triggers",
+            "split it into several triggers" + (f": {parsed.one_metric_each}" if parsed.one_metric_each else ""),
         )
     for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count):
         yield Trap(trigger.line, "source", text)
@@ -62,14 +63,23 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
     if not isinstance(owner, ScaledObject):
         return
     sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
+    if owner.idle_replica_count:
+        yield Trap(
+            owner.line,
+            "idleReplicaCount",
+            f"only 0 works: the HPA undoes {owner.idle_replica_count} at its next sync, since its minimum is "
+            f"minReplicaCount {owner.min_replica_count}, so the replicas flap; use 0, or leave it out",
+        )
     if owner.fallback is not None and owner.fallback.replicas == 0 and sleeps:
         yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
     if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
+        pushes = any(trigger.type == "external-push" for trigger in owner.triggers)
         yield Trap(
             owner.line,
             "scalingModifiers",
             "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
-            "so work in progress does not keep the workload alive",
+            "so work in progress does not keep the workload alive"
+            + (", but a push wakes it even below activationTarget, which type external would not" if pushes else ""),
         )
     if sleeps and owner.cooldown_period < 60:
         yield Trap(

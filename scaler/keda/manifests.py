@@ -12,13 +12,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from scaler.core.errors import ScalerError
 from scaler.keda import scalable
-from scaler.keda.scalable import ScaledJob, ScaledObject
+from scaler.keda.jobs import running_share
+from scaler.keda.scalable import ScaledJob, ScaledObject, ScalingStrategy
 from scaler.keda.yaml_lines import Document, Path, documents
 
 _API_VERSION = "keda.sh/v1alpha1"
 _KINDS: dict[str, type[ScaledObject | ScaledJob]] = {"ScaledObject": ScaledObject, "ScaledJob": ScaledJob}
 _ADAPTERS: dict[str, TypeAdapter[ScaledObject | ScaledJob]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}
-_PAUSED, _PAUSED_REPLICAS = "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"
+_ANNOTATION = "autoscaling.keda.sh/"
+_PAUSED, _PAUSED_REPLICAS = f"{_ANNOTATION}paused", f"{_ANNOTATION}paused-replicas"
+_FLAGS = {
+    _PAUSED: scalable.PAUSED,
+    f"{_ANNOTATION}paused-scale-in": scalable.PAUSED_SCALE_IN,
+    f"{_ANNOTATION}paused-scale-out": scalable.PAUSED_SCALE_OUT,
+    f"{_ANNOTATION}force-activation": scalable.FORCED,
+}
 
 
 class ManifestError(ScalerError):
@@ -105,7 +113,7 @@ class _Reader:
             if isinstance(trigger, dict):
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
-        values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._pause(kind)}
+        values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
         result = self._validated(kind, values)
         for path, problem in _refusals(result):
             self._find(path, problem)
@@ -120,17 +128,24 @@ class _Reader:
                 raise self._error(("metadata", key), "must be a name")
         return names
 
-    def _pause(self, kind: str) -> dict[str, Any]:
-        """Return what the annotations say about pausing (KEDA apis/keda/v1alpha1, NeedToBePausedByAnnotation)."""
+    def _annotations(self, kind: str) -> dict[str, Any]:
+        """Return what the annotations say that hold or move replicas (KEDA apis/keda/v1alpha1, getBoolAnnotation)."""
+        path = ("metadata", "annotations")
         annotations = self._mapping("metadata").get("annotations")
-        texts = self._texts(("metadata", "annotations"), annotations) if isinstance(annotations, dict) else {}
+        texts = self._texts(path, annotations) if isinstance(annotations, dict) else {}
+        texts = {key: text for key, text in texts.items() if key.startswith(_ANNOTATION)}
+        known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
+        for key in sorted(texts.keys() - known):
+            self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{_nearest(key, known)}")
         falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes anything else for true
-        values: dict[str, Any] = {scalable.PAUSED: texts.get(_PAUSED, "false") not in falsehoods}
+        values: dict[str, Any] = {
+            ours: texts[key] not in falsehoods for key, ours in _FLAGS.items() if key in texts.keys() & known
+        }
         count = texts.get(_PAUSED_REPLICAS)
         if count is not None and kind == ScaledObject.kind:
             if not re.fullmatch("[0-9]{1,9}", count):
-                raise self._error(("metadata", "annotations", _PAUSED_REPLICAS), "must be a count")
-            values = {scalable.PAUSED: True, scalable.PAUSED_REPLICAS: int(count)}
+                raise self._error((*path, _PAUSED_REPLICAS), "must be a count")
+            values |= {scalable.PAUSED: True, scalable.PAUSED_REPLICAS: int(count)}
         return values
 
     def _plain(self, path: Path, data: Any) -> Any:
@@ -175,9 +190,7 @@ class _Reader:
             for step in parents:
                 holder = holder[step]
             del holder[key]
-            nearest = difflib.get_close_matches(str(key), _fields(kind), n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{hint}")
+            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), _fields(kind))}")
         return self._validated(kind, values)
 
     def _mapping(self, key: str) -> dict[str, Any]:
@@ -208,6 +221,10 @@ def _refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
     idle = manifest.idle_replica_count if isinstance(manifest, ScaledObject) else None
     if idle is not None and idle >= least:
         yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
+    if isinstance(manifest, ScaledJob):
+        yield from _unknown_strategy(manifest.scaling_strategy)
+    elif (modifiers := manifest.advanced.scaling_modifiers) and modifiers.formula and modifiers.target_value <= 0:
+        yield ("spec", "advanced", "scalingModifiers", "target"), "must be above 0"
     if not manifest.triggers:
         yield ("spec", "triggers"), "needs at least one trigger"
     names = set()
@@ -220,6 +237,23 @@ def _refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
             yield (*path, "metricType"), "must be AverageValue or Value; Utilization is for cpu and memory"
         elif trigger.metric_type is not None and isinstance(manifest, ScaledJob):
             yield (*path, "metricType"), "is not allowed in a ScaledJob"
+
+
+def _unknown_strategy(strategy: ScalingStrategy) -> Iterator[tuple[Path, str]]:
+    """Yield what KEDA reads in a scalingStrategy without a word, and does otherwise (scale_jobs.go, metrics.go)."""
+    path = ("spec", "scalingStrategy")
+    if strategy.strategy not in {"", "default", "custom", "accurate", "eager"}:
+        yield (*path, "strategy"), "KEDA takes it for default; it knows default, custom, accurate and eager"
+    if strategy.strategy == "custom" and running_share(strategy) is None:
+        yield (*path, "customScalingRunningJobPercentage"), 'must be a number such as "0.5", or KEDA goes by default'
+    if strategy.multiple_scalers_calculation not in {"", "max", "min", "avg", "sum"}:
+        yield (*path, "multipleScalersCalculation"), "KEDA takes it for max; it knows max, min, avg and sum"
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    """Return "; did you mean …?" if one of `known` looks like `key`."""
+    nearest = difflib.get_close_matches(key, sorted(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def _fields(kind: str) -> set[str]:

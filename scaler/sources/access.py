@@ -36,6 +36,10 @@ class Access:
         self._rules = tuple(rules)
         self._aws = aws or AwsSettings()
 
+    def replace_rules(self, rules: Iterable[AccessRule]) -> None:
+        """Judge by `rules` from now on, whoever asks."""
+        self._rules = tuple(rules)
+
     @property
     def restricted(self) -> bool:
         """Whether any rule exists, so that what no rule allows is denied."""

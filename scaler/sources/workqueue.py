@@ -14,7 +14,7 @@ from scaler.clients.pages.reader import PagesReader, Wanted
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.core.errors import Unavailable
 from scaler.sources import names
-from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Source, Target, idle_refresh_field
+from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Rate, Source, Target, idle_refresh_field
 from scaler.sources.page_keys import WAYS, PageKeys
 
 ACTIVE_WORKERS = "controller_runtime_active_workers"
@@ -206,4 +206,12 @@ def _listed(queues: Iterable[str]) -> str:
     return (", ".join(found[:MAX_NAMED]) or "none") + more
 
 
-SOURCE = Source("workqueue", WorkqueueTrigger, (PagesReader, PrometheusReader))
+SOURCE = Source(
+    "workqueue",
+    WorkqueueTrigger,
+    (PagesReader, PrometheusReader),
+    (
+        Rate("prometheus", 20, "Queries of one Prometheus."),
+        Rate("pages", 50, "Reads of the pages of one controller."),
+    ),
+)

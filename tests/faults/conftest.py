@@ -82,6 +82,7 @@ class Answer:
     asked: float
     answered: float
     told: float | bool | str
+    details: str = ""
 
 
 @dataclass(slots=True)
@@ -97,10 +98,13 @@ class Case:
     values: list[Answer] = field(default_factory=list)
     activities: list[Answer] = field(default_factory=list)
     stream_code: str = ""
+    hold: str = "0"
 
     @property
     def ref(self) -> pb.ScaledObjectRef:
-        return pb.ScaledObjectRef(name=self.name, namespace="shop", scalerMetadata={**QUICK, **self.metadata})
+        return pb.ScaledObjectRef(
+            name=self.name, namespace="shop", scalerMetadata={**QUICK, "holdSeconds": self.hold, **self.metadata}
+        )
 
     def since(self, when: float) -> list[Answer]:
         """Return the values and activities that were asked for after `when`."""
@@ -116,12 +120,13 @@ class Case:
     async def _record(call: Any) -> Answer:
         asked = time.monotonic()
         told: float | bool | str
+        details = ""
         try:
             response = await call
             told = response.result if hasattr(response, "result") else response.metricValues[0].metricValueFloat
         except grpc.aio.AioRpcError as error:
-            told = error.code().name
-        return Answer(asked, time.monotonic(), told)
+            told, details = error.code().name, error.details() or ""
+        return Answer(asked, time.monotonic(), told, details)
 
     async def listen(self, stub: ExternalScalerStub) -> None:
         """Hold a push stream open; notes how it ended."""
@@ -136,8 +141,9 @@ class Case:
 class Everything:
     """All cases on one server, each backend behind proxies that are troubled together."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    def __init__(self, stack: AsyncExitStack, hold: str) -> None:
         self.cases: list[Case] = []
+        self._hold = hold
         self.proxies: list[Proxy] = []
         self.api = KubernetesDouble()
         self.server: Server
@@ -162,6 +168,8 @@ class Everything:
         await self._add_sidekiq(valkey)
         await self._add_pages()
         await self._add_objects()
+        for case in self.cases:
+            case.hold = self._hold
         await asyncio.gather(*(case.put(BEFORE) for case in self.cases))
         settings = Settings(
             listen="127.0.0.1:0",
@@ -307,13 +315,13 @@ def _port(url: str) -> int:
 
 
 @pytest.fixture
-def everything(moto: SqsDouble, valkey: Valkey) -> Callable[[], Any]:
+def everything(moto: SqsDouble, valkey: Valkey) -> Callable[[str], Any]:
     """Return a context in which everything is there and nothing is wrong."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Everything]:
+    async def opened(hold: str) -> AsyncIterator[Everything]:
         async with AsyncExitStack() as stack:
-            made = Everything(stack)
+            made = Everything(stack, hold)
             await made.open(moto, valkey)
             yield made
 
