@@ -97,6 +97,8 @@ def parse_process(identity: bytes, fields: Any, pttl: Any, now: float) -> Proces
         raise ValueError("no heartbeat")
     told, busy, beat, quiet, concurrency = fields
     age = _age(pttl, beat, now)
+    if told is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
+        raise ValueError("a heartbeat without its info")  # Sidekiq writes all of it at once (launcher.rb)
     if told is None or age > HEARTBEAT_TTL_SECONDS:
         return None
     info = parse_info(told)

@@ -42,6 +42,7 @@ EXAMPLES = {
         "podNamespace": "argo",
         "scheme": "http",
         "port": "9999",
+        "scheme": "https",
         "path": "/m",
         "queues": "applicationset",
     },

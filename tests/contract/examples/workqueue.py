@@ -8,6 +8,7 @@ EXAMPLES = {
         "podNamespace": "cert-manager",
         "scheme": "https",
         "port": "9402",
+        "scheme": "https",
         "path": "/own-metrics",
         "queues": "certificate",
         "aggregate": "max",
