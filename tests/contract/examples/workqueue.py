@@ -6,7 +6,6 @@ EXAMPLES = {
     "pods": {
         "podSelector": "app=controller",
         "podNamespace": "cert-manager",
-        "scheme": "https",
         "port": "9402",
         "scheme": "https",
         "path": "/own-metrics",
