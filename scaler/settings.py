@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     health_listen: str = Field(
         "0.0.0.0:9092", description="gRPC health without TLS for the kubelet; served when gRPC has TLS."
     )
+    http_allowed_hosts: tuple[str, ...] = Field(
+        ("localhost", "*.svc", "*.svc.cluster.local"),
+        description="Names in the Host header, with `*`, that the HTTP port answers to besides IP addresses; any other gets 421. The chart adds the names of its Service.",
+    )
     tls: TlsSettings | None = None
     redis: dict[str, RedisServer] = Field(default_factory=dict, description="Redis connections by name.")
     prometheus: dict[str, PrometheusServer] = Field(default_factory=dict, description="Prometheus servers by name.")

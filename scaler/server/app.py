@@ -26,6 +26,7 @@ from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
+from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.metrics import Metrics, release
 from scaler.observe.page.guard import Guard
@@ -92,7 +93,6 @@ class Server:
             redis=settings.redis,
             prometheus=settings.prometheus,
             pages=settings.pages,
-            may_fetch=access.check_hop,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
             access=access,
             budget=Budget(limits.max_read_bytes),
@@ -179,17 +179,24 @@ class Server:
             )
 
     async def _listen_http(self) -> None:
-        app = make_app(self.metrics, lambda: not self.draining, self._page())
+        connections = Connections(self._clock)
+        middlewares = (connections.middleware, only_for(self.settings.http_allowed_hosts))
+        app = make_app(self.metrics, lambda: not self.draining, middlewares, self._page())
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
+        serve = runner.server
+        if serve is None:
+            raise RuntimeError("the runner is set up")
+        loop, listener = asyncio.get_running_loop(), connections.listener(serve)
         if host == "[::]":
-            await web.SockSite(runner, ports.both_families(int(port))).start()
+            listening = await loop.create_server(listener, sock=ports.both_families(int(port)))
         else:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        self.http_port = runner.addresses[0][1]
+            listening = await loop.create_server(listener, host.strip("[]"), int(port))
+        self._stack.callback(listening.close)
+        self.http_port = listening.sockets[0].getsockname()[1]
 
     def _page(self) -> Page | None:
         if not self.settings.page.enabled:
