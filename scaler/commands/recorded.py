@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field
 from pydantic_core import from_json
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, without_credentials, without_secrets
+from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, without_credentials
+from scaler.clients.http.quoting import without_secrets
 from scaler.clients.http.session import open_session
 from scaler.commands.trace import Trace, TraceError, parse
 from scaler.core.clock import SystemClock
@@ -85,7 +86,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         where=where,
         max_bytes=MAX_ANSWER_BYTES,
         headers=headers,
-        answers=frozenset({200, 400, 422}),  # the last two tell what is wrong with the query
+        quotes=True,  # which tells what is wrong with the query
     )
     received = bytearray()
     session = open_session(Addresses())
