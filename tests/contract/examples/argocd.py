@@ -40,6 +40,7 @@ EXAMPLES = {
         "component": "applicationset-controller",
         "podSelector": "app=sets",
         "podNamespace": "argo",
+        "scheme": "https",
         "port": "9999",
         "scheme": "https",
         "path": "/m",
