@@ -86,7 +86,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         where=where,
         max_bytes=MAX_ANSWER_BYTES,
         headers=headers,
-        quotes=True,  # what is wrong with the query
+        quotes=True,  # which tells what is wrong with the query
     )
     received = bytearray()
     session = open_session(Addresses())
