@@ -87,7 +87,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         where=where,
         max_bytes=MAX_ANSWER_BYTES,
         headers=headers,
-        quotes=True,
+        quotes=True,  # what is wrong with the query
     )
     received = bytearray()
     session = open_session(Addresses())
