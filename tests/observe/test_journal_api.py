@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from scaler.demo.scripted import ScriptedReader, Work
