@@ -116,7 +116,7 @@ class Server:
         )
         self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
-        self.metrics.watch(self.registry, self.snapshots, self.streams)
+        self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
         self.port = self.http_port = self.health_port = 0
         self.draining = False
