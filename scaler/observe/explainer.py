@@ -29,7 +29,7 @@ class Explainer:
     ) -> dict[str, Any]:
         """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
         try:
-            asker = self._registry.find(namespace, name, metadata)
+            asker = self._registry.look_up(namespace, name, metadata)
         except ScalerError as error:
             return {"namespace": namespace, "name": name, "state": "error", "error": error_view(error)}
         try:
