@@ -57,13 +57,20 @@ class Registry:
 
         Raises `MetadataError`, `NotAllowedError` or `LimitError`.
         """
+        return self.note(self._look_up(ref))
+
+    def look_up(self, namespace: str, name: str, metadata: Mapping[str, str]) -> ScaledObject:
+        """Return the ScaledObject that a person asks about, who is not KEDA: it is not noted. Raises as `find_ref`."""
+        return self._look_up(pb.ScaledObjectRef(namespace=namespace, name=name, scalerMetadata=metadata))
+
+    def _look_up(self, ref: pb.ScaledObjectRef) -> ScaledObject:
         key = ref.SerializeToString(deterministic=True)  # a set of the metadata costs six times as much
         found = self._known.get(key)
         if found is None:
             ref.DiscardUnknownFields()  # nobody may make one ScaledObject look like many
             key = ref.SerializeToString(deterministic=True)
             found = self._known.get(key) or self._admit(key, ref)
-        return self.note(found)
+        return found
 
     def note(self, found: ScaledObject) -> ScaledObject:
         """Note that `found` asks."""
