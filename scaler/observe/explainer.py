@@ -64,7 +64,7 @@ class Explainer:
             "active": None if told is None else told.active,
             "activeSince": None if math.isnan(asker.active_since) else round(now - asker.active_since, 3),
             "reasons": [] if told is None else list(told.reasons),
-            "doubts": [] if told is None else list(getattr(told, "doubts", ())),
+            "doubts": [] if told is None else list(told.doubts),
             "components": []
             if told is None
             else [

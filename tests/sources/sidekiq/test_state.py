@@ -4,21 +4,18 @@ from typing import Any
 
 import pytest
 
+from scaler.sources.redis_places import RedisClock, parse_time
+from scaler.sources.sidekiq.info import MAX_COUNT, Capsule, Info, parse_info
 from scaler.sources.sidekiq.state import (
     LATE_SECONDS,
-    MAX_COUNT,
-    Capsule,
     Due,
-    Info,
     Oldest,
     Process,
-    RedisClock,
     parse_due,
-    parse_info,
     parse_members,
     parse_oldest,
     parse_process,
-    parse_time,
+    with_jobs,
 )
 
 NOW = 1_795_345_098.5
@@ -44,7 +41,8 @@ def beat(
 
 
 def process(fields: Any, pttl: int = 59_000, jobs: Any = None) -> Process | None:
-    return parse_process(IDENTITY, fields, pttl, jobs, NOW)
+    found = parse_process(IDENTITY, fields, pttl, NOW)
+    return found if found is None or jobs is None else with_jobs(found, jobs)
 
 
 def known(fields: Any, pttl: int = 59_000, jobs: Any = None) -> Process:
@@ -280,12 +278,12 @@ def test_empty_queue_has_no_oldest_job() -> None:
 def test_due_jobs_are_sorted_by_queue() -> None:
     schedule = [b'{"queue":"default"}', b"20.5", b'{"queue":"mail"}', b"30"]
     retry = [b'{"queue":"default"}', b"10", b"garbage", b"11", b'{"queue":null}', b"12"]
-    due = parse_due([schedule, retry], 500, HERE)
+    due = parse_due([(schedule, 500), (retry, 500)], HERE)
     assert due == Due({"default": (10.0, 20.5), "mail": (30.0,), None: (11.0, 12.0)}, math.inf, HERE)
 
 
 def test_full_page_tells_where_it_ends() -> None:
     page = [b'{"queue":"default"}', b"1", b'{"queue":"default"}', b"2"]
-    assert parse_due([page, []], 2, HERE).complete_until == 2
-    assert parse_due([page, [b"{}", b"1", b"{}", b"1"]], 2, HERE).complete_until == 1
-    assert parse_due([page, []], 3, HERE).complete_until == math.inf
+    assert parse_due([(page, 2), ([], 2)], HERE).complete_until == 2
+    assert parse_due([(page, 2), ([b"{}", b"1", b"{}", b"1"], 2)], HERE).complete_until == 1
+    assert parse_due([(page, 3), ([], 2)], HERE).complete_until == math.inf
