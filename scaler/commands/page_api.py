@@ -44,7 +44,9 @@ class Api:
             raise ApiError(f"{self.url}: {error.certificate_error}; give --ca") from None
         except aiohttp.ClientConnectorError as error:
             raise ApiError(f"{self.url}: {error.os_error.strerror or error.os_error}; {HINT}") from None
-        except aiohttp.ClientError as error:  # a gRPC port answers in HTTP/2
+        except aiohttp.ClientResponseError:
+            raise ApiError(f"{self.url}: what answers speaks no HTTP/1, it may be the gRPC port; {HINT}") from None
+        except aiohttp.ClientError as error:
             raise ApiError(f"{self.url}: no HTTP answer ({str(error) or type(error).__name__}); {HINT}") from None
 
     def _object(self, response: aiohttp.ClientResponse, raw: bytes, path: str) -> dict[str, Any]:

@@ -57,12 +57,14 @@ def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
     if error := trigger.get("error"):
         said.add(cause(error["message"], [place["place"] for place in trigger.get("places", ())]))
         yield f"[red]{error['code']}[/red]: {escape(error['message'])}"
+    doubts = trigger.get("doubts", ())  # some are among the reasons as well
     for reason in trigger.get("reasons", ()):
-        yield escape(reason)
+        if reason not in doubts:
+            yield escape(reason)
     if held := trigger.get("held"):
         said.add(cause(held["why"], [place["place"] for place in trigger["places"]]))
         yield f"[yellow]held[/yellow] for {duration(held['secondsLeft'])} more (holdSeconds), then KEDA gets UNAVAILABLE"
-    for doubt in trigger.get("doubts", ()):
+    for doubt in doubts:
         yield f"[yellow]doubtful[/yellow]: {escape(doubt)}"
     for metric in trigger.get("metrics", ()):
         value = "no value" if metric["value"] is None else f"{metric['value']:g}"
