@@ -53,25 +53,17 @@ def _trigger(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
 
 def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
     """Yield what is behind one trigger's answer; `served` where a server, which KEDA asks, gave it."""
-    said: set[str] = set()
-    if error := trigger.get("error"):
-        said.add(cause(error["message"], [place["place"] for place in trigger.get("places", ())]))
-        yield f"[red]{error['code']}[/red]: {escape(error['message'])}"
-    doubts = trigger.get("doubts", ())  # some are among the reasons as well
-    for reason in trigger.get("reasons", ()):
-        if reason not in doubts:
-            yield escape(reason)
-    if held := trigger.get("held"):
-        said.add(cause(held["why"], [place["place"] for place in trigger["places"]]))
-        yield f"[yellow]held[/yellow] for {duration(held['secondsLeft'])} more (holdSeconds), then KEDA gets UNAVAILABLE"
-    for doubt in doubts:
-        yield f"[yellow]doubtful[/yellow]: {escape(doubt)}"
+    yield from _why(trigger)
     for metric in trigger.get("metrics", ()):
         value = "no value" if metric["value"] is None else f"{metric['value']:g}"
         yield f"{escape(metric['name'])} = {value}, target {metric['target']:g} ({metric['metricType']})"
     for part in trigger.get("components", ()):
         note = f"  [dim]{escape(part['note'])}[/dim]" if part["note"] else ""
         yield f"  {escape(part['name'])} {part['value']:g} {escape(part['unit'])}{note}"
+    said, places = set(), [place["place"] for place in trigger.get("places", ())]
+    for message in ((trigger.get("error") or {}).get("message"), (trigger.get("held") or {}).get("why")):
+        if message is not None:
+            said.add(cause(message, places))
     for place in trigger.get("places", ()):
         yield from _place(place, said)
     if cost := trigger.get("cost"):
@@ -81,6 +73,19 @@ def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
         )
     if served and "calls" in trigger:
         yield asked(trigger)
+
+
+def _why(trigger: dict[str, Any]) -> Iterator[str]:
+    if error := trigger.get("error"):
+        yield f"[red]{error['code']}[/red]: {escape(error['message'])}"
+    doubts = trigger.get("doubts", ())  # some are among the reasons as well
+    for reason in trigger.get("reasons", ()):
+        if reason not in doubts:
+            yield escape(reason)
+    if held := trigger.get("held"):
+        yield f"[yellow]held[/yellow] for {duration(held['secondsLeft'])} more (holdSeconds), then KEDA gets UNAVAILABLE"
+    for doubt in doubts:
+        yield f"[yellow]doubtful[/yellow]: {escape(doubt)}"
 
 
 def asked(trigger: dict[str, Any]) -> str:

@@ -14,8 +14,8 @@ from scaler.observe.page.words import duration
 
 Event = Mapping[str, Any]
 STATES = frozenset({"active", "inactive", "settling", "held", "error"})
-USUAL_SILENCE_SECONDS = 120.0
-"""KEDA asks each `pollingInterval`, 30 s by default; a pause that is not longer than this is none."""
+USUAL_SILENCE_SECONDS = 100.0
+"""KEDA asks each `pollingInterval`, 30 s by default; a pause that is not longer than this is none, to the journal too."""
 MOST_EVENTS = 40
 """Shown around a moment; of more, those nearest to it."""
 

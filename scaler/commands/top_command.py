@@ -106,10 +106,10 @@ class Screen:
 
     def shape(self) -> Shape:
         """Return what there is to move in."""
-        data, height = self._data, self._console.size.height
+        data, size = self._data, self._console.size
         pages = data.answer["pages"] if data.answer else 1
-        in_detail = len(detail(data)) if self._view.mode == "detail" else 0
-        return Shape(len(data.items), pages, in_detail, height, data.states)
+        in_detail = len(detail(data, size.width)) if self._view.mode == "detail" else 0
+        return Shape(len(data.items), pages, in_detail, size.height, data.states)
 
     def _press(self, key: str) -> None:
         before = self._view

@@ -1,10 +1,11 @@
-"""Draws what `top` shows: rows of the API as a table that fits the terminal. Pure, but for the clock of nobody."""
+"""Draws what `top` shows: rows of the API as a table that fits the terminal. Pure."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +25,7 @@ HELP = """\
 PgUp PgDn        page
 Home End g G     first, last
 Enter →          detail, and back with Esc or ←
-/                search in namespace, name, source and metric; Enter searches, Esc leaves it
+/                search in namespace, name, source and metric
 f F              only one state: the next, the one before; after the last, all
 s S              sort by the next column, the one before
 r                sort the other way round
@@ -32,8 +33,9 @@ Esc              no search, no filter
 space            stop and go on bringing it up to date
 q, Ctrl-C        quit
 
-Trouble comes first: error (KEDA is answered with one), held (the last answer goes on being told), stale (told by an
-old reading), settling (less is read since trouble, and not told yet), unknown (not read lately).
+Trouble comes first: error (KEDA is answered with one), held (the last answer
+goes on being told), stale (told by an old reading), settling (less is read
+since trouble, and not told yet), unknown (not read lately).
 """
 
 
@@ -185,10 +187,10 @@ def screen(data: Data, view: View, width: int, height: int, server: str) -> Rend
     if view.mode == "help":
         return Group(head, Text(), Text(HELP), Text("any key: back", "dim"))
     if view.mode == "detail":
-        shown = detail(data)[view.scroll : view.scroll + height - 3]
-        body: list[RenderableType] = [Text.from_markup(line) for line in shown]
+        body: list[RenderableType] = [*detail(data, width)[view.scroll : view.scroll + height - 2]]
         rest = Text("↑↓ PgUp PgDn scroll  Esc back  ␣ pause", "dim", no_wrap=True)
-        return Group(head if not data.problem else trouble, *_padded(body, height - 2), rest)
+        body += [Text()] * (height - 2 - len(body))
+        return Group(head if not data.problem else trouble, *body, rest)
     room = rows_that_fit(height)
     body = [table(data.items[:room], width, view.selected, view.query.sort)]
     if data.answer is not None and not data.items:
@@ -206,16 +208,11 @@ def rows_that_fit(height: int) -> int:
     return max(1, height - 6)
 
 
-def _padded(body: list[RenderableType], lines: int) -> list[RenderableType]:
-    return [*body, *([Text()] * max(0, lines - len(body)))]
-
-
 def _about(data: Data, view: View, width: int) -> Text:
     """Return the two lines about the selected row."""
     text = _line(problem_of(data.items[view.selected])) if view.selected < len(data.items) else ""
-    first, rest = text[:width], text[width:]
-    rest = rest if len(rest) <= width else f"{rest[: width - 1]}…"
-    return Text(f"{first}\n{rest}", "dim", no_wrap=True)
+    rows = textwrap.wrap(text, width, max_lines=2, placeholder=" …")
+    return Text("\n".join([*rows, "", ""][:2]), "dim", no_wrap=True)
 
 
 def _foot(data: Data, view: View) -> Text:
@@ -226,15 +223,21 @@ def _foot(data: Data, view: View) -> Text:
     return Text(f"{page}{KEYS}", "dim", no_wrap=True, overflow="ellipsis")
 
 
-def detail(data: Data) -> list[str]:
-    """Return the lines of the detail, with rich's markup."""
+def detail(data: Data, width: int) -> list[Text]:
+    """Return the lines of the detail, none wider than `width`."""
+    console = Console(width=width)
+    return [part for line in _detail(data) for part in Text.from_markup(line).wrap(console, width)]
+
+
+def _detail(data: Data) -> Iterator[str]:
     if data.detail is None:
-        return ["asking …"]
+        yield "asking …"
+        return
     found = data.detail
-    made = [f"[bold]{escape(found['namespace'])}/{escape(found['name'])}[/bold]"]
+    yield f"[bold]{escape(found['namespace'])}/{escape(found['name'])}[/bold]"
     for item in found["triggers"]:
         word = state_word(item)
-        made.append(f"{escape(item['source'])}: [{COLOURS.get(word, 'yellow')}]{word}[/]")
-        made += (f"  {line}" for line in trigger_lines(dict(item), served=True))
-        made.append(f"  last hour: {course(item['recent']['series']['value'], 60)}")
-    return [*made, *data.journal]
+        yield f"{escape(item['source'])}: [{COLOURS.get(word, 'yellow')}]{word}[/]"
+        yield from (f"  {line}" for line in trigger_lines(dict(item), served=True))
+        yield f"  last hour: {course(item['recent']['series']['value'], 60)}"
+    yield from data.journal

@@ -28,6 +28,7 @@ from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
 from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
+from scaler.observe.journal import Journal, View
 from scaler.observe.metrics import Metrics, release
 from scaler.observe.page.guard import Guard
 from scaler.observe.page.routes import Page
@@ -119,6 +120,8 @@ class Server:
         self.leases = Leases(self.snapshots, clock, settings.lease_seconds)
         self.answers = Answers(self.snapshots, self.leases, clock)
         self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
+        self.journal = Journal(settings.journal.max_bytes, clock)
+        self.journal.follow(self.registry, self.answers, self.listeners)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
@@ -202,7 +205,13 @@ class Server:
         if not self.settings.page.enabled:
             return None
         status = Status(
-            self.registry, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+            self.registry,
+            self.snapshots,
+            self.explainer,
+            self.metrics.traffic,
+            View(self.journal, self._clock),
+            self._clock,
+            self.settings.cost,
         )
         return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
 
@@ -211,6 +220,7 @@ class Server:
             await sleep(self._clock, FORGET_SECONDS)
             self.registry.forget_old()
             self.leases.rest(self.registry)
+            self.journal.tidy()
             self.snapshots.revive()
             self.garbage.tidy()
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from scaler.core.clock import Clock, sleep
 from scaler.observe.page import words
 from scaler.observe.page.guard import Guard, add_headers
-from scaler.observe.page.rows import STATES, Query, QueryError, Selection, select
+from scaler.observe.page.rows import STATES, Query, QueryError, Selection, moment, select
 from scaler.observe.page.status import Status
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Page:
         app.router.add_get("/backends/{backend:.+}", self._backend)
         app.router.add_get("/api/scaledobjects", self._api_table)
         app.router.add_get("/api/scaledobjects/{namespace}/{name}", self._api_scaled_object)
+        app.router.add_get("/api/journal", self._api_journal)
         app.router.add_get("/api/backends", self._api_backends)
         app.router.add_get("/api/backends/{backend:.+}", self._api_backend)
         app.router.add_get("/events", self._events, allow_head=False)
@@ -173,6 +174,13 @@ class Page:
         if not triggers:
             return _json({"error": f"{namespace}/{name} has not asked lately"}, 404)
         return _json({"namespace": namespace, "name": name, "triggers": triggers})
+
+    async def _api_journal(self, request: web.Request) -> web.Response:
+        query = request.query
+        begin, end = moment(query, "from"), moment(query, "to")
+        if begin is not None and end is not None and begin > end:
+            raise QueryError("from: must not be later than to")
+        return _json(self._status.journal.whole(query.get("namespace"), query.get("name"), begin, end))
 
     async def _api_backends(self, _: web.Request) -> web.Response:
         cost = self._status.cost

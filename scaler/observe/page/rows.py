@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -107,6 +108,28 @@ def _whole(parameters: Mapping[str, str], name: str, default: int, most: int) ->
     if not (text.isascii() and text.isdigit() and len(text) < 11 and 1 <= int(text) <= most):
         raise QueryError(f"{name}: must be a whole number from 1 to {most}")
     return int(text)
+
+
+def moment(parameters: Mapping[str, str], name: str) -> float | None:
+    """Return a time as Unix seconds; None where none is given. Raises `QueryError`."""
+    text = parameters.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = _iso(text)
+    if not 0 <= seconds < 1e11:  # NaN neither
+        raise QueryError(f"{name}: must be Unix seconds, or a time with its zone such as 2026-11-28T03:00:00Z")
+    return seconds
+
+
+def _iso(text: str) -> float:
+    try:
+        parsed = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign in a URL means a blank
+    except ValueError:
+        return math.nan
+    return math.nan if parsed.tzinfo is None else parsed.timestamp()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
-from scaler.answers.history import STEP_SECONDS
 from scaler.answers.registry import Registry
 from scaler.answers.scaledobject import ScaledObject
 from scaler.core.clock import Clock
 from scaler.observe.explainer import Explainer, place_view, state_of
+from scaler.observe.journal import View
 from scaler.observe.page.rows import Row
-from scaler.observe.traffic import Traffic
+from scaler.observe.traffic import STEP_SECONDS, Traffic
 from scaler.sources.prices import dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
@@ -34,12 +34,14 @@ class Status:
         snapshots: Snapshots,
         explainer: Explainer,
         traffic: Traffic,
+        journal: View,
         clock: Clock,
         cost: CostSettings,
     ) -> None:
         """Show what these hold."""
         self._registry, self._snapshots, self._explainer = registry, snapshots, explainer
         self._traffic, self._clock, self.cost = traffic, clock, cost
+        self.journal = journal
         self._rows: list[Row] = []
         self._rows_at = -math.inf
 
@@ -82,7 +84,7 @@ class Status:
             "readingAge": None if row.age is None else round(row.age, 3),
             "fault": faults[0] if faults else None,
             "lastErrorAge": round(now - error_at, 3) if math.isfinite(error_at := asker.settling.error_at) else None,
-            "recent": self._recent(value=asker.history.recent(now), target=asker.specs[0].target),
+            "recent": self._recent(value=self.journal.recent(asker.line), target=asker.specs[0].target),
         }
 
     def triggers(self, namespace: str, name: str) -> list[dict[str, Any]]:
