@@ -85,8 +85,9 @@ def _of_key(key: Key, triggers: str, said: str) -> Iterator[dict[str, Any]]:
         )
     checks = list(_checks(key, value))
     if checks:
+        words = f"{_fits(value, '|'.join(map(re.escape, key.words)))} || " if key.words else ""
         yield _validation(
-            f"variables.{triggers}.all(m, !({given}) || ({' && '.join(checks)}))",
+            f"variables.{triggers}.all(m, !({given}) || {words}({' && '.join(checks)}))",
             f"{said}{key.name}: must be {_allowed(key)}",
         )
 
@@ -107,7 +108,7 @@ def _allowed(key: Key) -> str:
         return f"one of {', '.join(key.values)}"
     bounds = ((key.above, "above {:g}"), (key.least if key.above is None else None, "{:g} or more"))
     said = [text.format(bound) for bound, text in (*bounds, (_most(key), "{:g} or less")) if bound is not None]
-    return ", ".join([_FORMS[key.type][1], *said])
+    return " or ".join([*key.words, ", ".join([_FORMS[key.type][1], *said])])
 
 
 def _most(key: Key) -> float | None:

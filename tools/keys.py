@@ -22,6 +22,8 @@ class Key:
     least: float | None = None
     above: float | None = None
     most: float | None = None
+    words: tuple[str, ...] = ()
+    """What is allowed besides values of its type."""
 
 
 def keys(trigger: type[BaseModel]) -> tuple[Key, ...]:
@@ -55,6 +57,7 @@ def _key(name: str, field: Mapping[str, Any], *, required: bool) -> Key:
         least=max((limits[word] for word in ("ge", "minimum") if word in limits), default=None),
         above=max((limits[word] for word in ("gt", "exclusiveMinimum") if word in limits), default=None),
         most=min((limits[word] for word in ("le", "maximum") if word in limits), default=None),
+        words=tuple(field.get("words", ())),
     )
 
 

@@ -63,7 +63,7 @@ def _value(key: Key) -> str:
         bounds.append(f"{key.least:g} or more")
     if key.most is not None and key.most < 2**63 - 1:
         bounds.append(f"{key.most:g} or less" if key.most < 1e6 else f"{key.most:.0e} or less")
-    return ", ".join([key.type, *bounds])
+    return ", ".join([*(f"`{word}`" for word in key.words), key.type, *bounds])
 
 
 def _default(key: Key) -> str:

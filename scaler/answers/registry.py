@@ -1,15 +1,15 @@
 """Who asks: each trigger of a ScaledObject parsed once, found by every request of it, and forgotten in the end."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from scaler.answers.scaledobject import Key, Question, ScaledObject
 from scaler.core.clock import Clock
-from scaler.core.errors import LimitError, ScalerError
+from scaler.core.errors import LimitError, NotAllowedError, ScalerError
 from scaler.core.quota import Quota
 from scaler.pb import externalscaler_pb2 as pb
-from scaler.sources.access import Access
+from scaler.sources.access import Access, AccessRule
 from scaler.sources.base import Trigger
 from scaler.sources.triggers import parse
 
@@ -117,6 +117,18 @@ class Registry:
         self.on_admitted(admitted)
         return admitted
 
+    def allow(self, rules: Iterable[AccessRule]) -> int:
+        """Let in by `rules` from now on; forget whom they do not allow, and return how many those are."""
+        self._access.replace_rules(rules)
+        refused = 0
+        for key, found in list(self._known.items()):
+            try:
+                self._access.check(found.namespace, found.trigger.claims())
+            except NotAllowedError:
+                refused += 1
+                self._forget(key, found)
+        return refused
+
     def _question(self, trigger: Trigger) -> Question:
         if (question := self._questions.get(trigger)) is None:
             question = self._questions[trigger] = Question(trigger)
@@ -133,8 +145,11 @@ class Registry:
                 self._known.move_to_end(key)
                 found.asked_at = now  # a stream asks all the time
             else:
-                del self._known[key]
-                for on_forget in self.on_forget:
-                    on_forget(found)
-                self._quota.give_back(found.namespace)
-                self._bytes.give_back(found.namespace, len(key))
+                self._forget(key, found)
+
+    def _forget(self, key: Key, found: ScaledObject) -> None:
+        del self._known[key]
+        for on_forget in self.on_forget:
+            on_forget(found)
+        self._quota.give_back(found.namespace)
+        self._bytes.give_back(found.namespace, len(key))

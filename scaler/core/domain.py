@@ -48,6 +48,8 @@ class Assessment:
     reasons: tuple[str, ...]
     components: tuple[Component, ...] = ()
     until: float = math.inf
+    doubts: tuple[str, ...] = ()
+    """What makes it doubtful that an empty answer is the whole truth (a misspelt name), each with what to look at."""
 
 
 def _once(written: Callable[[Any], int]) -> Callable[[Any], int]:

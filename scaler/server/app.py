@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import grpc
@@ -19,11 +19,14 @@ from scaler.answers.listeners import Listeners
 from scaler.answers.registry import Registry
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
+from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.journal import Journal, View
 from scaler.observe.metrics import Metrics, release
@@ -34,6 +37,7 @@ from scaler.observe.web import make_app
 from scaler.server import ports
 from scaler.server.gc_freeze import Garbage
 from scaler.server.handlers import EXPLAINER_NAME, SERVICE_NAME, Calls
+from scaler.server.reload import reload
 from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
@@ -46,6 +50,8 @@ from scaler.store.snapshots import Snapshots
 log = get_logger()
 
 FORGET_SECONDS = 30.0
+QUIET_SECONDS = 0.05
+"""How long no call has come when the server stops: KEDA's polls come in bursts."""
 KEEP_SECONDS = 900.0
 """How long what a ScaledObject was told is remembered after it asked last."""
 
@@ -78,14 +84,19 @@ class Server:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits = settings.limits
+        limits, access = settings.limits, Access(settings.access, settings.aws)
+        self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
-            addresses=Addresses(allow_loopback=not settings.access),
+            addresses=self.addresses,
+            names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
+            pages=settings.pages,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            access=access,
+            budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
         )
         self.snapshots = Snapshots(
@@ -96,7 +107,7 @@ class Server:
         )
         self.snapshots.observe(self.metrics.read)
         self.registry = Registry(
-            Access(settings.access, settings.aws),
+            access,
             clock,
             max_scaled_objects=Quota(
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace
@@ -118,6 +129,7 @@ class Server:
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
         self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
+        self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
         self.draining = False
         self._stack = AsyncExitStack()
@@ -135,7 +147,7 @@ class Server:
             self.streams,
             self.settings.limits.rpc_deadline_seconds,
         )
-        calls, deadline = Calls(self.metrics, Once(self._clock)), self.settings.limits.rpc_deadline_seconds
+        calls, deadline = self.calls, self.settings.limits.rpc_deadline_seconds
         main = grpc.aio.server(options=grpc_options(self.settings))
         main.add_generic_rpc_handlers((calls.handlers(service), calls.explainer_handlers(self.explainer, deadline)))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, main)
@@ -170,17 +182,24 @@ class Server:
             )
 
     async def _listen_http(self) -> None:
-        app = make_app(self.metrics, lambda: not self.draining, self._page())
+        connections = Connections(self._clock)
+        middlewares = (connections.middleware, only_for(self.settings.http_allowed_hosts))
+        app = make_app(self.metrics, lambda: not self.draining, middlewares, self._page())
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
+        serve = runner.server
+        if serve is None:
+            raise RuntimeError("the runner is set up")
+        loop, listener = asyncio.get_running_loop(), connections.listener(serve)
         if host == "[::]":
-            await web.SockSite(runner, ports.both_families(int(port))).start()
+            listening = await loop.create_server(listener, sock=ports.both_families(int(port)))
         else:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        self.http_port = runner.addresses[0][1]
+            listening = await loop.create_server(listener, host.strip("[]"), int(port))
+        self._stack.callback(listening.close)
+        self.http_port = listening.sockets[0].getsockname()[1]
 
     def _page(self) -> Page | None:
         if not self.settings.page.enabled:
@@ -209,7 +228,8 @@ class Server:
         """End so that KEDA notices nothing but a reconnect.
 
         First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
-        normally, then calls under way get their grace, then all connections close.
+        normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
+        begun; calls under way get their grace, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
@@ -217,6 +237,7 @@ class Server:
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
             await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+            await self.calls.quiet(self._clock, QUIET_SECONDS)
         await self.close()
         log.info("stopped")
 
@@ -226,6 +247,7 @@ class Server:
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
+        await self.backends.names.close()
 
 
 def open_readers(backends: Backends) -> list[Reader]:
@@ -235,13 +257,14 @@ def open_readers(backends: Backends) -> list[Reader]:
     ]
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; at SIGHUP, go on with what `load` returns."""
     server = Server(settings, SystemClock())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload, server, load)
     try:
         await server.start()
         server.garbage.settle()

@@ -176,6 +176,9 @@ class Trigger(BaseModel, ABC):
         """Return the readings that the source would find with `counts` while `replicas` run, at Unix time `now`."""
         raise NotImplementedError(f"source {self.source} cannot be imagined from {sorted(counts)}, {replicas}, {now}")
 
+    one_metric_each: ClassVar[str] = ""
+    """How to split a trigger with several metrics into triggers of one, where the source needs a word for that."""
+
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
         """Return what is allowed but will not do what its author thinks, for `explain` and `validate`; usually nothing.
 

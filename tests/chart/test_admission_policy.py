@@ -117,7 +117,7 @@ def test_every_source_has_a_good_trigger(policy: Policy, source: str) -> None:
         ({"source": "sidekiq", "redis": "main", "queues": " "}, "source sidekiq: queues: required"),
         (
             {"source": "sidekiq", "redis": "main", "queues": "a", "busyRatio": "75%"},
-            "busyRatio: must be a number, 0.001 or more",
+            "busyRatio: must be off or a number, 0.001 or more",
         ),
         ({"source": "argocd", "component": "server"}, "component: must be one of repo-server, application-controller"),
         (

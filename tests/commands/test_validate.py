@@ -126,6 +126,30 @@ TRAPS = {
 }
 
 
+SIDEKIQ = (
+    TRIGGER.partition("        source")[0] + "        source: sidekiq\n        redis: main\n        queues: mail\n"
+)
+STATEFUL = HEAD.format(kind="ScaledObject", target="scaleTargetRef: {kind: StatefulSet, name: worker}")
+TRAPS |= {
+    "sidekiq deployment": (STATEFUL + SIDEKIQ + "        deployment: worker\n", "write hostnameRegex: ^worker-[0-9]+$"),
+    "sidekiq spareBusy": (STATEFUL + SIDEKIQ + "        spareBusy: hold\n", "pods of a ReplicaSet"),
+    "sidekiq ScaledJob": (
+        HEAD.format(kind="ScaledJob", target="jobTargetRef: {template: {}}").replace("  cooldownPeriod: 120\n", "")
+        + SIDEKIQ.replace("-push", ""),
+        'write busyRatio: "off", and queueLength',
+    ),
+}
+
+
+def test_advice_about_metrics_that_are_too_many_can_be_followed(tmp_path: Path) -> None:
+    formula = '  minReplicaCount: 1\n  advanced: {scalingModifiers: {formula: "a", target: "2"}}\n'
+    named = SIDEKIQ.replace("-push", "\n      name: a")
+    lines = found(tmp_path, SCALED_OBJECT + formula + named + '        queueLength: "5"\n')
+    assert 'split it into several triggers: `busyRatio: "off"` leaves the busy metric out' in "\n".join(lines)
+    lines = found(tmp_path, SCALED_OBJECT + formula + named + '        queueLength: "5"\n        busyRatio: "off"\n')
+    assert "split" not in "\n".join(lines)
+
+
 @pytest.mark.parametrize(("text", "said"), TRAPS.values(), ids=TRAPS)
 def test_traps(tmp_path: Path, text: str, said: str) -> None:
     lines = found(tmp_path, text)

@@ -110,7 +110,8 @@ async def test_the_end_of_the_server_ends_every_stream_well(valkey: Valkey) -> N
 
 
 async def test_clients_that_come_and_go_leave_neither_task_nor_listener_nor_lease(valkey: Valkey) -> None:
-    async with serving() as (server, _):
+    async with serving() as (server, _), valkey.client() as client:
+        await client.sadd("queues", *(f"queue-{number}" for number in range(20)))
 
         async def once() -> None:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:

@@ -4,8 +4,12 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from scaler.core.domain import Place, Readings
-from scaler.sources.sidekiq.places import Plan
-from scaler.sources.sidekiq.state import Capsule, Depth, Due, Info, Oldest, Process, Processes, RedisClock
+from scaler.sources.redis_places import RedisClock
+from scaler.sources.sidekiq.fleet import Processes
+from scaler.sources.sidekiq.info import Capsule, Info
+from scaler.sources.sidekiq.plan import Plan
+from scaler.sources.sidekiq.private_queues import Orphans
+from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
 from scaler.sources.sidekiq.workload import Selection, compile_pattern
 
 USUAL_CONCURRENCY = 5
@@ -31,6 +35,9 @@ def imagined(plan: Plan, selection: Selection, counts: Mapping[str, float], at: 
         readings[plan.oldest[0]] = Oldest(exists=True, since=now - age, clock=_CLOCK)
     queues = frozenset(place.queue for place in plan.depths)
     readings[plan.processes] = Processes(tuple(_processes(selection, queues, replicas, (busy, concurrency))))
+    readings[plan.known] = queues
+    if plan.private is not None:
+        readings[plan.private] = Orphans()
     return readings
 
 
@@ -48,6 +55,9 @@ def _processes(
         if compile_pattern(selection.hostname_regex).search(hostname) is None:
             raise ValueError("hostnameRegex: no host name can be made up that fits; replay a trace of `value` instead")
     for number in range(replicas):
+        pod = f"{hostname.removesuffix('abcde')}{number:05d}"  # of its own where the pattern allows it
+        if selection.hostname_regex is not None and compile_pattern(selection.hostname_regex).search(pod) is None:
+            pod = hostname
         share = busy // replicas + (number < busy % replicas)
         jobs = tuple((queue, share) for queue in sorted(queues)[:1])
-        yield Process(f"{hostname}:1:{number:012x}", info, share, concurrency, quiet=False, late=False, jobs=jobs)
+        yield Process(f"{pod}:1:{number:012x}", info, share, concurrency, quiet=False, late=False, jobs=jobs)

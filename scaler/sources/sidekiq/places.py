@@ -1,155 +1,22 @@
 """What can be read of Sidekiq in a Redis: places, each with the commands that it takes."""
 
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from pydantic import SecretStr
-from redis.exceptions import ResponseError
+from typing import ClassVar
 
 from scaler.clients.redis.faults import Command
-from scaler.core.domain import Place
-from scaler.core.errors import Unavailable
+from scaler.sources.redis_places import Answers, RedisClock, RedisPlace
 from scaler.sources.sidekiq import state
-from scaler.sources.sidekiq.state import Depth, Due, Oldest, Processes, RedisClock
-
-MAX_PROCESSES = 5_000
-"""Members of `processes`: each is a hash to read."""
-MAX_DUE = 500
-"""Entries read of `schedule` and of `retry`: each is a whole job."""
-LOOK_AHEAD_SECONDS = 60.0
-"""How much earlier than it matters a scheduled job is read: its time is known while Redis does not answer."""
+from scaler.sources.sidekiq.state import Depth, Oldest
 
 
 @dataclass(frozen=True, slots=True)
-class RedisRef:
-    """Which Redis, and as whom: a connection of the configuration by its name, or the URL of a trigger."""
-
-    backend: str
-    name: str | None = None
-    url: SecretStr | None = None
-
-    def __str__(self) -> str:
-        return self.backend
-
-
-class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
-    """Redis answered `command` with `error`."""
-
-    def __init__(self, command: Command, error: ResponseError) -> None:
-        super().__init__(command, error)
-        self.command = command
-        self.error = error
-
-
-class Answers:
-    """What Redis answered to each command, its errors included; equal commands are asked once."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._answers: dict[Command, Any] = {}
-
-    def add(self, commands: Iterable[Command], answers: Iterable[Any]) -> None:
-        """Note the answers to `commands`, in their order."""
-        self._answers.update(zip(commands, answers, strict=True))
-
-    def __contains__(self, command: Command) -> bool:
-        return command in self._answers
-
-    def __getitem__(self, command: Command) -> Any:
-        answer = self._answers[command]
-        if isinstance(answer, ResponseError):
-            raise ErrorAnswer(command, answer)
-        return answer
-
-    def no_hash(self, command: Command) -> bool:
-        """Tell whether the key of `command` holds something else than the command is for."""
-        answer = self._answers[command]
-        return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
-
-
-@dataclass(frozen=True, slots=True)
-class SidekiqPlace(Place):
+class SidekiqPlace(RedisPlace):
     """Something that Sidekiq keeps in one Redis, under one namespace of redis-namespace."""
 
     kind: ClassVar[str] = "sidekiq"
 
-    redis: RedisRef
     prefix: str
-
-    @property
-    def backend(self) -> str:
-        """The Redis."""
-        return self.redis.backend
-
-    def watched(self) -> Iterable[str]:
-        """Return the keys whose change is worth a read at once."""
-        return ()
-
-    @abstractmethod
-    def first(self) -> Iterable[Command]:
-        """Return the commands of the first round trip."""
-
-    def second(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Return the commands that need what the first round trip told; `now` is Redis' time."""
-        del answers, now
-        return ()
-
-    @abstractmethod
-    def value(self, answers: Answers, now: float, clock: RedisClock) -> Any:
-        """Return what was found; raises `ErrorAnswer`, a `Fault`, or `ValueError` for an answer of a wrong shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSet(SidekiqPlace):
-    """The processes; with `jobs`, also what they work on."""
-
-    min_refresh_seconds: ClassVar[float] = 1.0  # a beat comes every 5 s (Sidekiq 6) or 10 s
-
-    jobs: bool
-
-    def __str__(self) -> str:
-        return f"Sidekiq processes of {self.redis}"
-
-    def first(self) -> Iterable[Command]:
-        """Ask for the identities."""
-        yield ("SMEMBERS", f"{self.prefix}processes")
-
-    def second(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Ask for every heartbeat."""
-        del now
-        for _, *commands in self._heartbeats(answers):
-            yield from filter(None, commands)
-
-    def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
-        """Return the processes that have a heartbeat."""
-        del clock
-        live: list[state.Process] = []
-        members = strangers = 0
-        for identity, fields, pttl, jobs in self._heartbeats(answers):
-            members += 1
-            if answers.no_hash(fields):
-                strangers += 1
-                continue
-            told = None if jobs is None or answers.no_hash(jobs) else answers[jobs]
-            process = state.parse_process(identity, answers[fields], answers[pttl], told, now)
-            if process is not None:
-                live.append(process)
-        return Processes(tuple(live), ghosts=members - strangers - len(live), strangers=strangers)
-
-    def _heartbeats(self, answers: Answers) -> Iterator[tuple[bytes, Command, Command, Command | None]]:
-        identities = state.parse_members(answers["SMEMBERS", f"{self.prefix}processes"])
-        if len(identities) > MAX_PROCESSES:
-            raise Unavailable(
-                f"{len(identities)} members of `processes`, and the scaler reads at most {MAX_PROCESSES}; "
-                "Sidekiq::ProcessSet.new in a console removes those that are dead"
-            )
-        prefix = self.prefix.encode()
-        for identity in identities:
-            key = prefix + identity
-            jobs = ("HGETALL", key + b":work") if self.jobs else None
-            yield identity, ("HMGET", key, *state.HEARTBEAT_FIELDS), ("PTTL", key), jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,48 +66,3 @@ class OldestJob(SidekiqPlace):
         del now
         (command,) = self.first()
         return state.parse_oldest(answers[command], clock)
-
-
-@dataclass(frozen=True, slots=True)
-class DueJobs(SidekiqPlace):
-    """Scheduled and retried jobs that fall due within `lead` seconds, or soon after that."""
-
-    min_refresh_seconds: ClassVar[float] = 1.0  # what is due matters `lead` seconds earlier
-
-    lead: float
-
-    def __str__(self) -> str:
-        return f"Sidekiq jobs due within {self.lead:g} s of {self.redis}"
-
-    def watched(self) -> Iterable[str]:
-        """Return the sorted sets that a process moves jobs from."""
-        return (f"{self.prefix}schedule", f"{self.prefix}retry")
-
-    def first(self) -> Iterable[Command]:
-        """Ask nothing: the time of Redis comes first."""
-        return ()
-
-    def second(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Ask for the jobs that are due first."""
-        del answers
-        until = now + self.lead + LOOK_AHEAD_SECONDS
-        for key in self.watched():
-            yield ("ZRANGEBYSCORE", key, "-inf", until, "WITHSCORES", "LIMIT", 0, MAX_DUE)
-
-    def value(self, answers: Answers, now: float, clock: RedisClock) -> Due:
-        """Return their times."""
-        return state.parse_due([answers[command] for command in self.second(answers, now)], MAX_DUE, clock)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The places of a trigger, by what they are for."""
-
-    processes: ProcessSet
-    due: DueJobs
-    depths: tuple[QueueDepth, ...]
-    oldest: tuple[OldestJob, ...]
-
-    def __iter__(self) -> Iterator[SidekiqPlace]:
-        """Return all of them."""
-        yield from (self.processes, self.due, *self.depths, *self.oldest)

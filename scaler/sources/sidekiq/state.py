@@ -6,39 +6,18 @@ Where versions differ the value decides, never the version that a process tells:
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
+
+from scaler.sources.redis_places import RedisClock
+from scaler.sources.sidekiq.info import Info, count, parse_info
 
 HEARTBEAT_FIELDS = ("info", "busy", "beat", "quiet", "concurrency")
 HEARTBEAT_TTL_SECONDS = 60.0
 """Set anew with every beat (sidekiq launcher.rb), so the rest of it tells the age of the beat without any clock."""
 LATE_SECONDS = 30.0
 """Three beats of Sidekiq 7 and 8 missed, six of Sidekiq 6."""
-MAX_COUNT = 1_000_000
-"""More threads than any process has: a greater number is garbage."""
-_CACHED_BYTES = 8_192
-
-
-@dataclass(frozen=True, slots=True)
-class Capsule:
-    """A part of a process with its own threads and queues (sidekiq capsule.rb)."""
-
-    name: str
-    concurrency: int | None
-    queues: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """What a process says of itself when it starts."""
-
-    tag: str
-    labels: frozenset[str]
-    queues: frozenset[str]
-    capsules: tuple[Capsule, ...]
-    concurrency: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +36,13 @@ class Process:
     """No beat for `LATE_SECONDS`: it may be dead, or only starved."""
     jobs: tuple[tuple[str, int], ...] | None = None
     """How many jobs of each queue it is working on, where that was read."""
+    began: tuple[float, ...] = ()
+    """When those jobs began, in Unix seconds by the clock of the process."""
 
     @property
     def hostname(self) -> str:
         """The host, in Kubernetes the pod: identities are `hostname:pid:nonce` (sidekiq component.rb)."""
         return self.identity.rsplit(":", 2)[0]
-
-
-@dataclass(frozen=True)
-class Processes:
-    """All processes of one Redis."""
-
-    live: tuple[Process, ...]
-    ghosts: int = 0
-    """Members of `processes` without a heartbeat: killed, and not yet removed by another process."""
-    strangers: int = 0
-    """Members of `processes` whose key is no heartbeat at all."""
-
-    @cached_property
-    def memo(self) -> dict[Any, Any]:
-        """Results that triggers share as long as nothing changes."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +51,6 @@ class Depth:
 
     waiting: int
     paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RedisClock:
-    """The time of a Redis, as seconds that it is ahead of this machine."""
-
-    ahead: float
-
-    def to_redis(self, wall: float) -> float:
-        """Return Redis' Unix time at the Unix time `wall` of this machine."""
-        return wall + self.ahead
-
-    def to_wall(self, redis: float) -> float:
-        """Return the Unix time of this machine at Redis' Unix time."""
-        return redis - self.ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +74,6 @@ class Due:
     clock: RedisClock
 
 
-def parse_time(answer: Any) -> float:
-    """Return the Unix time that `TIME` answered."""
-    if not isinstance(answer, list):
-        raise ValueError("no time")  # noqa: TRY004 - an answer of a wrong shape, as everywhere here
-    seconds, microseconds = answer
-    return int(seconds) + int(microseconds) / 1e6
-
-
 def parse_members(answer: Any) -> tuple[bytes, ...]:
     """Return the members of a set, in order."""
     if not isinstance(answer, list) or not all(isinstance(member, bytes) for member in answer):
@@ -146,30 +88,30 @@ def parse_length(answer: Any) -> int:
     return answer
 
 
-def parse_process(identity: bytes, fields: Any, pttl: Any, jobs: Any, now: float) -> Process | None:
+def parse_process(identity: bytes, fields: Any, pttl: Any, now: float) -> Process | None:
     """Return the process, or None for a ghost; `now` is Redis' time.
 
-    `fields` answers `HMGET` with `HEARTBEAT_FIELDS`, `pttl` milliseconds (`PTTL`), `jobs` answers `HGETALL` of its
-    `:work`, or is None if that was not read.
+    `fields` answers `HMGET` with `HEARTBEAT_FIELDS`, `pttl` milliseconds (`PTTL`).
     """
     if not isinstance(fields, list) or len(fields) != len(HEARTBEAT_FIELDS) or not isinstance(pttl, int):
         raise ValueError("no heartbeat")
     told, busy, beat, quiet, concurrency = fields
     age = _age(pttl, beat, now)
+    if told is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
+        raise ValueError("a heartbeat without its info")  # Sidekiq writes all of it at once (launcher.rb)
     if told is None or age > HEARTBEAT_TTL_SECONDS:
         return None
     info = parse_info(told)
-    threads = _count(concurrency)  # from 8.1.2 on, where it may change while the process runs
+    threads = count(concurrency)  # from 8.1.2 on, where it may change while the process runs
     if threads is None and info is not None:
         threads = info.concurrency
     return Process(
         identity=identity.decode("utf-8", "replace"),
         info=info,
-        busy=_count(busy),
+        busy=count(busy),
         concurrency=threads or None,  # a process without threads has no capacity to tell of
         quiet=quiet == b"true",
         late=age > LATE_SECONDS,
-        jobs=None if jobs is None else _jobs_by_queue(jobs),
     )
 
 
@@ -185,57 +127,6 @@ def _age(pttl: int, beat: Any, now: float) -> float:
     return math.inf
 
 
-def parse_info(told: bytes) -> Info | None:
-    """Return what the JSON `info` says, or None if it cannot be understood."""
-    return _cached_info(told) if len(told) <= _CACHED_BYTES else _parse_info(told)
-
-
-@lru_cache(maxsize=2_048)
-def _cached_info(told: bytes) -> Info | None:
-    """Parse it once: a process never changes its `info`."""
-    return _parse_info(told)
-
-
-def _parse_info(told: bytes) -> Info | None:
-    try:
-        info = json.loads(told)
-        capsules = tuple(
-            Capsule(str(name), _count(capsule["concurrency"]), _names(capsule["weights"]))
-            for name, capsule in info.get("capsules", {}).items()
-        )
-        threads = [capsule.concurrency for capsule in capsules]
-        of_capsules = sum(filter(None, threads)) if threads and None not in threads else None
-        named = frozenset[str]().union(*(capsule.queues for capsule in capsules))
-        return Info(
-            tag=_name(info.get("tag") or ""),
-            labels=_names(info.get("labels") or []),
-            queues=named or _names(info["queues"]),  # Sidekiq 9 will no longer tell `queues` (launcher.rb)
-            capsules=capsules,
-            concurrency=_count(info["concurrency"]) if "concurrency" in info else of_capsules,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no name")
-    return value
-
-
-def _names(values: Iterable[Any]) -> frozenset[str]:
-    if not isinstance(values, list | dict):
-        raise TypeError("no names")
-    return frozenset(map(_name, values))
-
-
-def _count(value: Any) -> int | None:
-    """Return a count of threads from a hash field or from JSON, or None."""
-    if isinstance(value, bytes):
-        value = int(value) if value.isdigit() and len(value) <= 7 else None
-    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
-
-
 def _seconds(value: Any) -> float | None:
     """Return a time, or None."""
     try:
@@ -245,12 +136,22 @@ def _seconds(value: Any) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _jobs_by_queue(answer: Any) -> tuple[tuple[str, int], ...]:
-    """Count the jobs under way by queue; one that does not tell its queue is left out and so stays unexplained."""
-    if not isinstance(answer, list) or len(answer) % 2:
-        raise ValueError("no hash")
-    queues = (_load(job).get("queue") for job in answer[1::2])
-    return tuple(sorted(Counter(queue for queue in queues if isinstance(queue, str)).items()))
+def with_jobs(process: Process, *answers: Any) -> Process:
+    """Return `process` with the jobs under way that `HGETALL` of its `:work` answered (of `:workers` up to 6.4.1).
+
+    A job that does not tell its queue is left out and so stays unexplained.
+    """
+    queues: Counter[str] = Counter()
+    began: list[float] = []
+    for answer in answers:
+        if not isinstance(answer, list) or len(answer) % 2:
+            raise ValueError("no hash")
+        for job in map(_load, answer[1::2]):
+            if isinstance(queue := job.get("queue"), str):
+                queues[queue] += 1
+            if (at := _seconds(job.get("run_at"))) is not None:
+                began.append(at)
+    return replace(process, jobs=tuple(sorted(queues.items())), began=tuple(sorted(began)))
 
 
 def _load(job: Any) -> dict[str, Any]:
@@ -277,11 +178,11 @@ def parse_oldest(answer: Any, clock: RedisClock) -> Oldest:
     return Oldest(exists=True, since=since, clock=clock)
 
 
-def parse_due(answers: Sequence[Any], limit: int, clock: RedisClock) -> Due:
-    """Return what `ZRANGEBYSCORE … WITHSCORES LIMIT 0 limit` answered for `schedule` and for `retry`."""
+def parse_due(pages: Iterable[tuple[Any, int]], clock: RedisClock) -> Due:
+    """Return what `ZRANGEBYSCORE … WITHSCORES LIMIT 0 limit` answered for `schedule` and for `retry`, with each limit."""
     times: dict[str | None, list[float]] = {}
     complete_until = math.inf
-    for answer in answers:
+    for answer, limit in pages:
         if not isinstance(answer, list) or len(answer) % 2:
             raise ValueError("no sorted set")
         scores = [float(score) for score in answer[1::2]]

@@ -3,143 +3,47 @@
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-
-from scaler.clients.redis.server import address, parse_url
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
-from scaler.sources.base import (
-    Claim,
-    CommaList,
-    Count,
-    Flag,
-    Interval,
-    Seconds,
-    Target,
-    Trigger,
-    idle_refresh_field,
-    refresh_field,
-    settle_field,
-)
+from scaler.sources.base import Claim
 from scaler.sources.names import metric_name
+from scaler.sources.sidekiq import deletion_cost
+from scaler.sources.sidekiq.components import QueueState, components
+from scaler.sources.sidekiq.doubts import MAX_LOOKED_AROUND, Scene, doubts
+from scaler.sources.sidekiq.due_jobs import DueJobs
 from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, latency
 from scaler.sources.sidekiq.imagined import imagined
-from scaler.sources.sidekiq.places import DueJobs, OldestJob, Plan, ProcessSet, QueueDepth, RedisRef
-from scaler.sources.sidekiq.state import Processes
-from scaler.sources.sidekiq.workload import Selection, Workload, compile_pattern, workload_of
+from scaler.sources.sidekiq.known_queues import KnownQueues, NearQueue
+from scaler.sources.sidekiq.metadata import SidekiqMetadata
+from scaler.sources.sidekiq.places import OldestJob, QueueDepth
+from scaler.sources.sidekiq.plan import Plan
+from scaler.sources.sidekiq.private_queues import Orphans, PrivateQueues
+from scaler.sources.sidekiq.process_set import ProcessSet
+from scaler.sources.sidekiq.workload import Selection, Workload, workload_of
 
-MAX_BUSY_RATIO = 16.0
-"""Above 1 for several processes in a pod or for `countWaiting`; a percentage is a mistake."""
-MAX_DEPLOYMENT_NAME = 46
-"""A pod's name keeps 58 characters before its five random ones (Kubernetes names/generate.go), 12 are the hash's."""
+HELD_TARGET = 1.0
+"""So that the HPA asks for as many replicas as there are busy pods."""
 
 
-class SidekiqTrigger(Trigger):
+class SidekiqTrigger(SidekiqMetadata):
     """Scales Sidekiq processes on what Sidekiq tells of itself in Redis."""
 
-    redis: str | None = Field(
-        None, description="A connection named in the scaler's configuration. Either this or `redisURL`."
-    )
-    redis_url: SecretStr | None = Field(
-        None,
-        alias="redisURL",
-        description="`redis://`, `rediss://` or `redis+sentinel://host:port,…/master/db`; typically `redisURLFromEnv: REDIS_URL`.",
-        json_schema_extra={"secret": True},
-    )
-    queues: CommaList = Field(description="The queues that wake this workload, separated by commas.")
-    deployment: str | None = Field(None, description="Only processes in pods of this Deployment.")
-    hostname_regex: str | None = Field(
-        None, description="Only processes whose host name has a part that fits this regular expression (RE2)."
-    )
-    tag: str | None = Field(None, description="Only processes with this tag (`:tag:` in sidekiq.yml, `-g`).")
-    label: str | None = Field(None, description="Only processes with this label (`:labels:` in sidekiq.yml).")
-    capsule: str | None = Field(
-        None, description="Only this capsule of each process, which Sidekiq tells from 8.0.9 on."
-    )
-    busy_ratio: Target = Field(0.75, le=MAX_BUSY_RATIO, description="Target share of busy threads.")
-    queue_length: Target | None = Field(None, description="Target of a second metric: waiting jobs per process.")
-    queue_latency: Target | None = Field(
-        None, description="Target of a third metric: seconds that the oldest waiting job may have waited."
-    )
-    count_waiting: Flag = Field(
-        False, description="Count waiting jobs as if busy, so that one step reaches the needed size."
-    )
-    concurrency: Count | None = Field(
-        None,
-        ge=1,
-        le=10_000,
-        description="Threads per process, for `countWaiting` while no process tells it; otherwise learned.",
-    )
-    activation_queue_length: Count = Field(0, description="Active above this many waiting jobs.")
-    schedule_lead_seconds: Seconds = Field(
-        30, description="Wake for scheduled and retried jobs that are due within this time."
-    )
-    hold_busy: Flag = Field(
-        True, description="Busy threads, on quiet (terminating) processes too, keep the workload active."
-    )
-    key_prefix: str = Field("", description="Namespace of redis-namespace, with Sidekiq 6 and older.")
-    refresh_seconds: Interval = refresh_field(5)
-    idle_refresh_seconds: Interval = idle_refresh_field(0.25)
-    settle_seconds: Seconds = settle_field(15)
-
-    @field_validator("redis_url")
-    @classmethod
-    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parse_url(url.get_secret_value())
-        return url
-
-    @field_validator("queues")
-    @classmethod
-    def _check_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
-        if any(queue.startswith("queue:") for queue in queues):
-            raise ValueError("names of queues, without the `queue:` of their keys")
-        return queues
-
-    @field_validator("deployment")
-    @classmethod
-    def _check_deployment(cls, deployment: str | None) -> str | None:
-        if deployment is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", deployment):
-            raise ValueError("the name of a Deployment")
-        if deployment is not None and len(deployment) > MAX_DEPLOYMENT_NAME:
-            raise ValueError(
-                f"at most {MAX_DEPLOYMENT_NAME} characters, since the names of pods are cut; use hostnameRegex instead"
-            )
-        return deployment
-
-    @field_validator("hostname_regex")
-    @classmethod
-    def _check_regex(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            compile_pattern(pattern)
-        return pattern
-
-    @field_validator("key_prefix")
-    @classmethod
-    def _end_with_colon(cls, prefix: str) -> str:
-        """Accept the namespace itself too: redis-namespace puts a colon after it."""
-        return prefix if not prefix or prefix.endswith(":") else f"{prefix}:"
-
-    @model_validator(mode="after")
-    def _check_redis(self) -> Self:
-        if (self.redis is None) == (self.redis_url is None):
-            raise ValueError(
-                "redis, redisURL: exactly one is required: a connection of the configuration, or a URL, "
-                "such as redisURLFromEnv: REDIS_URL"
-            )
-        return self
-
     def specs(self) -> tuple[MetricSpec, ...]:
-        """Return the busy metric, and those of waiting jobs and of latency where they have a target."""
+        """Return the metrics that have a target: of busy threads, waiting jobs and latency, and of held pods."""
         return self._specs
 
     @cached_property
     def _specs(self) -> tuple[MetricSpec, ...]:
-        targets = (("busy", self.busy_ratio), ("waiting", self.queue_length), ("latency", self.queue_latency))
+        targets = {
+            "busy": self.busy_ratio,
+            "waiting": self.queue_length,
+            "latency": self.queue_latency,
+            "held": HELD_TARGET if self.spare_busy == "hold" else None,
+        }
         return tuple(
             MetricSpec(metric_name("sidekiq", kind, *self.queues), target)
-            for kind, target in targets
+            for kind, target in targets.items()
             if target is not None
         )
 
@@ -150,25 +54,28 @@ class SidekiqTrigger(Trigger):
     @cached_property
     def plan(self) -> Plan:
         """The places of this trigger."""
-        redis, prefix = self._redis_ref(), self.key_prefix
+        redis, prefix = self.redis_ref(), self.key_prefix
         return Plan(
-            processes=ProcessSet(redis, prefix, jobs=self.capsule is not None),
+            processes=ProcessSet(redis, prefix, jobs=self.capsule is not None or self.spare_busy != "off"),
             due=DueJobs(redis, prefix, self.schedule_lead_seconds),
+            known=KnownQueues(redis, prefix),
             depths=tuple(QueueDepth(redis, prefix, queue) for queue in self.queues),
             oldest=tuple(OldestJob(redis, prefix, queue) for queue in self.queues if self.queue_latency is not None),
+            private=PrivateQueues(redis, prefix) if self.super_fetch else None,
         )
 
-    def _redis_ref(self) -> RedisRef:
-        if self.redis_url is None:
-            return RedisRef(f"redis/{self.redis}", name=self.redis)
-        url = parse_url(self.redis_url.get_secret_value())
-        return RedisRef(f"redis/{','.join(address(*host) for host in url.hosts)}", url=self.redis_url)
+    def found(self, readings: Readings) -> tuple[Place, ...]:
+        """Return the surroundings of queues that Sidekiq does not know: a hint at what was meant is there."""
+        readings[self.plan.processes].look_up(self.queues)
+        strange = self._scene(readings, self._queues(readings)).strange_queues
+        return tuple(map(self._near, strange[:MAX_LOOKED_AROUND]))
+
+    def _near(self, queue: str) -> NearQueue:
+        return NearQueue(self.plan.known.redis, self.key_prefix, queue)
 
     def claims(self) -> tuple[Claim, ...]:
-        """Return the named connection, or the URL without user name and password; of Sentinels one for each."""
-        if self.redis_url is None:
-            return (Claim("redis", self.redis or ""),)
-        return tuple(Claim("url", url) for url in parse_url(self.redis_url.get_secret_value()).each_host())
+        """Return the Redis."""
+        return self.redis_claims()
 
     @cached_property
     def selection(self) -> Selection:
@@ -185,39 +92,96 @@ class SidekiqTrigger(Trigger):
         """
         return imagined(self.plan, self.selection, counts, (replicas, now))
 
+    one_metric_each: ClassVar[str] = (
+        '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
+    )
+
+    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+        """Tell which keys do not go with the kind of the workload."""
+        del max_replicas
+        told = []
+        if self.deployment is not None and target_kind == "StatefulSet":
+            told.append(
+                "deployment chooses pods by the names that a Deployment gives them, so no pod of a StatefulSet fits; "
+                f"instead of it write hostnameRegex: ^{re.escape(self.deployment)}-[0-9]+$"
+            )
+        if self.spare_busy != "off" and target_kind in {"StatefulSet", "Job"}:
+            told.append(
+                f"spareBusy: {self.spare_busy} is for pods of a ReplicaSet, from which Kubernetes takes those of the least "
+                f"deletion cost first; it is of no use for a {target_kind}, so leave spareBusy out"
+            )
+        if target_kind == "Job" and self.busy_ratio is not None:
+            told.append(
+                "the busy metric counts work that has begun, for which no Job is wanted; "
+                'write busyRatio: "off", and queueLength for the jobs that wait'
+            )
+        return tuple(told)
+
+    def deletion_costs(self, readings: Readings, now: float) -> Mapping[str, int]:
+        """Return `pod-deletion-cost` for each pod of the workload by its name, at Unix time `now`.
+
+        Only with `spareBusy` it is read how long jobs run; see `deletion_cost.deletion_cost`.
+        """
+        return deletion_cost.deletion_costs(readings[self.plan.processes], self.selection, now)
+
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Judge by the counts of Redis and, for what is due and how long jobs have waited, by its clock."""
-        processes: Processes = readings[self.plan.processes]
+        processes = readings[self.plan.processes]
+        processes.look_up(self.queues)
         workload = workload_of(processes, self.selection)
-        depths = [(place.queue, readings[place]) for place in self.plan.depths]
-        open_queues = {queue for queue, depth in depths if not depth.paused}
-        waiting = sum(depth.waiting for queue, depth in depths if queue in open_queues)
+        queues = self._queues(readings)
+        open_queues = {queue.name for queue in queues if not queue.paused}
+        waiting = sum(queue.waiting for queue in queues if not queue.paused)
         due, until = due_soon(readings[self.plan.due], open_queues, self.schedule_lead_seconds, now)
-        components = [
-            *(_depth_component(queue, depth.waiting, paused=depth.paused) for queue, depth in depths),
-            *_process_components(workload, processes),
-            Component("due jobs", due, "jobs", f"within {self.schedule_lead_seconds:g} s") if due else None,
-        ]
+        values, noted = [], []
         average = self.metric_type == "AverageValue"
-        aim = BusyAim(self.busy_ratio, average, self.count_waiting, self.concurrency)
-        values = [busy_value(aim, workload, waiting)]
         count = max(1, workload.processes + workload.unclear)
+        if self.busy_ratio is not None:
+            aim = BusyAim(self.busy_ratio, average, self.count_waiting, self.concurrency)
+            values.append(busy_value(aim, workload, waiting))
         if self.queue_length is not None:
             values.append(float(waiting) if average else waiting / count)
         if self.queue_latency is not None:
             jobs = [readings[place] for place in self.plan.oldest if place.queue in open_queues]
             age = latency(jobs, now, target=self.queue_latency)
             values.append(age * count if average else age)
-            components.append(Component("oldest job", age, "s"))
+            noted.append(Component("oldest job", age, "s"))
             if any(job.since is not None for job in jobs):
                 until = now
+        if self.spare_busy == "hold":
+            held, there = deletion_cost.held_pods(processes, self.selection)
+            values.append(float(held) if average else held / max(1, there))
+            noted.append(Component("held pods", held, "pods", f"held at {held}: {held} pods have a busy thread"))
+        if due:
+            noted.append(Component("due jobs", due, "jobs", f"within {self.schedule_lead_seconds:g} s"))
+        scene = self._scene(readings, queues)
+        near = {queue: readings[place] for queue in scene.strange_queues if (place := self._near(queue)) in readings}
+        doubtful = tuple(doubts(scene, near))
         reasons = tuple(self._reasons(waiting, workload, due))
         return Assessment(
             metrics=tuple(Metric(spec.name, value) for spec, value in zip(self.specs(), values, strict=True)),
             active=bool(reasons),
-            reasons=reasons or (self._idle_reason(waiting, workload),),
-            components=tuple(component for component in components if component is not None),
+            reasons=reasons or (self._idle_reason(queues, workload), *doubtful),
+            components=(*components(queues, workload, processes, scene.known), *noted),
             until=until,
+            doubts=doubtful,
+        )
+
+    def _queues(self, readings: Readings) -> tuple[QueueState, ...]:
+        orphans: Orphans = Orphans() if self.plan.private is None else readings[self.plan.private]
+        return tuple(
+            QueueState(place.queue, readings[place].waiting, orphans.of(place.queue), readings[place].paused)
+            for place in self.plan.depths
+        )
+
+    def _scene(self, readings: Readings, queues: tuple[QueueState, ...]) -> Scene:
+        due = readings[self.plan.due].times
+        return Scene(
+            self.selection,
+            self.key_prefix,
+            readings[self.plan.processes],
+            {queue.name: queue.waiting + len(due.get(queue.name, ())) for queue in queues},
+            readings[self.plan.known],
         )
 
     def _reasons(self, waiting: int, workload: Workload, due: int) -> Iterator[str]:
@@ -231,30 +195,14 @@ class SidekiqTrigger(Trigger):
         if due:
             yield f"{due} scheduled or retried jobs due within {self.schedule_lead_seconds:g} s"
 
-    def _idle_reason(self, waiting: int, workload: Workload) -> str:
+    def _idle_reason(self, queues: tuple[QueueState, ...], workload: Workload) -> str:
+        waiting = sum(queue.waiting for queue in queues if not queue.paused)
+        paused = sum(queue.waiting for queue in queues if queue.paused)
+        aside = f" ({paused} in paused queues do not count)" if paused else ""
         if waiting:
-            return f"{waiting} waiting jobs, not more than activationQueueLength {self.activation_queue_length}"
+            return f"{waiting} waiting jobs{aside}, not more than activationQueueLength {self.activation_queue_length}"
         if workload.held:
-            return f"no job waits or falls due soon; {workload.held} busy threads do not hold, as holdBusy is false"
-        return "no job waits, is under way or falls due soon"
-
-
-def _depth_component(queue: str, waiting: int, *, paused: bool) -> Component:
-    return Component(f"waiting in {queue}", waiting, "jobs", "paused, so not counted" if paused else "")
-
-
-def _process_components(workload: Workload, processes: Processes) -> Iterator[Component]:
-    yield Component("busy threads", workload.busy, "threads")
-    yield Component("threads", workload.concurrency, "threads")
-    yield Component("processes", workload.processes, "processes")
-    others = (
-        ("quiet processes", workload.quiet, "take no more jobs, so no capacity; their busy threads hold"),
-        ("late processes", workload.late, "no heartbeat for 30 s, so no capacity; their busy threads hold"),
-        ("unclear processes", workload.unclear, "threads or busy threads cannot be understood, so skipped"),
-        ("doubtful processes", workload.doubtful, "may be busy with jobs of this workload, so they hold"),
-        ("ghost processes", processes.ghosts, "of this Redis: in `processes`, but without a heartbeat"),
-        ("strangers", processes.strangers, "members of `processes` of this Redis that are no heartbeat, so skipped"),
-    )
-    for name, count, note in others:
-        if count:
-            yield Component(name, count, "processes", note)
+            return (
+                f"no job waits{aside} or falls due soon; {workload.held} busy threads do not hold, as holdBusy is false"
+            )
+        return f"no job waits{aside}, is under way or falls due soon"

@@ -1,17 +1,15 @@
 """Which processes belong to a workload, and what they amount to."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from scaler.sources.sidekiq.state import Process, Processes
+from scaler.sources.sidekiq.fleet import Group, Processes
+from scaler.sources.sidekiq.state import Process
 
 MAX_PATTERN = 500
-_POD = re.compile(r"(?P<deployment>.+)-[a-z0-9]{1,10}-[a-z0-9]{5}")
-"""A Deployment's pods: its name, the hash of the ReplicaSet, five random characters."""
 _NONE: frozenset[int] = frozenset()
 
 
@@ -43,31 +41,74 @@ class Workload:
     """Busy threads of all processes, those included that take no more jobs."""
     doubtful: int = 0
     """Processes that may hold a job of this workload without telling it in a way that can be understood."""
-    threads_seen: float = 0.0
-    """Mean threads of the processes that tell them, those included that take no more jobs; 0 without any."""
+    threads_told: int = 0
+    """Threads of all processes that tell them, those included that take no more jobs; `tellers` counts these."""
+    tellers: int = 0
+
+    @property
+    def threads_seen(self) -> float:
+        """Mean threads of the processes that tell them; 0 without any."""
+        return self.threads_told / self.tellers if self.tellers else 0.0
 
 
 def workload_of(processes: Processes, selection: Selection) -> Workload:
     """Return the workload of `selection`; worked out once for each reading and each set of processes."""
-    index = processes.memo.get(None)
-    if index is None:
-        index = processes.memo[None] = _Index(processes.live)
-    belonging, maybe = index.select(selection)
-    key = (belonging, maybe, selection.capsule)
+    belonging, maybe = select(processes, selection)
+    key = (belonging, maybe, selection.capsule, selection.hostname_regex)
     found = processes.memo.get(key)
     if found is None:
-        live = processes.live
-        doubtful = sum(live[position].busy != 0 for position in maybe)
-        found = _sum((live[position] for position in belonging), selection.capsule, doubtful)
-        processes.memo[key] = found
+        found = processes.memo[key] = _work_out(processes, belonging, maybe, selection)
     workload: Workload = found
     return workload
 
 
-def deployment_of(hostname: str) -> str | None:
-    """Return the Deployment whose pod has this host name."""
-    match = _POD.fullmatch(hostname)
-    return match["deployment"] if match else None
+def select(processes: Processes, selection: Selection) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the groups that belong, and those that nothing speaks against but their garbled `info`.
+
+    Of both, only the members whose host name fits belong, see `members`.
+    """
+    asked = {"tag": selection.tag, "label": selection.label, "capsule": selection.capsule}
+    fitting = [processes.having(kind, value) for kind, value in asked.items() if value is not None]
+    if selection.queues is not None:
+        fitting.append(_NONE.union(*(processes.having("queue", queue) for queue in selection.queues)))
+    there = processes.everything
+    if selection.deployment is not None:
+        there = processes.having("deployment", selection.deployment)
+    return (there.intersection(*fitting), there & processes.unknown) if fitting else (there, _NONE)
+
+
+def members(group: Group, selection: Selection) -> tuple[Process, ...]:
+    """Return the processes of a group of `select` that belong."""
+    if selection.hostname_regex is None:
+        return group.members
+    found = group.memo.get(selection.hostname_regex)
+    if found is None:
+        hostnames = tuple(process.hostname for process in group.members)
+        fitting = _fitting(selection.hostname_regex, hostnames)
+        found = tuple(process for position, process in enumerate(group.members) if position in fitting)
+        group.memo[selection.hostname_regex] = found
+    fit: tuple[Process, ...] = found
+    return fit
+
+
+def _work_out(processes: Processes, belonging: frozenset[int], maybe: frozenset[int], selection: Selection) -> Workload:
+    told = [_numbers(_tally(processes.groups[position], selection)) for position in belonging]
+    strange = (process for position in maybe for process in members(processes.groups[position], selection))
+    told.append(_numbers(Workload(doubtful=sum(process.busy != 0 for process in strange))))
+    return Workload(*map(sum, zip(*told, strict=True)))
+
+
+_numbers = attrgetter(*(field.name for field in fields(Workload)))
+
+
+def _tally(group: Group, selection: Selection) -> Workload:
+    """Return the numbers of a group, added up once for each reading."""
+    key = (selection.capsule, selection.hostname_regex)
+    found = group.memo.get(key)
+    if found is None:
+        found = group.memo[key] = _sum(members(group, selection), selection.capsule)
+    tally: Workload = found
+    return tally
 
 
 @lru_cache(maxsize=2_048)
@@ -92,61 +133,19 @@ def compile_pattern(pattern: str) -> Any:
 
 
 @lru_cache(maxsize=1 << 16)
-def _fits(pattern: str, hostname: str) -> bool:
+def fits_host(pattern: str, hostname: str) -> bool:
+    """Tell whether a part of `hostname` fits."""
     return compile_pattern(pattern).search(hostname) is not None
 
 
-@lru_cache(maxsize=2_048)
+@lru_cache(maxsize=512)
 def _fitting(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
     """Return the positions of the host names with a part that fits: they change far less often than busy threads."""
-    return frozenset(position for position, hostname in enumerate(hostnames) if _fits(pattern, hostname))
+    return frozenset(position for position, hostname in enumerate(hostnames) if fits_host(pattern, hostname))
 
 
-class _Index:
-    """Positions of the processes by what can be asked of them, so that 500 workloads do not each look at all."""
-
-    def __init__(self, live: tuple[Process, ...]) -> None:
-        self._everything = frozenset(range(len(live)))
-        self._hostnames = tuple(process.hostname for process in live)
-        self._unknown = frozenset(position for position in self._everything if live[position].info is None)
-        groups: defaultdict[tuple[str, str | None], set[int]] = defaultdict(set)
-        for position, process in enumerate(live):
-            for question in _told(process):
-                groups[question].add(position)
-        self._groups = {question: frozenset(positions) for question, positions in groups.items()}
-
-    def select(self, selection: Selection) -> tuple[frozenset[int], frozenset[int]]:
-        """Return the processes that belong, and those that nothing speaks against but their garbled `info`."""
-        there = self._everything
-        if selection.deployment is not None:
-            there &= self._group("deployment", selection.deployment)
-        if selection.hostname_regex is not None:
-            there &= _fitting(selection.hostname_regex, self._hostnames)
-        asked = {"tag": selection.tag, "label": selection.label, "capsule": selection.capsule}
-        fitting = [self._group(kind, value) for kind, value in asked.items() if value is not None]
-        if selection.queues is not None:
-            fitting.append(_NONE.union(*(self._group("queue", queue) for queue in selection.queues)))
-        if not fitting:
-            return there, _NONE
-        return there.intersection(*fitting), there & self._unknown
-
-    def _group(self, kind: str, value: str) -> frozenset[int]:
-        return self._groups.get((kind, value), _NONE)
-
-
-def _told(process: Process) -> Iterator[tuple[str, str | None]]:
-    """Return what a process can be chosen by."""
-    yield "deployment", deployment_of(process.hostname)
-    if process.info is not None:
-        yield "tag", process.info.tag
-        yield from (("label", label) for label in process.info.labels)
-        yield from (("queue", queue) for queue in process.info.queues)
-        yield from (("capsule", capsule.name) for capsule in process.info.capsules)
-
-
-def _sum(belonging: Iterable[Process], capsule: str | None, doubtful: int) -> Workload:
-    count = busy = concurrency = unclear = unclear_busy = quiet = late = held = 0
-    seen: list[int] = []
+def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
+    count = busy = concurrency = unclear = unclear_busy = quiet = late = held = doubtful = told = tellers = 0
     for process in belonging:
         threads, working, unexplained = process.concurrency, process.busy, 0
         if capsule is not None:
@@ -154,7 +153,8 @@ def _sum(belonging: Iterable[Process], capsule: str | None, doubtful: int) -> Wo
         held += working or 0
         doubtful += working is None or unexplained > 0
         if threads is not None:
-            seen.append(threads)
+            told += threads
+            tellers += 1
         if process.quiet:
             quiet += 1
         elif process.late:
@@ -166,8 +166,7 @@ def _sum(belonging: Iterable[Process], capsule: str | None, doubtful: int) -> Wo
             count += 1
             busy += working
             concurrency += threads
-    mean = sum(seen) / len(seen) if seen else 0.0
-    return Workload(count, busy, concurrency, unclear, unclear_busy, quiet, late, held, doubtful, mean)
+    return Workload(count, busy, concurrency, unclear, unclear_busy, quiet, late, held, doubtful, told, tellers)
 
 
 def _part(process: Process, name: str) -> tuple[int | None, int | None, int]:

@@ -23,5 +23,9 @@ EXAMPLES = {
     },
     "in one step": {"redis": "main", "queues": "default", "countWaiting": "true", "holdBusy": "false"},
     "above a threshold": {"redis": "main", "queues": "default", "activationQueueLength": "10"},
+    "latency alone": {"redis": "main", "queues": "default", "busyRatio": "off", "queueLatency": "30"},
+    "Sidekiq Pro": {"redis": "main", "queues": "default", "superFetch": "true", "keyPrefix": "shop"},
+    "idle pods first": {"redis": "main", "queues": "default", "spareBusy": "prefer"},
+    "busy pods held": {"redis": "main", "queues": "default", "spareBusy": "hold", "metricType": "Value"},
     "Sidekiq 6": {"redis": "main", "queues": "default", "keyPrefix": "shop", "scheduleLeadSeconds": "0"},
 }

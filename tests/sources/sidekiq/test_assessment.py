@@ -6,8 +6,11 @@ import pytest
 
 from scaler.core.domain import Assessment, Metric
 from scaler.sources import triggers
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.state import Depth, Due, Info, Oldest, Process, Processes, RedisClock
+from scaler.sources.sidekiq.fleet import Processes
+from scaler.sources.sidekiq.info import Info
+from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
 
 NOW = 1_800_000_000.0
 CLOCK = RedisClock(100.0)
@@ -20,7 +23,7 @@ def trigger(**metadata: str) -> SidekiqTrigger:
 
 
 def process(name: str, busy: int | None, **changes: Any) -> Process:
-    info = Info("shop", frozenset(), frozenset({"default"}), (), 5)
+    info = Info("shop", frozenset(), frozenset({"default", "mail"}), (), 5)
     return Process(
         f"{name}:1:a", **{"info": info, "concurrency": 5, "quiet": False, "late": False, **changes}, busy=busy
     )
@@ -43,6 +46,7 @@ def readings(
     return {
         plan.processes: Processes(live, **others),
         plan.due: Due(dict(due or {}), math.inf, CLOCK),
+        plan.known: frozenset({"default", "mail"}),
         **depths,
         **oldest,
     }
@@ -80,7 +84,6 @@ def test_idle_is_inactive_and_zero() -> None:
         ({}, [process("a", 2, quiet=True)], {}, True, "2 busy threads"),
         ({}, [process("a", 2, late=True)], {}, True, "2 busy threads"),
         ({"holdBusy": "false"}, [process("a", 2)], {}, False, "2 busy threads do not hold"),
-        ({"deployment": "other"}, [process("a", 2)], {}, False, "no job waits"),
         ({}, [process("a", None)], {}, True, "1 processes may be busy"),
         ({}, [process("a", 1, info=None)], {}, True, "1 processes may be busy"),
         ({"holdBusy": "false"}, [process("a", None)], {}, False, "no job waits"),
@@ -100,7 +103,6 @@ def test_idle_is_inactive_and_zero() -> None:
         "quiet and busy",
         "late and busy",
         "busy does not hold",
-        "busy of others",
         "busy not understood",
         "info not understood",
         "not understood does not hold",
@@ -198,6 +200,7 @@ def test_components_say_what_counts_and_what_does_not() -> None:
         "doubtful processes": 1,
         "ghost processes": 2,
         "strangers": 1,
+        "known queues": 2,
         "due jobs": 1,
         "oldest job": 0,
     }

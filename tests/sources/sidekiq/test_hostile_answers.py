@@ -4,16 +4,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.sources.redis_places import RedisClock, parse_time
+from scaler.sources.sidekiq.info import MAX_COUNT
 from scaler.sources.sidekiq.state import (
-    MAX_COUNT,
     Process,
-    RedisClock,
     parse_due,
     parse_length,
     parse_members,
     parse_oldest,
     parse_process,
-    parse_time,
+    with_jobs,
 )
 
 NOW = 1_795_345_098.5
@@ -23,7 +23,8 @@ INFO = {"hostname": "web-1", "tag": "shop", "labels": ["a"], "queues": ["critica
 
 
 def process(fields: Any, pttl: int = 59_000, jobs: Any = None) -> Process | None:
-    return parse_process(IDENTITY, fields, pttl, jobs, NOW)
+    found = parse_process(IDENTITY, fields, pttl, NOW)
+    return found if found is None or jobs is None else with_jobs(found, jobs)
 
 
 anything = st.recursive(
@@ -60,7 +61,7 @@ def test_answers_of_any_shape_are_understood_or_refused(one: Any, two: Any, thre
         lambda: parse_length(one),
         lambda: parse_time(one),
         lambda: parse_oldest(one, HERE),
-        lambda: parse_due([one, two], 500, HERE),
+        lambda: parse_due([(one, 500), (two, 500)], HERE),
     ):
         try:
             parse()
@@ -71,5 +72,5 @@ def test_answers_of_any_shape_are_understood_or_refused(one: Any, two: Any, thre
 @given(st.lists(st.tuples(st.binary(max_size=30), st.floats(allow_nan=False)), max_size=20))
 def test_no_due_job_is_dropped(entries: list[tuple[bytes, float]]) -> None:
     answer = [part for job, score in entries for part in (job, repr(score).encode())]
-    due = parse_due([answer, []], 500, HERE)
+    due = parse_due([(answer, 500), ([], 500)], HERE)
     assert sorted(time for times in due.times.values() for time in times) == sorted(score for _, score in entries)

@@ -14,8 +14,10 @@ from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.places import ProcessSet, QueueDepth
-from scaler.sources.sidekiq.state import Depth, Processes
+from scaler.sources.sidekiq.fleet import Processes
+from scaler.sources.sidekiq.places import QueueDepth
+from scaler.sources.sidekiq.process_set import ProcessSet
+from scaler.sources.sidekiq.state import Depth
 
 Trigger = Callable[..., SidekiqTrigger]
 
@@ -117,7 +119,13 @@ async def test_no_answer_to_any_command_makes_it_inactive(
 async def test_redis_that_stops_answering_is_unavailable_in_time(
     monkeypatch: pytest.MonkeyPatch, asking: Any, trigger: Trigger, sane: Script
 ) -> None:
-    hang: Any = lambda command: None if command[0] == b"HMGET" else sane(command)  # noqa: E731 - a script
+    hung: list[bytes] = []
+
+    def hang(command: list[bytes]) -> bytes | None:
+        if command[0] == b"HMGET":
+            hung.append(command[0])
+        return None if hung else sane(command)
+
     async with RespServer(hang) as fake:
         one = asking()
         mine = trigger(redisURL=f"redis://:canary@127.0.0.1:{fake.port}")
@@ -131,7 +139,14 @@ async def test_redis_that_stops_answering_is_unavailable_in_time(
 
 
 async def test_read_that_is_given_up_leaves_no_answer_for_the_next(asking: Any, trigger: Trigger, sane: Script) -> None:
-    async with RespServer(lambda command: None if command[0] == b"LLEN" else sane(command)) as fake:
+    hung: list[bytes] = []
+
+    def hang(command: list[bytes]) -> bytes | None:
+        if command[0] == b"LLEN":
+            hung.append(command[0])
+        return None if hung else sane(command)
+
+    async with RespServer(hang) as fake:
         one = asking()
         mine = trigger(redisURL=f"redis://127.0.0.1:{fake.port}")
         with pytest.raises(TimeoutError):
@@ -142,16 +157,16 @@ async def test_read_that_is_given_up_leaves_no_answer_for_the_next(asking: Any, 
         await one.reader.close()
 
 
-async def test_too_many_members_are_refused_before_they_are_read(
+async def test_processes_that_take_too_much_memory_are_a_fault_that_says_so(
     monkeypatch: pytest.MonkeyPatch, asking: Any, trigger: Trigger, sane: Script
 ) -> None:
-    monkeypatch.setattr("scaler.sources.sidekiq.places.MAX_PROCESSES", 2)
-    many = array(b"a:1:a", b"b:1:b", b"c:1:c")
+    monkeypatch.setattr("scaler.sources.sidekiq.process_set.MAX_KEPT_BYTES", 1_500)
+    many = array(b"a:1:a", b"b:1:b", b"c:1:c", b"d:1:d")
     async with RespServer(
         lambda command: many if command[:2] == [b"SMEMBERS", b"processes"] else sane(command)
     ) as fake:
         one = asking()
         found = await one.outcomes(trigger(redisURL=f"redis://127.0.0.1:{fake.port}"))
-        assert "at most 2" in str(found.of(ProcessSet))
-        assert not any(command[0] == b"HMGET" for command in fake.commands)
+        assert "2 processes and the names of their queues take more than" in str(found.of(ProcessSet))
+        assert found.of(QueueDepth) == Depth(1, paused=False)
         await one.reader.close()

@@ -1,0 +1,236 @@
+"""All processes of one Redis, grouped by what they can be chosen by, so that 500 workloads do not each look at all."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Self
+
+from scaler.sources.sidekiq.info import Info
+from scaler.sources.sidekiq.state import Process
+
+_POD = re.compile(r"(?P<deployment>.+)-[a-z0-9]{1,10}-[a-z0-9]{5}")
+"""A Deployment's pods: its name, the hash of the ReplicaSet, five random characters."""
+_ORDINAL = re.compile(r"(?P<set>.+)-[0-9]{1,6}")
+"""A StatefulSet's pods: its name and a number."""
+MAX_WATCHED = 20_000
+MANY_QUEUES = 8
+
+
+@lru_cache(maxsize=1 << 16)
+def deployment_of(hostname: str) -> str | None:
+    """Return the Deployment whose pod has this host name."""
+    match = _POD.fullmatch(hostname)
+    return match["deployment"] if match else None
+
+
+def stateful_set_of(hostname: str) -> str | None:
+    """Return the StatefulSet whose pod may have this host name."""
+    match = _ORDINAL.fullmatch(hostname)
+    return match["set"] if match else None
+
+
+def owner_of(hostname: str) -> str:
+    """Return the Deployment or StatefulSet whose pod may have this host name, else the host name."""
+    return deployment_of(hostname) or stateful_set_of(hostname) or hostname
+
+
+@dataclass(frozen=True)
+class Group:
+    """Processes of one Deployment that say the same of themselves; `info` is None where that cannot be understood."""
+
+    deployment: str | None
+    info: Info | None
+    members: tuple[Process, ...]
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What was worked out of its members."""
+        return {}
+
+    @cached_property
+    def busy(self) -> tuple[Process, ...]:
+        """Those that say that they work."""
+        return tuple(process for process in self.members if process.busy)
+
+    @cached_property
+    def owners(self) -> frozenset[str]:
+        """The Deployments or StatefulSets of its pods."""
+        if self.deployment is not None:
+            return frozenset((self.deployment,))
+        return frozenset(owner_of(process.hostname) for process in self.members)
+
+    def fits(self, kind: str, value: str | None) -> bool:
+        """Tell whether its processes have `value` for what `kind` names."""
+        if kind == "deployment":
+            return self.deployment == value
+        if self.info is None or value is None:
+            return False
+        match kind:
+            case "queue":
+                return value in self.info.queues
+            case "label":
+                return value in self.info.labels
+            case "capsule":
+                return any(capsule.name == value for capsule in self.info.capsules)
+            case _:
+                return self.info.tag == value
+
+
+class Watched:
+    """The queues that triggers have asked about lately: only for these it is worked out who fetches them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._names: dict[str, None] = {}
+        self._snapshot: frozenset[str] | None = frozenset()
+
+    def ask(self, name: str) -> None:
+        """Have `name` worked out with the next read."""
+        if name not in self._names:
+            if len(self._names) >= MAX_WATCHED:
+                self._names.clear()  # whatever is still asked about is soon back
+            self._names[name] = None
+            self._snapshot = None
+
+    def names(self) -> frozenset[str]:
+        """Return all of them."""
+        if self._snapshot is None:
+            self._snapshot = frozenset(self._names)
+        return self._snapshot
+
+
+WATCHED = Watched()
+
+
+class Grouping:
+    """Tells processes apart by their Deployment and by what they say of themselves, one after the other."""
+
+    def __init__(self, watched: frozenset[str] = frozenset()) -> None:
+        """Note for each group which of the queues `watched` it fetches: in 28 MB of names each takes 25 ms to find."""
+        self.watched = watched
+        self._fetched: dict[int, frozenset[str]] = {}
+        self._positions: defaultdict[tuple[str | None, int], list[int]] = defaultdict(list)
+        self._count = 0
+
+    def add(self, process: Process) -> None:
+        """Add the next process; it keeps its host name and its `info`."""
+        said = id(process.info)  # equal infos are mostly the same
+        if said not in self._fetched:
+            info = process.info
+            self._fetched[said] = frozenset() if info is None else self.watched.intersection(info.queues)
+        self._positions[deployment_of(process.hostname), said].append(self._count)
+        self._count += 1
+
+    def groups(self, live: Sequence[Process]) -> tuple[Group, ...]:
+        """Return the groups of the processes that were added, which are `live`."""
+        return tuple(
+            Group(deployment, live[positions[0]].info, tuple(map(live.__getitem__, positions)))
+            for (deployment, _), positions in self._positions.items()
+        )
+
+    def fetching(self) -> dict[str, frozenset[int]]:
+        """Return the positions of the groups that fetch each of the watched queues that somebody fetches."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for position, (_, said) in enumerate(self._positions):
+            for queue in self._fetched[said]:
+                found[queue].append(position)
+        return {queue: frozenset(positions) for queue, positions in found.items()}
+
+
+@dataclass(frozen=True)
+class Processes:
+    """All processes of one Redis."""
+
+    live: tuple[Process, ...]
+    ghosts: int = 0
+    """Members of `processes` without a heartbeat: killed, and not yet removed by another process."""
+    strangers: int = 0
+    """Members of `processes` whose key is no heartbeat at all."""
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """Results that triggers share as long as nothing changes."""
+        return {}
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The processes by Deployment and by what they say of themselves."""
+        grouping = Grouping()
+        for process in self.live:
+            grouping.add(process)
+        return grouping.groups(self.live)
+
+    @classmethod
+    def grouped(cls, live: list[Process], grouping: "Grouping", ghosts: int, strangers: int) -> Self:
+        """Return `live`, to which `grouping` was added while they were read."""
+        made = cls(tuple(live), ghosts, strangers)
+        made.__dict__["groups"] = grouping.groups(made.live)  # that of 20,000 takes 20 ms
+        made.__dict__["fetching"] = grouping.fetching()
+        made.__dict__["watched"] = grouping.watched
+        return made
+
+    @cached_property
+    def watched(self) -> frozenset[str]:
+        """The queues for which `fetching` knows who fetches them."""
+        return frozenset()
+
+    @cached_property
+    def fetching(self) -> Mapping[str, frozenset[int]]:
+        """The positions of the groups that fetch a watched queue, by queue."""
+        return {}
+
+    def having(self, kind: str, value: str | None) -> frozenset[int]:
+        """Return the positions of the groups that have `value` for what `kind` names, and keep them."""
+        if kind == "queue" and value is not None:
+            WATCHED.ask(value)
+            if value in self.watched:
+                return self.fetching.get(value, frozenset())
+        found = self.memo.get((kind, value))
+        if found is None:
+            fitting = (position for position, group in enumerate(self.groups) if group.fits(kind, value))
+            found = self.memo[kind, value] = frozenset(fitting)
+        positions: frozenset[int] = found
+        return positions
+
+    def look_up(self, queues: Collection[str]) -> None:
+        """Find out who fetches `queues` in one pass, if there are many that nobody has asked about before."""
+        new = frozenset(queue for queue in queues if queue not in self.watched and ("queue", queue) not in self.memo)
+        if len(new) < MANY_QUEUES:
+            return
+        found: dict[str, list[int]] = {queue: [] for queue in new}
+        for position, group in enumerate(self.groups):
+            for queue in new.intersection(group.info.queues) if group.info is not None else ():
+                found[queue].append(position)
+        for queue, positions in found.items():
+            WATCHED.ask(queue)
+            self.memo["queue", queue] = frozenset(positions)
+
+    @cached_property
+    def everything(self) -> frozenset[int]:
+        """The positions of all groups."""
+        return frozenset(range(len(self.groups)))
+
+    @cached_property
+    def working(self) -> frozenset[int]:
+        """The positions of the groups with a process that works."""
+        return frozenset(position for position, group in enumerate(self.groups) if group.busy)
+
+    @cached_property
+    def unknown(self) -> frozenset[int]:
+        """The positions of the groups whose `info` cannot be understood."""
+        return frozenset(position for position, group in enumerate(self.groups) if group.info is None)
+
+    @cached_property
+    def by_host(self) -> Mapping[str, tuple[Process, ...]]:
+        """The processes by host name, which in Kubernetes is the pod's."""
+        hosts: defaultdict[str, list[Process]] = defaultdict(list)
+        for process in self.live:
+            hosts[process.hostname].append(process)
+        return {hostname: tuple(members) for hostname, members in hosts.items()}
+
+    def fetched(self) -> Iterator[str]:
+        """Return the queues that processes fetch, each as often as they say different things of themselves."""
+        for info in dict.fromkeys(group.info for group in self.groups):
+            yield from info.queues if info is not None else ()

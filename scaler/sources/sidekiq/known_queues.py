@@ -1,0 +1,116 @@
+"""Which queues Sidekiq knows, and where else a queue may be that it does not know."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from scaler.clients.redis.faults import Command
+from scaler.sources.redis_places import Answers, RedisClock
+from scaler.sources.sidekiq import state
+from scaler.sources.sidekiq.places import SidekiqPlace
+
+MAX_QUEUES = 20_000
+SCAN_KEYS = 1_000
+SCAN_STEPS = 10
+"""Enough for a small Redis; in a large one it is a hint less."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownQueues(SidekiqPlace):
+    """The set `queues`: the names of all queues that ever had a job (sidekiq client.rb)."""
+
+    min_refresh_seconds: ClassVar[float] = 10.0  # for people alone
+
+    def __str__(self) -> str:
+        return f"names of Sidekiq's queues of {self.redis}"
+
+    def first(self) -> tuple[Command]:
+        """Ask for all of them, since the nearest name is wanted."""
+        return (("SMEMBERS", f"{self.prefix}queues"),)
+
+    def value(self, answers: Answers, now: float, clock: RedisClock) -> frozenset[str] | None:
+        """Return the names; None where they may not be read or are too many: nothing else depends on them."""
+        del now, clock
+        (command,) = self.first()
+        if answers.refused(command):
+            return None
+        told: Any = answers[command]
+        if isinstance(told, list) and len(told) > MAX_QUEUES:
+            return None
+        return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(answers[command]))
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where a queue that Sidekiq does not know may be instead."""
+
+    bull: int = 0
+    """Jobs that wait in a queue of Bull with its name."""
+    prefixes: tuple[str, ...] = ()
+    """Other namespaces of this database that have queues; "" is none."""
+    databases: tuple[int, ...] = ()
+    """Databases of this Redis that have keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class NearQueue(SidekiqPlace):
+    """The surroundings of a queue that is not in `queues`; an error of Redis is a hint less, and nothing else."""
+
+    min_refresh_seconds: ClassVar[float] = 60.0
+
+    queue: str
+
+    def __str__(self) -> str:
+        return f"surroundings of Sidekiq queue {self.queue} of {self.redis}"
+
+    def first(self) -> tuple[Command, Command, Command]:
+        """Ask for a queue of Bull (https://github.com/taskforcesh/bullmq), for databases, and for namespaces."""
+        return ("LLEN", f"bull:{self.queue}:wait"), ("INFO", "keyspace"), _scan(b"0")
+
+    def second(self, answers: Answers, now: float) -> Iterable[Command]:
+        """Go on to look for namespaces."""
+        answers.kept[self] = _Search()
+        return self.more(answers, now)
+
+    def more(self, answers: Answers, now: float) -> Iterable[Command]:
+        """Go on to look for namespaces."""
+        del now
+        search: _Search = answers.kept[self]
+        command = _scan(search.cursor)
+        if answers.refused(command):
+            return ()
+        found: Any = answers[command]
+        search.cursor = found[0]
+        search.steps += 1
+        for key in state.parse_members(found[1]):
+            prefix, mark, _ = key.decode("utf-8", "replace").rpartition("queues")
+            if mark and prefix != self.prefix and (not prefix or prefix.endswith(":")):
+                search.prefixes.add(prefix)
+        return () if search.cursor == b"0" or search.steps == SCAN_STEPS else (_scan(search.cursor),)
+
+    def value(self, answers: Answers, now: float, clock: RedisClock) -> Elsewhere:
+        """Return what was found."""
+        del now, clock
+        search: _Search = answers.kept[self]
+        bull, keyspace, _ = self.first()
+        told = b"" if answers.refused(keyspace) else answers[keyspace]
+        lines = told.decode("ascii", "replace").splitlines() if isinstance(told, bytes) else ()
+        databases = (line[2:].partition(":")[0] for line in lines if line.startswith("db"))
+        return Elsewhere(
+            bull=0 if answers.refused(bull) else state.parse_length(answers[bull]),
+            prefixes=tuple(sorted(search.prefixes)),
+            databases=tuple(sorted(int(number) for number in databases if number.isdigit())),
+        )
+
+
+@dataclass(slots=True)
+class _Search:
+    """How far one read has come."""
+
+    cursor: bytes = b"0"
+    steps: int = 0
+    prefixes: set[str] = field(default_factory=set)
+
+
+def _scan(cursor: bytes) -> Command:
+    return ("SCAN", cursor, "MATCH", "*queues", "COUNT", SCAN_KEYS)

@@ -1,0 +1,155 @@
+"""The processes of one Redis, read in pages: each is parsed and dropped before the next one is asked for."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from scaler.clients.redis.faults import Command
+from scaler.core.errors import Unavailable
+from scaler.sources.redis_places import Answers, RedisClock
+from scaler.sources.sidekiq import state
+from scaler.sources.sidekiq.fleet import WATCHED, Grouping, Processes
+from scaler.sources.sidekiq.page_size import PageSize
+from scaler.sources.sidekiq.places import SidekiqPlace
+from scaler.sources.sidekiq.state import Process
+
+FIRST_PAGE = 64
+PAGE = 256
+"""Heartbeats of one round."""
+PARSED_BYTES = 128 << 10
+"""Of one round: heartbeats that are full of names of queues take 10 ms of the event loop for these."""
+MAX_KEPT_BYTES = 64 << 20
+"""Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
+PROCESS_BYTES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSet(SidekiqPlace):
+    """The processes; with `jobs`, also what they work on."""
+
+    min_refresh_seconds: ClassVar[float] = 1.0  # a beat comes every 5 s (Sidekiq 6) or 10 s
+
+    jobs: bool
+
+    def __str__(self) -> str:
+        return f"Sidekiq processes of {self.redis}"
+
+    def first(self) -> Iterable[Command]:
+        """Ask for the identities."""
+        yield ("SMEMBERS", f"{self.prefix}processes")
+
+    def second(self, answers: Answers, now: float) -> Iterable[Command]:
+        """Ask for the first heartbeats."""
+        del now
+        identities = state.parse_members(answers["SMEMBERS", f"{self.prefix}processes"])
+        pages = answers.kept[self] = _Pages(self.prefix.encode(), identities, jobs=self.jobs)
+        return pages.ask()
+
+    def more(self, answers: Answers, now: float) -> Iterable[Command]:
+        """Take in a page, and ask for the next one."""
+        pages: _Pages = answers.kept[self]
+        pages.take(answers, now)
+        return pages.ask()
+
+    def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
+        """Return the processes that have a heartbeat."""
+        del now, clock
+        pages: _Pages = answers.kept[self]
+        return Processes.grouped(pages.live, pages.grouping, pages.ghosts, pages.strangers)
+
+
+class _Pages:
+    """How far one read has come."""
+
+    def __init__(self, prefix: bytes, identities: tuple[bytes, ...], *, jobs: bool) -> None:
+        self.live: list[Process] = []
+        self.grouping = Grouping(WATCHED.names())
+        self.ghosts = self.strangers = 0
+        self._prefix = prefix
+        self._identities = identities
+        self._jobs = jobs
+        self._asked: tuple[bytes, ...] = ()
+        self._position = 0
+        self._size = PageSize(FIRST_PAGE, PAGE, PARSED_BYTES)
+        self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
+        self._asked_jobs: list[int] = []
+        self._threads = PageSize(FIRST_PAGE, PAGE)
+        self._bytes = 0
+        self._infos: set[int] = set()
+
+    def ask(self) -> Iterator[Command]:
+        """Return the commands for the next heartbeats, and for the jobs of those that came before."""
+        self._asked = self._identities[self._position : self._position + self._size.entries]
+        self._position += len(self._asked)
+        for identity in self._asked:
+            yield from self._heartbeat(identity)
+        self._asked_jobs, threads = [], 0
+        while self._busy and (not threads or threads + self._threads_of(self._busy[-1]) <= self._threads.entries):
+            position = self._busy.pop()
+            threads += self._threads_of(position)
+            self._asked_jobs.append(position)
+            yield from self._work(position)
+
+    def take(self, answers: Answers, now: float) -> None:
+        """Take in what was answered to the commands of `ask`."""
+        largest = 1
+        for identity in self._asked:
+            fields, pttl = self._heartbeat(identity)
+            if answers.no_hash(fields):
+                self.strangers += 1
+                continue
+            told = answers[fields]
+            process = state.parse_process(identity, told, answers[pttl], now)
+            largest = max(largest, _size(told))
+            if process is None:
+                self.ghosts += 1
+                continue
+            self._count(process)
+            if self._jobs:
+                if process.busy != 0:
+                    self._busy.append(len(self.live))
+                else:
+                    process = state.with_jobs(process)
+            self.live.append(process)
+            self.grouping.add(process)
+        self._size.learn(largest)
+        self._take_jobs(answers)
+
+    def _take_jobs(self, answers: Answers) -> None:
+        largest = 1
+        for position in self._asked_jobs:
+            told = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
+            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in told), 1)
+            if told:
+                self.live[position] = state.with_jobs(self.live[position], *told)
+        self._threads.learn(largest)
+
+    def _heartbeat(self, identity: bytes) -> tuple[Command, Command]:
+        key = self._prefix + identity
+        return ("HMGET", key, *state.HEARTBEAT_FIELDS), ("PTTL", key)
+
+    def _work(self, position: int) -> tuple[Command, Command]:
+        key = self._prefix + self.live[position].identity.encode()
+        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # the latter up to Sidekiq 6.4.1
+
+    def _threads_of(self, position: int) -> int:
+        process = self.live[position]
+        return max(1, process.busy or process.concurrency or 1)
+
+    def _count(self, process: Process) -> None:
+        """Raise `Unavailable` where the processes take too much memory: a tenant's Redis may hold anything."""
+        self._bytes += PROCESS_BYTES + len(process.identity)
+        info = process.info
+        if info is not None and id(info) not in self._infos:
+            self._infos.add(id(info))  # it stays as long as its process, so no other one gets its id
+            self._bytes += info.size
+        if self._bytes > MAX_KEPT_BYTES:
+            raise Unavailable(
+                f"{len(self.live)} processes and the names of their queues take more than {MAX_KEPT_BYTES >> 20} MiB; "
+                "if these are not the processes of Sidekiq, give this workload a Redis database of its own"
+            )
+
+
+def _size(answer: Any) -> int:
+    """Return the bytes of an answer that is a list."""
+    return sum(len(part) for part in answer if isinstance(part, bytes)) if isinstance(answer, list) else 1
