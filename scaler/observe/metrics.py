@@ -216,7 +216,7 @@ class _House(_Looking):
             failing[trigger] = asker.error is not None
             state = None if asker.answer is None else asker.answer.state
             held[trigger], settling[trigger] = state == "held", state == "settling"
-            doubtful[trigger] = bool(getattr(told, "doubts", ()))
+            doubtful[trigger] = told is not None and bool(told.doubts)
             active.pop(trigger, None)
             if told is not None:
                 active[trigger] = told.active
