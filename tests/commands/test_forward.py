@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -203,8 +204,8 @@ async def test_top_and_explain_come_through(server: Server, kubectl: Path, tmp_p
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 async def test_a_signal_ends_both(kubectl: Path, number: signal.Signals, code: int) -> None:
-    silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)  # accepts, and never answers
-    (kubectl / "target").write_text(str(silent.sockets[0].getsockname()[1]))
+    silent = socket.create_server(("127.0.0.1", 0))  # it never answers
+    (kubectl / "target").write_text(str(silent.getsockname()[1]))
 
     def play() -> tuple[int, str]:
         command = [str(SCALER), "top", "--forward"]
