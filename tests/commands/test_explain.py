@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
-from rich.text import Text
 from typer.testing import CliRunner
 
 from scaler.cli import app, main
 from scaler.commands.asking import server_at
 from scaler.commands.explain import explain
 from scaler.commands.manifests import read, resolved
-from scaler.commands.text import COLOURS, show, trigger_lines
+from scaler.commands.text import show
 from scaler.core.domain import Found, Place, Reader, Readings, Report
 from scaler.core.errors import Unavailable
 from scaler.demo.clock import ManualClock
@@ -227,74 +226,6 @@ def test_each_thing_is_said_once_and_a_missing_variable_comes_first(
     (redis,) = (line for line in result.output.splitlines() if "MY_REDIS" in line)
     assert redis.strip().startswith("INVALID_ARGUMENT: MY_REDIS is not set here; KEDA takes it from the workload's")
     assert CliRunner().invoke(app, ["explain", str(tmp_path / "so.yaml")]).output == result.output
-
-
-SHOWN: dict[str, Any] = {
-    "state": "active",
-    "error": None,
-    "held": None,
-    "reasons": [],
-    "doubts": [],
-    "metrics": [],
-    "components": [],
-    "places": [],
-    "cost": None,
-    "calls": 3,
-    "lastCall": 4.2,
-    "streams": 1,
-}
-PLACE = {
-    "place": "SQS queue orders in eu-west-1",
-    "age": 70.0,
-    "fault": None,
-    "faultFor": None,
-    "proof": "whole: a; from: b",
-}
-NOT_ALLOWED = "AWS refuses (AccessDenied): not allowed on arn:aws:sqs:eu-west-1:1:"
-
-
-def said(**changes: Any) -> str:
-    return "\n".join(
-        Text.from_markup(line, emoji=False).plain for line in trigger_lines({**SHOWN, **changes}, served=True)
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, "KEDA: 3 calls and streams opened, the last 4 s ago; streams: 1"),
-        (
-            {"calls": 0, "lastCall": None, "streams": 0},
-            "KEDA has not asked this server about it with this metadata; streams: 0",
-        ),
-        (
-            {"held": {"why": "no answer", "age": 70.0, "secondsLeft": 3_500.0}},
-            "held for 58 min more (holdSeconds), then",
-        ),
-        ({"reasons": ["empty", "misspelt?"], "doubts": ["misspelt?"]}, "empty\ndoubtful: misspelt?"),
-        ({"places": [PLACE]}, "SQS queue orders in eu-west-1: read 70.0 s ago (whole: a; from: b)"),
-    ],
-)
-def test_what_is_said_of_a_trigger(changes: dict[str, Any], expected: str) -> None:
-    assert expected in said(**changes)
-
-
-def test_the_same_refusal_of_several_queues_is_told_once() -> None:
-    names = ("orders", "mails")
-    places = [{**PLACE, "place": f"SQS queue {name} in eu-west-1", "faultFor": 9.0} for name in names]
-    for place, name in zip(places, names, strict=True):
-        place["fault"] = f"{place['place']}: {NOT_ALLOWED}{name}"
-    error = {"code": "FAILED_PRECONDITION", "message": places[0]["fault"]}
-    text = said(state="error", error=error, places=places)
-    assert text.count("AccessDenied") == 1
-    assert text.count("failing for 9 s, as above") == 2
-    places[1]["fault"] = f"{places[1]['place']}: NonExistentQueue"
-    assert "failing for 9 s: NonExistentQueue" in said(state="error", error=error, places=places)
-
-
-@pytest.mark.parametrize("state", ["active", "inactive", "error", "held", "settling", "unknown"])
-def test_every_state_has_its_colour(state: str) -> None:
-    assert state in COLOURS
 
 
 async def test_people_who_ask_are_not_taken_for_keda(serving: Callable[[Path], Server]) -> None:
