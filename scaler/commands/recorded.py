@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from pydantic_core import from_json
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, without_credentials
-from scaler.clients.http.quoting import without_secrets
+from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.session import open_session
 from scaler.commands.trace import Trace, TraceError, parse
 from scaler.core.clock import SystemClock
@@ -86,7 +87,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         where=where,
         max_bytes=MAX_ANSWER_BYTES,
         headers=headers,
-        quotes=True,  # what is wrong with the query
+        quotes=True,  # which tells what is wrong with the query
     )
     received = bytearray()
     session = open_session(Addresses())
@@ -97,7 +98,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         raise TraceError(f"the load cannot be read: {fault}") from None
     finally:
         await session.close()
-    return parse_range(without_secrets(bytes(received), headers), column, where)
+    return parse_range(bytes(received), column, where, secrets_of(headers))
 
 
 class _Series(BaseModel):
@@ -118,16 +119,19 @@ class _Answer(BaseModel):
     warnings: tuple[str, ...] = ()
 
 
-def parse_range(body: bytes, column: str, where: str = "Prometheus") -> Trace:
-    """Return the trace in Prometheus' answer; samples that are no number are left out, and the row before holds."""
+def parse_range(body: bytes, column: str, where: str = "Prometheus", secrets: Iterable[str] = ()) -> Trace:
+    """Return the trace in Prometheus' answer; samples that are no number are left out, and the row before holds.
+
+    `secrets` are not told, should the answer quote them. Raises `TraceError`.
+    """
     try:
         answer = _Answer.model_validate(from_json(body))
     except ValueError:
         raise TraceError(f"{where}: the answer is not that of the HTTP API of Prometheus") from None
     if answer.data is None:
-        raise TraceError(f"{where}: the query failed: {answer.error[:200] or 'no reason is given'}")
+        raise TraceError(f"{where}: the query failed: {quoted(answer.error.encode(), secrets) or 'no reason is given'}")
     if answer.warnings:
-        raise TraceError(f"{where}: the answer may be partial: {' '.join(answer.warnings)[:200]}")
+        raise TraceError(f"{where}: the answer may be partial: {quoted(' '.join(answer.warnings).encode(), secrets)}")
     if len(answer.data.result) != 1:
         raise TraceError(f"{where}: the query gives {len(answer.data.result)} series; make it one, with sum(…)")
     rows = [(at, _number(value)) for at, value in answer.data.result[0].values]

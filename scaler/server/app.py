@@ -127,7 +127,7 @@ class Server:
         )
         self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
-        self.metrics.watch(self.registry, self.snapshots, self.streams)
+        self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
         self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0

@@ -65,7 +65,7 @@ async def test_prometheus_is_asked_with_the_login_of_its_url_and_its_errors_are_
     assert trace.columns == {"arrivals": (1.0, 3.0)}
     assert asked[0][0].startswith("Basic ")
     assert asked[0][1] == {"query": "sum(rate(x[1m]))", "start": "1800000000", "end": "1800000180", "step": "60"}
-    with pytest.raises(TraceError, match="the query failed: 1:1: parse error"):
+    with pytest.raises(TraceError, match="the server says '1:1: parse error'"):
         await from_prometheus(url, "bad", "arrivals", SPAN)
     await server.close()
     with pytest.raises(TraceError, match=r"Prometheus 127.0.0.1:[0-9]+: no connection") as error:

@@ -59,6 +59,8 @@ ELSEWHERE = {
     "curl",
     "docker",
     "gh",
+    "git",
+    "grep",
     "jq",
     "kind",
     "kubectl",

@@ -69,15 +69,21 @@ def levers(subject: Subject, threads: int, *, every_wait: bool) -> list[Lever]:
     found += [_type(index), *_hpa(trigger.source), _cooldown(trigger.source), _polling()]
     if every_wait and "activationQueueLength" in known:
         found.append(_metadata(index, "activationQueueLength", "0", lambda _: ("0", "1", "5", "20")))
-    if SPARE_BUSY in known or SPARE_BUSY in subject.manifest.metadata:
+    if SPARE_BUSY in known and subject.scaled_object.scale_target_ref.kind not in {"StatefulSet", "Job"}:
         found.append(_metadata(index, SPARE_BUSY, "off", lambda _: ("off", "prefer", "hold")))
     env = {key.removesuffix(FROM_ENV) for key in subject.manifest.metadata if key.endswith(FROM_ENV)}
     return [lever for lever in found if lever.name not in env]
 
 
 def _has_target(subject: Subject, known: Mapping[str, Any], key: str) -> bool:
-    default = known[key].default if key in known else None
-    return key in known and (key in subject.manifest.metadata or isinstance(default, int | float))
+    """Return whether the trigger has the target `key`, as a number: `busyRatio` may be off."""
+    if key not in known:
+        return False
+    given = subject.manifest.metadata.get(key, known[key].default)
+    try:
+        return given is not None and math.isfinite(float(given))
+    except (TypeError, ValueError):
+        return False
 
 
 def _metadata(

@@ -32,6 +32,7 @@ class Line:
         "gap_at",
         "key",
         "limit",
+        "metric_type",
         "metrics",
         "name",
         "namespace",
@@ -48,6 +49,7 @@ class Line:
         """Know nothing yet."""
         self.key, self.namespace, self.name = key, asker.namespace, asker.name
         self.source: str = asker.trigger.source
+        self.metric_type: str = asker.trigger.metric_type
         self.specs: tuple[MetricSpec, ...] = asker.specs
         self.records = bytearray()
         self.since, self.limit = now, FIRST_LIMIT

@@ -40,7 +40,6 @@ EXAMPLES = {
         "component": "applicationset-controller",
         "podSelector": "app=sets",
         "podNamespace": "argo",
-        "scheme": "https",
         "port": "9999",
         "scheme": "https",
         "path": "/m",
