@@ -22,7 +22,7 @@ COLOURS = {
 def show(console: Console, explanation: dict[str, Any], *, served: bool = False) -> None:
     """Print one explanation; `served` where a server, which KEDA asks, gave it."""
     for line in lines(explanation, served=served):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, emoji=False, soft_wrap=True)
 
 
 def lines(owner: dict[str, Any], *, served: bool = False) -> Iterator[str]:

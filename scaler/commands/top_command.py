@@ -58,7 +58,11 @@ async def snapshot(api: Api, console: Console, query: Query) -> None:
     for item in items:
         if state_word(item) in {"error", "held", "stale", "settling"}:
             console.print(
-                f"{item['namespace']}/{item['name']}: {problem_of(item)}", highlight=False, markup=False, soft_wrap=True
+                f"{item['namespace']}/{item['name']}: {problem_of(item)}",
+                emoji=False,
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
 
 

@@ -226,7 +226,7 @@ def _foot(data: Data, view: View) -> Text:
 def detail(data: Data, width: int) -> list[Text]:
     """Return the lines of the detail, none wider than `width`."""
     console = Console(width=width)
-    return [part for line in _detail(data) for part in Text.from_markup(line).wrap(console, width)]
+    return [part for line in _detail(data) for part in Text.from_markup(line, emoji=False).wrap(console, width)]
 
 
 def _detail(data: Data) -> Iterator[str]:
