@@ -52,7 +52,7 @@ class Site:
         page = await context.new_page()
         page.set_default_timeout(10_000)
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        page.on("console", lambda line: self.complain(line.text) if line.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
         try:
@@ -62,6 +62,11 @@ class Site:
             await page.close()
             if options:
                 await context.close()
+
+    def complain(self, text: str) -> None:
+        """Note an error of the console, unless htmx only tells that a click has ended a refresh under way."""
+        if not text.startswith(("htmx:afterRequest", "htmx:sendAbort")):
+            self.complaints.append(text)
 
     async def live(self, seconds: float) -> None:
         """Let KEDA poll two ScaledObjects for a while, one of them with changing work."""
