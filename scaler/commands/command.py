@@ -16,7 +16,8 @@ from scaler.commands.explain import explain
 from scaler.commands.manifests import read
 from scaler.commands.text import show
 from scaler.core.errors import MetadataError
-from scaler.keda.manifests import Manifests, parse
+from scaler.keda.findings import Manifests
+from scaler.keda.manifests import parse
 from scaler.settings import Settings, load
 
 
@@ -59,12 +60,12 @@ async def _explanations(question: Question) -> tuple[Manifests, list[dict[str, A
     env = {**os.environ, **dict(_pair(pair) for pair in question.env)}
     asking = here(settings) if question.address is None else server_at(question.address, *question.tls)
     async with asking as ask:
-        return manifests, await explain(manifests.objects, ask, env, question.replicas)
+        return manifests, await explain(manifests, ask, env, question.replicas)
 
 
 async def _manifests(question: Question, settings: Settings) -> Manifests:
     if question.namespace is None:
-        return read(question.files)
+        return read(question.files, "explain")
     kubernetes = Kubernetes(settings.kubernetes)
     try:
         return parse(await from_cluster(kubernetes, question.namespace, question.name), "cluster")

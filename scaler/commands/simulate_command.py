@@ -19,6 +19,7 @@ from scaler.commands.manifests import is_ours, read
 from scaler.commands.plot import plot_run, plot_sweep
 from scaler.commands.recorded import Span, from_cloudwatch, from_prometheus
 from scaler.commands.simulate import Options, Run, SimulationError, Subject, changed, simulate
+from scaler.commands.text import counted
 from scaler.commands.trace import Trace, TraceError, parse
 from scaler.keda.scalable import ScaledObject
 from scaler.sources.triggers import parse as parse_metadata
@@ -71,11 +72,11 @@ def run_simulate(file: str, recording: Recording, options: Options, output: Outp
 
 def _subject(file: str) -> tuple[ScaledObject, int]:
     """Return the one ScaledObject in `file` and its one trigger of ours."""
-    objects = [each for each in read([file]).objects if isinstance(each, ScaledObject)]
+    objects = [each for each in read([file], "simulate").objects if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
         raise SimulationError(
-            f"{file}: has {len(found)} triggers of this scaler in ScaledObjects; give a file with one"
+            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one"
         )
     return found[0]
 

@@ -9,6 +9,11 @@ from rich.markup import escape
 COLOURS = {"active": "green", "inactive": "cyan", "error": "red", "unknown": "yellow"}
 
 
+def counted(number: int, thing: str) -> str:
+    """Return "1 trigger" or "2 triggers"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def show(console: Console, explanation: dict[str, Any]) -> None:
     """Print one explanation."""
     for line in lines(explanation):
@@ -21,7 +26,7 @@ def lines(owner: dict[str, Any]) -> Iterator[str]:
     for trigger in owner["triggers"]:
         yield from _trigger(trigger)
     if owner["otherTriggers"]:
-        yield f"  and {owner['otherTriggers']} triggers of other scalers, which are not looked at here"
+        yield f"  not looked at here: {counted(owner['otherTriggers'], 'trigger')} of other scalers"
     scaling = owner["scaling"]
     now = "" if scaling["replicas"] is None else f" (now {scaling['replicas']})"
     yield f"  [bold]replicas[/bold]{now}"

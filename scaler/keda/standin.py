@@ -11,8 +11,8 @@ from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.keda.autoscaler import Autoscaler
 from scaler.keda.client import ExternalScaler, Spec
 from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.findings import ManifestError
 from scaler.keda.hpa import ControllerFlags, Decision
-from scaler.keda.manifests import ManifestError
 from scaler.keda.quantity import milli
 from scaler.keda.scalable import ScaledObject
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
