@@ -104,19 +104,24 @@ def demo(
     raise typer.Exit(0 if uvloop.run(play(once=once, listen=listen, http=http)) else 1)
 
 
-@app.command()
-def validate(
+@app.command("validate")
+def validate_(
     files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
     *,
     output: Annotated[
         Report, typer.Option(help="text; json; github: annotations of a workflow; sarif: for code scanning.")
     ] = Report.TEXT,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for cautions too.")] = False,
+    pass_over: Annotated[
+        bool,
+        typer.Option("--pass-over", help="Pass over named files that are no manifests, as in folders: for pre-commit."),
+    ] = False,
 ) -> None:
     """Check this scaler's triggers without touching a backend; exit 1 with findings, 2 if a named file cannot be read."""
     from scaler.commands.reports import run_validate  # noqa: PLC0415 - see above
+    from scaler.commands.validate import validate  # noqa: PLC0415 - see above
 
-    raise typer.Exit(run_validate(files, output.value, strict=strict))
+    raise typer.Exit(run_validate(validate(files, pass_over=pass_over), output.value, strict=strict))
 
 
 @app.command()

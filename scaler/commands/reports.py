@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from scaler.commands.text import counted
-from scaler.commands.validate import Report, validate
+from scaler.commands.validate import Report
 from scaler.core.version import version
 from scaler.keda.findings import Finding
 
@@ -120,9 +120,8 @@ def _uri(file: str) -> str:
 FORMATS: dict[str, Callable[[Report], str]] = {"text": text, "json": as_json, "github": github, "sarif": sarif}
 
 
-def run_validate(files: Iterable[str], output: str, *, strict: bool) -> int:
-    """Print the report in the format `output`, a summary on standard error, and return the exit code."""
-    report = validate(files)
+def run_validate(report: Report, output: str, *, strict: bool) -> int:
+    """Print `report` in the format `output`, a summary on standard error, and return the exit code."""
     typer.echo(FORMATS[output](report), nl=False)
     if output == "text":
         for problem in report.unreadable:

@@ -37,13 +37,14 @@ class Report:
         return 1 if len(self.findings) > (0 if strict else self.cautions) else 0
 
 
-def validate(files: Iterable[str]) -> Report:
+def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
     """Return what is wrong in `files`: paths, folders, `-`. Raises nothing for what they hold: all of it is looked at.
 
     In folders, files and documents that are no manifests are passed over. One that speaks of KEDA's kinds but is not YAML
-    is a finding, or a caution where it looks like a template.
+    is a finding, or a caution where it looks like a template. With `pass_over` named files are taken so too.
     """
-    looked = [(file, survey_file(file, "validate")) for file in texts(files)]
+    given = (replace(file, named=file.named and not pass_over) for file in texts(files))
+    looked = [(file, survey_file(file, "validate")) for file in given]
     authentications = together(manifests for _, manifests in looked).authentications
     found: list[Finding] = []
     unreadable: list[Finding] = []

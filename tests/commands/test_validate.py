@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from scaler.cli import app
@@ -230,6 +231,19 @@ def test_no_file_of_a_folder_hides_the_findings_of_another(tmp_path: Path) -> No
     assert "helm template RELEASE CHART | scaler validate -" in lines[0]
     assert "caution: No such file or directory, so it was passed over" in lines[-1]
     assert err == "3 triggers of this scaler, 4 findings, 2 cautions\n"
+
+
+def test_pre_commit_names_every_file(tmp_path: Path) -> None:
+    (hook,) = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
+    names = []
+    for name, text in {"broken": BROKEN, "chart": TEMPLATED, "good": SCALED_OBJECT + TRIGGER, "wrong": WRONG}.items():
+        names.append(tmp_path / f"{name}.yaml")
+        names[-1].write_text(text)
+    entry = hook["entry"].split()[2:]
+    code, out, err = run(*entry, *names)
+    assert (code, err) == (1, "2 triggers of this scaler, 1 finding, 1 caution\n")
+    assert "wrong.yaml:15" in out
+    assert run(*entry, *names[:-1])[0] == 0
 
 
 def test_a_named_file_that_cannot_be_read_is_told_after_all_others(tmp_path: Path) -> None:
