@@ -1,0 +1,178 @@
+"""KEDA's `prometheus` and `metrics-api`: queries of Sidekiq's exporters and of work queues, with their targets."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from scaler.commands.migrate import exporters
+from scaler.commands.migrate.edits import Entry
+from scaler.commands.migrate.exporters import BUSY, DEPTH, LATENCY, PROCESSES, THREADS, WAITING, Meaning
+from scaler.commands.migrate.model import Around, Asked, Connection, Left, Other, Sidekiq
+
+DEFAULT_QUEUE = "default"
+"""Sidekiq's own, for jobs that name none."""
+_SECURED = ("authModes", "authMode", "customHeaders", "queryParameters", "unsafeSsl", "cortexOrgID")
+_STATS = {"sidekiq.enqueued": WAITING, "sidekiq.default_latency": LATENCY}
+
+
+def translate_prometheus(around: Around) -> Asked:
+    """Return what the query wants; raises `Left` for one that is not understood."""
+    query = around.metadata.get("query", "")
+    if not query:
+        raise Left("it has no query that could be read")
+    found = exporters.meaning(query)
+    target = _number(around, "threshold")
+    if found.role == DEPTH:
+        return _work_queue(around, found, target, {"prometheusURL": "serverAddress"}, sums=_sums(query))
+    return _sidekiq(around, found, target, {"target": "threshold"})
+
+
+def translate_metrics_api(around: Around) -> Asked:
+    """Return what the page tells; raises `Left` for one that is none of Sidekiq or of a work queue."""
+    location, url = around.metadata.get("valueLocation", ""), around.metadata.get("url", "")
+    target = _number(around, "targetValue")
+    if around.metadata.get("format", "json") == "prometheus":
+        found = exporters.meaning(location)
+        if found.role == DEPTH:
+            return _work_queue(around, found, target, {"metricsURL": "url"}, sums=True)
+        return _sidekiq(around, found, target, {"target": "targetValue"})
+    path = urlsplit(url).path.rstrip("/")
+    if path.endswith("/stats/queues") and re.fullmatch(r"[A-Za-z0-9_-]+", location):
+        return _sidekiq(around, Meaning(WAITING, queues=(location,)), target, {"target": "targetValue"})
+    if path.endswith("/stats") and location in _STATS:
+        queues = (DEFAULT_QUEUE,) if location == "sidekiq.default_latency" else None
+        return _sidekiq(around, Meaning(_STATS[location], queues=queues), target, {"target": "targetValue"})
+    raise Left(
+        f"value {location[:80] or 'without a valueLocation'} of its page is none that Sidekiq or a work queue tells"
+    )
+
+
+def _number(around: Around, key: str) -> float:
+    try:
+        value = float(around.metadata.get(key, ""))
+    except ValueError:
+        raise Left(f"its {key} is no number that stands there") from None
+    if not 0 < value < 1e12:
+        raise Left(f"its {key} is no target that an HPA could have")
+    return value
+
+
+def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str, str]) -> Sidekiq:
+    if found.factor <= 0:
+        raise Left("its query multiplies by nothing or by less")
+    target, notes = threshold / found.factor, list(found.notes)
+    per_value = around.trigger.metric_type == "Value"
+    if found.role == BUSY and found.per == THREADS:
+        kind = BUSY
+        if target > 1.5 and found.factor == 1.0:
+            raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
+        if not per_value:
+            notes.append(
+                f"metricType AverageValue divided the ratio by the number of pods; here {target:g} is the share of busy threads"
+            )
+    elif found.role == BUSY:
+        raise Left(
+            "it counts busy threads: write source sidekiq with busyRatio, its threshold ÷ the threads of a process"
+        )
+    elif found.role == WAITING and found.per in {"", PROCESSES}:
+        kind = WAITING
+        if per_value and not found.per:
+            notes.append(
+                f"metricType Value compared all waiting jobs with {target:g}; here it is the jobs for each process"
+            )
+    elif found.role == LATENCY and not found.per:
+        kind = LATENCY
+        if not per_value:
+            notes.append(
+                f"metricType AverageValue divided the latency by the number of pods; here {target:g} s is the target"
+            )
+    else:
+        raise Left("its query tells of Sidekiq, but nothing that source sidekiq has a target for")
+    queues, said = _queues(around, found, kind)
+    activation = around.metadata.get("activationThreshold") or around.metadata.get("activationTargetValue") or ""
+    if activation and not (kind == WAITING and activation.isdigit()):
+        notes.append(
+            f"its activation threshold {activation[:20]} is left out: any waiting job wakes, and busy threads keep awake"
+        )
+        activation = ""
+    return Sidekiq(
+        _connection(around),
+        queues,
+        kind + "+waiting" * found.plus_waiting,
+        written(target),
+        activation,
+        was=dict(was),
+        notes=(*said, *notes),
+    )
+
+
+def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the queues, and a word where the query does not name them; nothing known must not look like no queue."""
+    if found.queues:
+        return found.queues, ()
+    if around.options.queues:
+        return around.options.queues, ()
+    if around.workload.queues:
+        return around.workload.queues, ("its queues are those of the workload's command line",)
+    if kind != BUSY:
+        raise Left("its query counts every queue: name those of this workload with --queues")
+    return (DEFAULT_QUEUE,), (
+        f"no queue is named anywhere, so {DEFAULT_QUEUE} is assumed, and jobs in others wake nothing: put in all that this "
+        "workload fetches, or use --queues",
+    )
+
+
+def _connection(around: Around) -> Connection:
+    """Return the Redis of the workload: its query does not tell one."""
+    if around.options.redis:
+        return Connection(name=around.options.redis, config=(("url", "redis://HOST:6379/0"),))
+    variable = next((name for name in ("REDIS_URL", "SIDEKIQ_REDIS_URL") if name in around.workload.variables), "")
+    if variable:
+        return Connection(variable=variable)
+    return Connection(
+        variable="REDIS_URL",
+        doubts=(
+            "its Redis is taken from the workload's variable REDIS_URL, which Sidekiq reads by default; "
+            "with another, change redisURLFromEnv, or use --redis NAME for a connection of the configuration",
+        ),
+    )
+
+
+def _sums(query: str) -> bool:
+    return re.match(r"\s*(?:sum\b|[A-Za-z_]+\s*(?:\{|$))", query) is not None
+
+
+def _work_queue(around: Around, found: Meaning, target: float, places: Mapping[str, str], *, sums: bool) -> Other:
+    if not found.queues or found.selector is None:
+        raise Left("its query names no single work queue (label name)")
+    if not sums or found.factor != 1.0 or found.per or around.trigger.metric_type == "Value":
+        raise Left("source workqueue adds the queues up and divides by the replicas, and its query does something else")
+    if secured := [key for key in _SECURED if around.given(key)] or (
+        ["authenticationRef"] if around.trigger.authentication_ref else []
+    ):
+        raise Left(
+            f"{', '.join(secured)}: put the server into the scaler's configuration, and name it with prometheus: or pages:"
+        )
+    ((new, old),) = places.items()
+    entries = [
+        Entry("source", "workqueue"),
+        Entry(new, around.metadata.get(old, ""), old),
+        Entry("queues", ",".join(found.queues)),
+    ]
+    selector = ",".join(f'{label}{op}"{value}"' for label, op, value in found.selector.matchers if label != "name")
+    if selector and new == "prometheusURL":
+        entries.append(Entry("selector", selector))
+    if found.selector.name != "workqueue_depth":
+        entries.append(Entry("metricName", found.selector.name))
+    entries.append(
+        Entry(
+            "queueLength", written(target), next(key for key in ("threshold", "targetValue") if key in around.metadata)
+        )
+    )
+    note = "items that are being worked on count too (countActive), so that no replica is stopped under them"
+    return Other(tuple(entries), (*found.notes, note))
+
+
+def written(target: float) -> str:
+    """Return a target as the metadata have it: at most four decimals, which is more than an HPA keeps."""
+    return f"{target:.4f}".rstrip("0").rstrip(".")
