@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# For a release, pin the base: --build-arg PYTHON=python:3.11-slim-bookworm@sha256:…
-ARG PYTHON=python:3.11-slim-bookworm
+# By digest, of the index of all platforms, so that a build today is the build of tomorrow; renovate.json renews it.
+ARG PYTHON=python:3.11-slim-bookworm@sha256:b18992999dbe963a45a8a4da40ac2b1975be1a776d939d098c647482bcad5cba
 
 FROM ${PYTHON} AS build
 WORKDIR /src

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench lock docs screenshots audit clean
+.PHONY: run test lint bench lock docs site screenshots audit clean
 
 run: $(VENV)/.ready  ## install, and run the demo
 	$(BIN)/scaler demo $(ARGS)
@@ -24,6 +24,9 @@ bench: $(VENV)/.ready  ## measurements against rivals, as a report
 
 docs: $(VENV)/.ready  ## renew what is generated from the models: reference pages, schema, admission policy
 	$(BIN)/python -m tools
+
+site: $(VENV)/.ready  ## build the documentation's site
+	$(BIN)/mkdocs build --strict
 
 screenshots: $(VENV)/.ready  ## renew docs/images; needs Chromium
 	$(BIN)/python -m tools.screenshots
@@ -46,4 +49,4 @@ lock: $(VENV)/.ready  ## renew the locks within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-annotate --python-version 3.11 pyproject.toml --extra demo --group dev --constraints locks/runtime.txt --output-file locks/dev.txt
 
 clean:
-	rm -rf $(VENV) scaler/pb dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) scaler/pb dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

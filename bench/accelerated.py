@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from bench.report import Found
 from bench.spread import Row
-from scaler.answers.scaledobjects import ScaledObjects
-from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
+from scaler.demo.desk import Desk
 from scaler.demo.scripted import SOURCE, ScriptedReader
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
@@ -29,9 +28,7 @@ class House:
         self.clock = ManualClock()
         self.reader = ScriptedReader(self.clock)
         self.store = Snapshots([self.reader], self.clock, dice=lambda: 0.5)
-        self.objects = ScaledObjects(
-            self.store, Access(), self.clock, max_scaled_objects=Quota(100_000, "limits.maxScaledObjects", 100_000)
-        )
+        self.objects = Desk(self.store, Access(), self.clock, limit=100_000, per_namespace=100_000)
 
     async def begin(self, names: Iterable[str], places: Sequence[str]) -> None:
         """Lease `places` until they are read, so that no answer has to be waited for on this clock."""
@@ -44,7 +41,7 @@ class House:
         """Let each ask once, evenly spread over `places`."""
         for number, name in enumerate(names):
             asker = self.objects.find("shop", name, {"source": "scripted", "spots": places[number % len(places)]})
-            await self.objects.answer(asker, WAIT_SECONDS)
+            await self.objects.answers.answer(asker, WAIT_SECONDS)
 
     def forget_notes(self) -> None:
         """Drop what only the scripted reader keeps, for tests."""

@@ -2,6 +2,7 @@
 
 import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+class PlotStyle(StrEnum):
+    """How a picture looks."""
+
+    LIGHT = "light"
+    DARK = "dark"
 
 
 class Output(StrEnum):
@@ -62,21 +70,22 @@ def serve(
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json, console or auto.")] = None,
 ) -> None:
-    """Serve KEDA until SIGTERM."""
+    """Serve KEDA until SIGTERM; SIGHUP reads the access rules again."""
     import uvloop  # noqa: PLC0415 - each command loads what it needs
 
     from scaler.core.logs import configure  # noqa: PLC0415 - see above
     from scaler.settings import load  # noqa: PLC0415 - see above
 
     log = {key: value for key, value in (("level", log_level), ("format", log_format)) if value is not None}
-    settings = load(config, {"listen": listen, "http": http, "log": log or None})
+    read = partial(load, config, {"listen": listen, "http": http, "log": log or None})
+    settings = read()
     # grpc's core writes lines of its own for each failed handshake, hundreds a minute where a client keeps trying; it
     # reads this when it is loaded. Whoever sets it looks for something and gets them.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from scaler.server.app import serve as run  # noqa: PLC0415 - it loads grpc
 
     configure(settings.log.level, settings.log.format)
-    uvloop.run(run(settings))
+    uvloop.run(run(settings, read))
 
 
 @app.command()
@@ -203,20 +212,95 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
             help="Compare settings: KEY=FROM:TO:STEP or KEY=A,B,C; a metadata key, pollingInterval, cooldownPeriod, minReplicaCount or maxReplicaCount."
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg or .png.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg, .png or .pdf.")] = None,
+    plot_style: Annotated[PlotStyle, typer.Option(help="light or dark.")] = PlotStyle.LIGHT,
+    replica_hour_price: Annotated[
+        float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")
+    ] = None,
     output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
 ) -> None:
     """Replay a recorded load through the scaler's formulas, KEDA and the HPA: replicas, waiting times, cost."""
     from scaler.commands import simulate_command as command  # noqa: PLC0415 - see above
+    from scaler.commands.recorded import Recording  # noqa: PLC0415 - see above
     from scaler.commands.simulate import Options  # noqa: PLC0415 - see above
     from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
     from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
 
-    recording = command.Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
     workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
     flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
     options = Options(step_seconds, initial_replicas, workers, flags, seed)
-    command.run_simulate(file, recording, options, command.Output(output is Output.JSON, plot, sweep))
+    command.run_simulate(
+        file,
+        recording,
+        options,
+        command.Output(output is Output.JSON, plot, sweep, plot_style.value, replica_hour_price),
+    )
+
+
+@app.command("advise")
+def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    file: Annotated[str, typer.Argument(help="Manifest with one ScaledObject that has one trigger of this scaler.")],
+    goal: Annotated[
+        str,
+        typer.Option(
+            help="Such as `p95 wait <= 30s and killed jobs <= 0`: p50, p95, p99 or max wait; killed jobs; replicas, mean replicas; replica-hours, cost, wake-ups, also `per day`."
+        ),
+    ],
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="CSV with `time` in seconds and `arrivals` per second; a row holds until the next."),
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(help="URL of a Prometheus to take the load from, with --query.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="PromQL that gives one series.")] = None,
+    column: Annotated[
+        str, typer.Option(help="What the series of --query is: arrivals, value, or a count.")
+    ] = "arrivals",
+    cloudwatch_queue: Annotated[
+        str | None, typer.Option(help="Name of an SQS queue whose messages sent are the arrivals, with --region.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="AWS region of --cloudwatch-queue.")] = None,
+    hours: Annotated[float, typer.Option(min=0.2, help="How far back --query and --cloudwatch-queue go.")] = 72.0,
+    service_seconds: Annotated[float, typer.Option(min=0, help="How long a job takes.")] = 1.0,
+    startup_seconds: Annotated[float, typer.Option(min=0, help="From a new replica to its first job.")] = 0.0,
+    per_replica: Annotated[int, typer.Option(min=1, help="Jobs that one replica works on at once.")] = 1,
+    grace_seconds: Annotated[float, typer.Option(min=0, help="terminationGracePeriodSeconds.")] = 30.0,
+    step_seconds: Annotated[float, typer.Option(min=0.01, help="Length of one step.")] = 1.0,
+    hpa_sync_seconds: Annotated[
+        float, typer.Option(min=0.1, help="The cluster's --horizontal-pod-autoscaler-sync-period.")
+    ] = 15.0,
+    hpa_downscale_stabilization_seconds: Annotated[
+        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-downscale-stabilization.")
+    ] = 300.0,
+    hpa_tolerance: Annotated[
+        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-tolerance.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Random arrivals and service times, the same for the same seed.")] = 0,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Leave this setting as it is, `pollingInterval` say; may be repeated.")
+    ] = None,
+    replica_hour_price: Annotated[
+        float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw now and then to this .svg, .png or .pdf.")] = None,
+    plot_style: Annotated[PlotStyle, typer.Option(help="light or dark.")] = PlotStyle.LIGHT,
+    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+) -> None:
+    """Search the cheapest settings that meet a goal on a recorded load, as a patch; exit 1 if none does for sure."""
+    from scaler.commands import advise_command as command  # noqa: PLC0415 - see above
+    from scaler.commands.recorded import Recording  # noqa: PLC0415 - see above
+    from scaler.commands.simulate import Options  # noqa: PLC0415 - see above
+    from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
+    from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
+
+    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
+    flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
+    wish = command.Wish(goal, replica_hour_price, tuple(keep or ()))
+    made = command.Output(output is Output.JSON, plot, plot_style.value)
+    raise typer.Exit(command.run_advise(file, recording, Options(step_seconds, None, workers, flags, seed), wish, made))
 
 
 def main() -> None:

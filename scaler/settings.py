@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -16,10 +16,11 @@ from pydantic_settings import SettingsError as NotJsonError
 
 from scaler.clients.aws.settings import AwsSettings
 from scaler.clients.kubernetes.settings import KubernetesSettings
-from scaler.clients.pages.prometheus import PrometheusServer
+from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import SettingsError
 from scaler.core.section import Section
+from scaler.sources import SOURCES
 from scaler.sources.access import AccessRule
 from scaler.sources.sqs.prices import CostSettings
 
@@ -36,14 +37,17 @@ class TlsSettings(Section):
     )
 
 
-class RateSettings(Section):
-    """Most upstream requests per second for one backend of each kind; idle intervals stretch evenly beyond it."""
-
-    sqs: float = Field(200, gt=0, description="For one AWS account and region.")
-    redis: float = Field(50, gt=0, description="Pipelined reads of one Redis.")
-    kubernetes: float = Field(50, gt=0, description="Of one API server.")
-    prometheus: float = Field(20, gt=0, description="Queries of one Prometheus.")
-    pages: float = Field(50, gt=0, description="Reads of the pages of one controller.")
+_RATES: dict[str, Any] = {
+    rate.kind: (float, Field(rate.per_second, gt=0, description=rate.description))
+    for source in SOURCES.values()
+    for rate in source.rates
+}
+RateSettings = create_model(
+    "RateSettings",
+    __base__=Section,
+    __doc__="Most upstream requests per second for one backend of each kind; idle intervals stretch evenly beyond it.",
+    **_RATES,
+)
 
 
 class LimitSettings(Section):
@@ -60,6 +64,11 @@ class LimitSettings(Section):
         32 * 2**20,
         gt=0,
         description="Size of the metadata of all triggers together; no namespace takes more than is left.",
+    )
+    max_read_bytes: int = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="Memory for answers of backends that are being read at the same time; no namespace takes more than is left.",
     )
     rpc_deadline_seconds: float = Field(2.0, gt=0.2, le=60, description="Every unary RPC answers or fails within it.")
     requests_per_second: RateSettings = RateSettings()
@@ -108,9 +117,16 @@ class Settings(BaseSettings):
     health_listen: str = Field(
         "0.0.0.0:9092", description="gRPC health without TLS for the kubelet; served when gRPC has TLS."
     )
+    http_allowed_hosts: tuple[str, ...] = Field(
+        ("localhost", "*.svc", "*.svc.cluster.local"),
+        description="Names in the Host header, with `*`, that the HTTP port answers to besides IP addresses; any other gets 421. The chart adds the names of its Service.",
+    )
     tls: TlsSettings | None = None
     redis: dict[str, RedisServer] = Field(default_factory=dict, description="Redis connections by name.")
     prometheus: dict[str, PrometheusServer] = Field(default_factory=dict, description="Prometheus servers by name.")
+    pages: tuple[PagesSettings, ...] = Field(
+        (), description="How pages of metrics over HTTPS are read: whose certificates count, and with which token."
+    )
     aws: AwsSettings = AwsSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     access: tuple[AccessRule, ...] = Field((), description="Who may read what; none: everything is allowed.")

@@ -1,7 +1,7 @@
 """What most tests need: time moved by hand, a scripted backend, and a server behind a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -10,12 +10,11 @@ import hypothesis
 import pytest
 import structlog
 
-from scaler.answers.scaledobject import ScaledObject
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.core.clock import Clock
-from scaler.core.domain import Assessment, Place, Reader, Reading
-from scaler.core.quota import Quota
+from scaler.core.domain import Place, Reader, Reading
+from scaler.demo.asked_store import AskedStore
 from scaler.demo.clock import ManualClock
+from scaler.demo.desk import Desk
 from scaler.demo.scripted import SOURCE, ScriptedReader
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
@@ -23,11 +22,16 @@ from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
-from scaler.store.snapshots import Snapshots
 
 # A slow machine is no finding.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which tests were left out, and how to run them."""
+    if "not slow" in config.getoption("markexpr"):
+        terminalreporter.write_line("The slow tests were left out: make test ARGS='-m slow'")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,17 +50,17 @@ def reader(clock: ManualClock) -> ScriptedReader:
     return ScriptedReader(clock)
 
 
-OpenStore = Callable[..., Snapshots]
+OpenStore = Callable[..., AskedStore]
 Ask = Callable[..., "asyncio.Task[dict[Place, Reading]]"]
 
 
 @pytest.fixture
 async def open_store(clock: ManualClock) -> AsyncIterator[OpenStore]:
     """Make stores on the manual clock that leave no alarm behind."""
-    opened: list[Snapshots] = []
+    opened: list[AskedStore] = []
 
-    def opening(*readers: Reader, jitter: float = 0.0, **kwargs: Any) -> Snapshots:
-        opened.append(Snapshots(readers, clock, **{"dice": lambda: jitter, **kwargs}))
+    def opening(*readers: Reader, jitter: float = 0.0, **kwargs: Any) -> AskedStore:
+        opened.append(AskedStore(readers, clock, **{"dice": lambda: jitter, **kwargs}))
         return opened[-1]
 
     yield opening
@@ -66,12 +70,13 @@ async def open_store(clock: ManualClock) -> AsyncIterator[OpenStore]:
 
 
 @pytest.fixture
-def assert_empty(clock: ManualClock) -> Callable[[Snapshots], None]:
+def assert_empty(clock: ManualClock) -> Callable[[AskedStore], None]:
     """Assert that a store holds nothing at all."""
 
-    def assert_empty(store: Snapshots) -> None:
-        inside = store._refresher
-        assert not any((inside.entries, inside.lanes, inside.ready, inside.members, inside._heap, inside._tasks))
+    def assert_empty(store: AskedStore) -> None:
+        inside = store._schedule
+        held = (inside.states, inside.rate_limits, inside.queues, inside.members, inside.dates._heap, inside._tasks)
+        assert not any(held)
         assert clock.pending == 0
 
     return assert_empty
@@ -79,8 +84,8 @@ def assert_empty(clock: ManualClock) -> Callable[[Snapshots], None]:
 
 @pytest.fixture
 async def store(
-    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore, assert_empty: Callable[[Snapshots], None]
-) -> AsyncIterator[Snapshots]:
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore, assert_empty: Callable[[AskedStore], None]
+) -> AsyncIterator[AskedStore]:
     """Make a store that holds nothing when nobody has asked it for long enough."""
     made = open_store(reader)
     yield made
@@ -95,7 +100,7 @@ def ask(clock: ManualClock) -> Ask:
     """Ask a store for places as an RPC does: lease them, then wait up to 1.9 s."""
 
     def asking(
-        store: Snapshots, *places: Place, refresh: float = 10, stale: float = 60, lessee: str = "me"
+        store: AskedStore, *places: Place, refresh: float = 10, stale: float = 60, lessee: str = "me"
     ) -> "asyncio.Task[dict[Place, Reading]]":
         for place in places:
             store.lease(lessee, place, refresh, clock.now() + 100)
@@ -108,7 +113,7 @@ def ask(clock: ManualClock) -> Ask:
 def value(clock: ManualClock, ask: Ask) -> Callable[..., Awaitable[Any]]:
     """Ask a store for the value of a place that answers at once."""
 
-    async def asking(store: Snapshots, place: Place, **kwargs: Any) -> Any:
+    async def asking(store: AskedStore, place: Place, **kwargs: Any) -> Any:
         task = ask(store, place, **kwargs)
         await clock.advance(0)
         return (await task)[place].value
@@ -176,48 +181,24 @@ def serve(clock: ManualClock, reader: ScriptedReader, scripted_source: None) -> 
     return serving
 
 
-class Askers(ScaledObjects):
-    """Everybody who asks, and how a test asks for them."""
-
-    _clock: ManualClock
-
-    def who(self, spots: str = "a", namespace: str = "shop", **metadata: str) -> ScaledObject:
-        """Return who asks with this metadata of the scripted source."""
-        return self.find(namespace, "orders", {"source": "scripted", "spots": spots, **metadata})
-
-    async def told(self, who: ScaledObject) -> Assessment:
-        """Ask as GetMetrics does, of a backend that answers at once."""
-        return await self._now(self.answer(who, 1.9))
-
-    async def judged(self, who: ScaledObject) -> Assessment:
-        """Ask as a stream does when it is opened."""
-        return await self._now(self.assess(who, 1.9))
-
-    async def _now(self, call: Coroutine[Any, Any, Assessment]) -> Assessment:
-        task = asyncio.ensure_future(call)
-        await self._clock.advance(0)
-        return await task
-
-
 @pytest.fixture
-def make_objects(store: Snapshots, clock: ManualClock) -> Callable[..., Askers]:
+def make_objects(store: AskedStore, clock: ManualClock) -> Callable[..., Desk]:
     """Make the room of those who ask, over the store."""
 
-    def made(access: Access | None = None, limit: int = 1_000, store: Snapshots = store, **kwargs: Any) -> Askers:
-        quota = Quota(limit, "limits.maxScaledObjects")
-        return Askers(store, access or Access(), clock, max_scaled_objects=quota, **kwargs)
+    def made(access: Access | None = None, limit: int = 1_000, store: AskedStore = store, **kwargs: Any) -> Desk:
+        return Desk(store, access or Access(), clock, limit=limit, **kwargs)
 
     return made
 
 
 @pytest.fixture
-async def objects(make_objects: Callable[..., Askers], clock: ManualClock) -> AsyncIterator[Askers]:
+async def objects(make_objects: Callable[..., Desk], clock: ManualClock) -> AsyncIterator[Desk]:
     """Give everybody who asks; after the test nobody does, and nobody is remembered."""
     made = make_objects()
     yield made
-    assert not made._listening
+    assert not made.listeners._listening
     await clock.advance(1_000)
     made.forget_old()
-    assert not made._known
-    assert not made._quota.total
-    assert not made._bytes.total
+    assert not made.registry._known
+    assert not made.registry._quota.total
+    assert not made.registry._bytes.total

@@ -33,7 +33,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """Keep the settings that would be served, and log nothing."""
     kept: list[Settings] = []
 
-    async def serve(settings: Settings) -> None:
+    async def serve(settings: Settings, _load: object) -> None:
         kept.append(settings)
 
     monkeypatch.setattr("scaler.server.app.serve", serve)
@@ -90,7 +90,7 @@ def test_a_wrong_command_line_is_exit_code_2(run: Run, arguments: list[str]) -> 
     assert "Usage" in err
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "explain", "simulate", "validate"])
+@pytest.mark.parametrize("command", ["serve", "demo", "explain", "simulate", "advise", "validate"])
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0

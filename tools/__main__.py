@@ -5,13 +5,27 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools import admission_policy, chart_readme, chart_schema, configuration_docs, dashboard, metadata_docs
+from tools import (
+    admission_policy,
+    artifact_hub,
+    chart_readme,
+    chart_schema,
+    configuration_docs,
+    dashboard,
+    metadata_docs,
+    tuning_docs,
+)
 
 ROOT = Path(__file__).parent.parent
 CHART = "charts/keda-queue-scaler"
 GENERATED: dict[str, Callable[[], str]] = {
     "docs/metadata.md": metadata_docs.render,
     "docs/configuration.md": configuration_docs.render,
+    "docs/simulate.md": tuning_docs.render_simulate,
+    "docs/tuning.md": tuning_docs.render,
+    **tuning_docs.images(),
+    "artifacthub/keda-queue-scaler/artifacthub-pkg.yml": artifact_hub.package,
+    f"{CHART}/Chart.yaml": artifact_hub.chart,
     f"{CHART}/files/admission-policy.yaml": admission_policy.render,
     f"{CHART}/files/dashboard.json": dashboard.render,
     f"{CHART}/values.schema.json": lambda: chart_schema.render((ROOT / CHART / "values.yaml").read_text()),

@@ -3,12 +3,15 @@
 import json
 
 from tools.chart_values import documented
+from tools.release import REPOSITORY
 
-_HEAD = """\
+_HEAD = f"""\
 # keda-queue-scaler
 
-The Helm chart of [keda-queue-scaler](../../README.md), for Helm 3 and 4. [Install](../../docs/install.md) tells how to
-use it. Generated from values.yaml by `python -m tools`; not to be edited.
+The Helm chart of [keda-queue-scaler]({REPOSITORY}), for Helm 3 and 4.
+[Install]({REPOSITORY}/blob/main/docs/install.md) tells how to use it,
+[upgrading]({REPOSITORY}/blob/main/docs/upgrading.md) what a version promises. Generated from values.yaml by
+`python -m tools`; not to be edited.
 
 ## Values
 

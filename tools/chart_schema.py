@@ -1,113 +1,161 @@
 """The chart's values.schema.json: closed, with the types of values.yaml and the model of the configuration."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
 from scaler.settings import Settings
+from tools import chart_types as types
 from tools.chart_values import documented
 
 _THE_CHARTS_OWN = {"listen", "http", "healthListen", "tls"}
 """Of the configuration: set by other values, so that Service, probes and NetworkPolicy agree with them."""
 
-_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
-_COUNT = {"type": "integer", "minimum": 0}
-_DURATION = {"type": "string", "pattern": "^([0-9]+(h|m|s|ms))+$"}
-_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-_NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}, "uniqueItems": True}
-
-
-def _keys(*names: str, each: Any = True, required: Collection[str] = ()) -> dict[str, Any]:
-    """Return an object with `names` and no others, of which Kubernetes itself checks the values."""
-    closed = {"type": "object", "additionalProperties": False, "properties": dict.fromkeys(names, each)}
-    return {**closed, "required": list(required)} if required else closed
-
-
-_PROBE = _keys(
-    *("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold"),
-    each=_COUNT,
-)
-_CONTEXT = ("runAsGroup", "runAsNonRoot", "runAsUser", "seLinuxOptions", "seccompProfile", "appArmorProfile")
-_MORE: dict[str, dict[str, Any]] = {
-    "commonLabels": _TEXTS,
-    "commonAnnotations": _TEXTS,
+_CONTEXT = {
+    **dict.fromkeys(("seLinuxOptions", "seccompProfile", "appArmorProfile", "windowsOptions"), True),
+    **dict.fromkeys(("runAsUser", "runAsGroup"), types.ID),
+    "runAsNonRoot": types.BOOLEAN,
+}
+_MONITOR = {
+    "labels": types.LABELS,
+    "interval": {**types.SCRAPE_DURATION, "minLength": 2},
+    "scrapeTimeout": types.SCRAPE_DURATION,
+}
+_OPTIONAL = {"enum": ["alwaysRender", "failIfMissing", "skipIfMissing"]}
+_MORE: dict[str, types.Schema] = {
+    "nameOverride": types.or_empty(types.DNS_LABEL),
+    "fullnameOverride": types.or_empty(types.SERVICE_NAME),
+    "namespaceOverride": types.or_empty(types.DNS_LABEL),
+    "clusterDomain": types.DNS_NAME,
+    "commonLabels": types.LABELS,
+    "commonAnnotations": types.ANNOTATIONS,
+    "global.imagePullSecrets": {
+        "type": "array",
+        "items": {"anyOf": [types.DNS_NAME, types.keys(name=types.DNS_NAME, required=["name"])]},
+    },
+    "image.registry": {"type": "string", "pattern": "^([a-zA-Z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*)?$"},
+    "image.repository": {
+        "type": "string",
+        "pattern": "^([a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$",
+    },
+    "image.tag": {"type": "string", "pattern": "^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$"},
     "image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "image.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
-    "imagePullSecrets": {"type": "array", "items": _keys("name", required=["name"])},
-    "replicas": _COUNT,
-    "autoscaling.minReplicas": {"type": "integer", "minimum": 1},
-    "autoscaling.maxReplicas": {"type": "integer", "minimum": 1},
-    "autoscaling.targetCPUUtilizationPercentage": {"type": "integer", "minimum": 1},
-    "autoscaling.behavior": _keys("scaleUp", "scaleDown"),
-    "keda.podLabels": _TEXTS,
+    "imagePullSecrets": types.PULL_SECRETS,
+    "replicas": types.COUNT,
+    "autoscaling.minReplicas": types.POSITIVE,
+    "autoscaling.maxReplicas": types.POSITIVE,
+    "autoscaling.targetCPUUtilizationPercentage": types.POSITIVE,
+    "autoscaling.behavior": types.HPA_BEHAVIOR,
+    "keda.namespace": types.DNS_LABEL,
+    "keda.podLabels": types.LABELS,
     "config": {"$ref": "#/$defs/Settings"},
     "extraArgs": {"type": "array", "items": {"type": "string"}},
-    "extraEnv": {"type": "array", "items": _keys("name", "value", "valueFrom", required=["name"])},
-    "extraEnvFrom": {"type": "array", "items": _keys("prefix", "configMapRef", "secretRef")},
-    "secretMounts": {
-        "type": "array",
-        "items": _keys("name", "secretName", "items", "defaultMode", "optional", required=["name", "secretName"]),
-    },
-    "ports.grpc": _PORT,
-    "ports.http": _PORT,
-    "ports.health": _PORT,
-    "service.annotations": _TEXTS,
+    "extraEnv": types.ENV,
+    "extraEnvFrom": types.ENV_FROM,
+    "secretMounts": types.mounts("secretName"),
+    "configMapMounts": types.mounts("configMapName"),
+    "ports.grpc": types.PORT,
+    "ports.http": types.PORT,
+    "ports.health": types.PORT,
+    "service.annotations": types.ANNOTATIONS,
     "service.ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
+    "service.ipFamilies": types.listed({"enum": ["IPv4", "IPv6"]}),
+    "tls.secretName": types.or_empty(types.DNS_NAME),
     "tls.certManager.issuerRef.kind": {"type": "string", "minLength": 1},
-    "tls.certManager.duration": _DURATION,
-    "tls.certManager.renewBefore": _DURATION,
-    "tls.certManager.extraDnsNames": _NAMES,
-    "tls.triggerAuthentication.namespaces": _NAMES,
-    "sources.workqueue.namespaces": _NAMES,
-    "sources.argocd.applicationNamespaces": _NAMES,
-    "sources.flux.namespaces": _NAMES,
-    "serviceAccount.annotations": _TEXTS,
+    "tls.certManager.duration": types.GO_DURATION,
+    "tls.certManager.renewBefore": types.GO_DURATION,
+    "tls.certManager.extraDnsNames": types.listed({"type": "string", "minLength": 1}),
+    "tls.triggerAuthentication.namespaces": types.listed(types.DNS_LABEL),
+    "tls.triggerAuthentication.secretName": types.or_empty(types.DNS_NAME),
+    "sources.workqueue.namespaces": types.listed(types.DNS_LABEL),
+    "sources.argocd.namespace": types.DNS_LABEL,
+    "sources.argocd.applicationNamespaces": types.listed(types.DNS_LABEL),
+    "sources.flux.namespace": types.DNS_LABEL,
+    "sources.flux.namespaces": types.listed(types.DNS_LABEL),
+    "spareBusy.namespaces": types.listed(types.DNS_LABEL),
+    "serviceAccount.name": types.or_empty(types.DNS_NAME),
+    "serviceAccount.annotations": types.ANNOTATIONS,
     "podAntiAffinity": {"enum": ["soft", "hard", "none"]},
-    "affinity": _keys("nodeAffinity", "podAffinity", "podAntiAffinity"),
-    "topologySpreadConstraints": {
+    "affinity": types.keys("nodeAffinity", "podAffinity", "podAntiAffinity"),
+    "topologySpreadConstraints": types.SPREAD,
+    "nodeSelector": types.LABELS,
+    "tolerations": types.TOLERATIONS,
+    "priorityClassName": types.or_empty(types.DNS_NAME),
+    "runtimeClassName": types.or_empty(types.DNS_NAME),
+    "schedulerName": types.or_empty(types.DNS_NAME),
+    "hostAliases": {
         "type": "array",
-        "items": _keys(
-            *("maxSkew", "topologyKey", "whenUnsatisfiable", "labelSelector", "minDomains", "matchLabelKeys"),
-            *("nodeAffinityPolicy", "nodeTaintsPolicy"),
-            required=["maxSkew", "topologyKey", "whenUnsatisfiable"],
+        "items": types.keys(
+            ip=types.ADDRESS,
+            hostnames=types.listed(types.DNS_NAME),
+            required=["ip", "hostnames"],
         ),
     },
-    "nodeSelector": _TEXTS,
-    "tolerations": {"type": "array", "items": _keys("key", "operator", "value", "effect", "tolerationSeconds")},
-    "podAnnotations": _TEXTS,
-    "podLabels": _TEXTS,
-    "resources": _keys("requests", "limits", "claims"),
-    "podSecurityContext": _keys(
-        *_CONTEXT,
-        *("fsGroup", "fsGroupChangePolicy", "seLinuxChangePolicy", "supplementalGroups", "supplementalGroupsPolicy"),
-        *("sysctls", "windowsOptions"),
+    "dnsPolicy": {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]},
+    "dnsConfig": types.keys(
+        nameservers={"type": "array", "items": types.ADDRESS, "maxItems": 3},
+        searches={"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 32},
+        options={
+            "type": "array",
+            "items": types.keys(name={"type": "string", "minLength": 1}, value={"type": "string"}, required=["name"]),
+        },
     ),
-    "securityContext": _keys(
-        *_CONTEXT,
-        *("allowPrivilegeEscalation", "capabilities", "privileged", "procMount", "readOnlyRootFilesystem"),
-        "windowsOptions",
+    "deploymentAnnotations": types.ANNOTATIONS,
+    "podAnnotations": types.ANNOTATIONS,
+    "podLabels": types.LABELS,
+    "resources": types.keys(
+        "claims",
+        requests={"type": "object", "additionalProperties": types.QUANTITY},
+        limits={"type": "object", "additionalProperties": types.QUANTITY},
     ),
-    "preStopSleepSeconds": _COUNT,
-    "terminationGracePeriodSeconds": _COUNT,
-    "minReadySeconds": _COUNT,
-    "revisionHistoryLimit": _COUNT,
-    "updateStrategy": _keys("type", "rollingUpdate"),
-    "probes.startup": _PROBE,
-    "probes.readiness": _PROBE,
-    "probes.liveness": _PROBE,
-    "podDisruptionBudget.maxUnavailable": {"type": ["integer", "string"], "pattern": "^[0-9]+%$", "minimum": 0},
-    "networkPolicy.monitoringNamespaces": _NAMES,
-    "metrics.serviceMonitor.labels": _TEXTS,
-    "metrics.serviceMonitor.interval": _DURATION,
-    "metrics.podMonitor.labels": _TEXTS,
-    "metrics.podMonitor.interval": _DURATION,
-    "metrics.prometheusRule.labels": _TEXTS,
-    "metrics.prometheusRule.disabledAlerts": _NAMES,
-    "metrics.prometheusRule.alertLabels": _TEXTS,
-    "metrics.dashboard.labels": _TEXTS,
-    "metrics.dashboard.annotations": _TEXTS,
+    "podSecurityContext": types.keys(
+        *("fsGroupChangePolicy", "seLinuxChangePolicy", "supplementalGroups", "supplementalGroupsPolicy", "sysctls"),
+        fsGroup=types.ID,
+        **_CONTEXT,
+    ),
+    "securityContext": types.keys(
+        *("capabilities", "procMount"),
+        **dict.fromkeys(("allowPrivilegeEscalation", "privileged", "readOnlyRootFilesystem"), types.BOOLEAN),
+        **_CONTEXT,
+    ),
+    "preStopSleepSeconds": types.COUNT,
+    "terminationGracePeriodSeconds": types.COUNT,
+    # Below the 600 s after which Kubernetes says that a rollout has failed.
+    "minReadySeconds": {**types.COUNT, "maximum": 599},
+    "revisionHistoryLimit": types.COUNT,
+    "updateStrategy": types.keys(
+        type={"enum": ["RollingUpdate", "Recreate"]},
+        rollingUpdate={**types.keys(maxSurge=types.SURGE, maxUnavailable=types.SHARE), "type": ["object", "null"]},
+    ),
+    "probes.startup": types.probe(success={"const": 1}),
+    "probes.readiness": types.probe(),
+    "probes.liveness": types.probe(success={"const": 1}),
+    "podDisruptionBudget.maxUnavailable": types.SHARE,
+    "networkPolicy.monitoringNamespaces": types.listed(types.DNS_LABEL),
+    **{f"metrics.serviceMonitor.{key}": schema for key, schema in _MONITOR.items()},
+    **{f"metrics.podMonitor.{key}": schema for key, schema in _MONITOR.items()},
+    **{
+        f"metrics.{kind}.{key}": schema
+        for kind in ("serviceMonitor", "podMonitor", "prometheusRule")
+        for key, schema in {"renderMode": _OPTIONAL, "namespace": types.or_empty(types.DNS_LABEL)}.items()
+    },
+    "metrics.prometheusRule.labels": types.LABELS,
+    "metrics.prometheusRule.disabledAlerts": types.listed({"type": "string", "minLength": 1}),
+    "metrics.prometheusRule.extraRules": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["expr"],
+            "oneOf": [{"required": ["alert"]}, {"required": ["record"]}],
+        },
+    },
+    "metrics.prometheusRule.alertLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+    "metrics.dashboard.namespace": types.or_empty(types.DNS_LABEL),
+    "metrics.dashboard.labels": types.LABELS,
+    "metrics.dashboard.annotations": types.ANNOTATIONS,
     "admissionPolicy.validationActions": {
         "type": "array",
         "minItems": 1,
@@ -116,7 +164,11 @@ _MORE: dict[str, dict[str, Any]] = {
         "not": {"allOf": [{"contains": {"const": "Deny"}}, {"contains": {"const": "Warn"}}]},
     },
     "admissionPolicy.failurePolicy": {"enum": ["Fail", "Ignore"]},
-    "admissionPolicy.namespaceSelector": _keys("matchLabels", "matchExpressions"),
+    "admissionPolicy.namespaceSelector": types.keys("matchLabels", "matchExpressions"),
+    "extraInitContainers": types.named("image"),
+    "extraContainers": types.named("image"),
+    "extraVolumes": types.named(),
+    "extraVolumeMounts": types.named("mountPath"),
     "extraObjects": {"type": "array", "items": {"type": ["string", "object"]}},
 }
 """By the path of a value: what its default does not tell. Lists and mappings without an entry hold any objects."""
@@ -126,8 +178,8 @@ def render(values: str) -> str:
     """Return the schema for the text of values.yaml."""
     unused = set(_MORE)
     root = _closed()
-    root["properties"] |= {  # what Helm adds for, and expects from, a chart within another
-        "global": {"type": "object", "description": "Values that Helm shares between charts; not used here."},
+    root["properties"] |= {  # of a chart within another: values that all of them share, and the `condition` of this one
+        "global": {"type": "object", "properties": {}},
         "enabled": {"type": "boolean", "description": "For the `condition` of a chart that depends on this one."},
     }
     for value in documented(values):

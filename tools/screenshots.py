@@ -80,14 +80,14 @@ def find_all(server: Server) -> list[ScaledObject]:
         region = "eu-central-1" if team == "bank" else "eu-west-1"
         for queue in queues:
             url = f"https://sqs.{region}.amazonaws.com/123456789012/{queue}"
-            asking.append(server.objects.find(team, f"{queue}-worker", {"source": "sqs", "queueURL": url}))
+            asking.append(server.registry.find(team, f"{queue}-worker", {"source": "sqs", "queueURL": url}))
     for name in CONTROLLERS:
         metadata = {
             "source": "workqueue",
             "metricsURL": "http://argocd-metrics.argocd.svc:8082/metrics",
             "queues": name,
         }
-        asking.append(server.objects.find("argocd", name.replace("_", "-"), metadata))
+        asking.append(server.registry.find("argocd", name.replace("_", "-"), metadata))
     return asking
 
 
@@ -95,7 +95,7 @@ async def live_an_hour(server: Server, clock: ManualClock, course: Course) -> No
     """Let KEDA poll for an hour."""
     for second in range(0, HOUR, POLL):
         course.late = second >= HOUR - 2 * POLL
-        answers = [asyncio.ensure_future(server.objects.answer(asker, 1.9)) for asker in find_all(server)]
+        answers = [asyncio.ensure_future(server.answers.answer(asker, 1.9)) for asker in find_all(server)]
         await clock.advance(POLL)
         for error in await asyncio.gather(*answers, return_exceptions=True):
             if isinstance(error, BaseException) and not isinstance(error, ScalerError):
@@ -112,7 +112,7 @@ async def draw() -> None:
         await server.start()
         stack.push_async_callback(server.close)
         for asker in find_all(server)[:3]:
-            stack.enter_context(server.objects.listening(asker, lambda: None))
+            stack.enter_context(server.listeners.listening(asker, lambda: None))
         await live_an_hour(server, clock, course)
         run = await stack.enter_async_context(async_playwright())
         profile = stack.enter_context(tempfile.TemporaryDirectory())

@@ -1,12 +1,15 @@
-"""What ScaledObjects hold of the store: leases on the places that they stand on, and the readings there."""
+"""Leases on the places that triggers stand on: kept while somebody asks, at the speed that is asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 
 from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.state import NO_LEASE, Lease
 from scaler.core.clock import Clock
-from scaler.core.domain import Place, Reading
-from scaler.store.place_state import Entry
+from scaler.core.domain import Place
+from scaler.core.errors import LimitError
+from scaler.store.place_state import PlaceState
 from scaler.store.snapshots import Snapshots
 
 SLACK = 0.1
@@ -26,33 +29,45 @@ class Leases:
         return (1 + SLACK) * self._seconds
 
     def keep(self, asker: ScaledObject) -> None:
-        """Renew the leases of `asker` when it is time; raises `LimitError`."""
-        if self._clock.now() >= asker.renew_at:
-            self.renew(asker)
+        """Renew the lease of `asker` when it is time; raises `LimitError`."""
+        if self._clock.now() >= asker.lease.renew_at:
+            self.renew(asker, asker.lease.found)
 
-    def renew(self, asker: ScaledObject) -> None:
-        """Lease all places of `asker` as it is now: whether it listens, and whether it sleeps; raises `LimitError`."""
-        asker.held = tuple([self._lease(asker, place) for place in (*asker.places, *asker.found)])
-        asker.renew_at = math.inf if asker.listeners else self._clock.now() + SLACK * self._seconds
+    def renew(self, asker: ScaledObject, found: tuple[Place, ...]) -> None:
+        """Lease all places of `asker`, of which its readings name `found`; raises `LimitError`.
 
-    def _lease(self, asker: ScaledObject, place: Place) -> Entry:
+        Places that they name no more are let go of.
+        """
+        for place in set(asker.lease.found) - {*asker.question.places, *found}:
+            self._snapshots.release(asker, place)
+        asker.lease = NO_LEASE
+        named = tuple([self._lease(asker, place) for place in asker.question.places])
+        asker.lease = Lease(held=named)  # should the store have no room for the others, it is asked anew each time
+        try:
+            others = tuple([self._lease(asker, place) for place in found])
+        except LimitError:
+            for place in set(found) - set(asker.question.places):
+                self._snapshots.release(asker, place)
+            raise
+        renew_at = math.inf if asker.listeners else self._clock.now() + SLACK * self._seconds
+        asker.lease = Lease(found, named + others, renew_at)
+
+    def _lease(self, asker: ScaledObject, place: Place) -> PlaceState:
         trigger = asker.trigger
-        asleep = bool(asker.listeners) and asker.assessment is not None and not asker.assessment.active
-        interval = min(trigger.idle_refresh_seconds, trigger.refresh_seconds) if asleep else trigger.refresh_seconds
+        # With `refreshSeconds: "0"` every caller has a read of its own, so that nothing need be read ahead.
+        interval = trigger.refresh_seconds or self._seconds
+        if asker.listeners and asker.answer is not None and not asker.active:
+            interval = min(interval, trigger.idle_refresh_seconds)
         until = math.inf if asker.listeners else self._clock.now() + self.lasting_seconds
         return self._snapshots.lease(asker, place, interval, until, asker.namespace)
 
-    def readings(
-        self, asker: ScaledObject, held: Sequence[Entry], refresh_seconds: float
-    ) -> tuple[Reading, ...] | None:
-        """Return what the store knows of `held`, no older than `refresh_seconds`; None if it lacks one.
-
-        Raises the `Fault` of a place that has no reading young enough for `asker`.
-        """
-        readings = []
-        for entry in held:
-            reading = self._snapshots.current(entry, refresh_seconds, asker.trigger.stale_seconds)
-            if reading is None:
-                return None
-            readings.append(reading)
-        return tuple(readings)
+    def rest(self, askers: Iterable[ScaledObject]) -> None:
+        """Let those of `askers` whose leases have ended hold on to nothing of the store; those who asked last come last."""
+        before = self._clock.now() - self.lasting_seconds
+        for asker in askers:
+            if asker.asked_at >= before:
+                break
+            if asker.lease.held and not asker.listeners:
+                asker.lease = NO_LEASE
+                if asker.answer is not None:  # what was told is remembered, but not by which readings
+                    asker.answer = replace(asker.answer, readings=(), raw=None, valid_until=-math.inf)

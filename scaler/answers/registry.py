@@ -1,55 +1,20 @@
 """Who asks: each trigger of a ScaledObject parsed once, found by every request of it, and forgotten in the end."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
-
-from google.protobuf.message import DecodeError, Message
 
 from scaler.answers.scaledobject import Key, Question, ScaledObject
 from scaler.core.clock import Clock
-from scaler.core.errors import LimitError, MetadataError
+from scaler.core.errors import LimitError, NotAllowedError
 from scaler.core.quota import Quota
 from scaler.pb import externalscaler_pb2 as pb
-from scaler.sources.access import Access
+from scaler.sources.access import Access, AccessRule
 from scaler.sources.base import Trigger
 from scaler.sources.triggers import parse
 
-Kind = TypeVar("Kind", bound=Message)
-Meaning = TypeVar("Meaning")
-SPELLINGS_BYTES = 4 << 20
-SPELLING_BYTES = 150
-"""What one spelling takes besides its own bytes."""
 
-
-class Spellings(Generic[Meaning]):
-    """What requests meant that came lately, by their bytes, so that they need not be parsed to be understood.
-
-    Go writes a map in another order each time, but a map of up to 8 keys in 8 orders only, and one of 200 keys in 256
-    (internal/runtime/maps, Iter: a random offset into the table), so that a thousand ScaledObjects fit.
-    """
-
-    def __init__(self, max_bytes: int = SPELLINGS_BYTES) -> None:
-        """Keep about `max_bytes`; what goes beyond clears all."""
-        self._meanings: dict[bytes, Meaning] = {}
-        self._max_bytes = self._left = max_bytes
-        self.get = self._meanings.get
-
-    def keep(self, raw: bytes, meaning: Meaning) -> None:
-        """Note what `raw` means."""
-        if len(raw) + SPELLING_BYTES > self._left:
-            self.clear()
-        self._left -= len(raw) + SPELLING_BYTES
-        self._meanings[raw] = meaning
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._meanings.clear()
-        self._left = self._max_bytes
-
-
-class Askers:
+class Registry:
     """Finds and forgets ScaledObjects within the limits of the configuration."""
 
     def __init__(  # noqa: PLR0913 - limits
@@ -63,14 +28,17 @@ class Askers:
         keep_seconds: float,
         grown: Callable[[], None],
     ) -> None:
-        """Let in what `access` allows, calling `grown` for each, and forget who has not asked for `keep_seconds`."""
+        """Let in what `access` allows, calling `grown` for each, and forget who has not asked for `keep_seconds`.
+
+        What a ScaledObject was told is remembered as long, so that a slow poller is told inactive only after it settled.
+        `on_forget` is called when somebody is forgotten.
+        """
         self._access, self._clock, self._keep_seconds, self._grown = access, clock, keep_seconds, grown
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
         self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
         self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
         self._questions: WeakValueDictionary[Trigger, Question] = WeakValueDictionary()
-        self._refs = Spellings[ScaledObject]()
-        self._metrics = Spellings[tuple[ScaledObject, int]]()
+        self.on_forget: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         """Return how many are remembered."""
@@ -95,28 +63,10 @@ class Askers:
             ref.DiscardUnknownFields()  # nobody may make one ScaledObject look like many
             key = ref.SerializeToString(deterministic=True)
             found = self._known.get(key) or self._admit(key, ref)
-        return self._noted(found)
+        return self.note(found)
 
-    def find_raw(self, raw: bytes) -> ScaledObject:
-        """Return whom the bytes of a ScaledObjectRef name, as `find_ref` does."""
-        if (found := self._refs.get(raw)) is not None:
-            return self._noted(found)
-        found = self.find_ref(parsed(pb.ScaledObjectRef, raw))
-        self._refs.keep(raw, found)
-        return found
-
-    def find_metric(self, raw: bytes) -> tuple[ScaledObject, int]:
-        """Return whom the bytes of a GetMetricsRequest name, and which of its metrics; raises also `UnknownMetricError`."""
-        if (meaning := self._metrics.get(raw)) is not None:
-            self._noted(meaning[0])
-            return meaning
-        request = parsed(pb.GetMetricsRequest, raw)
-        found = self.find_ref(request.scaledObjectRef)
-        meaning = found, found.metric_index(request.metricName)
-        self._metrics.keep(raw, meaning)
-        return meaning
-
-    def _noted(self, found: ScaledObject) -> ScaledObject:
+    def note(self, found: ScaledObject) -> ScaledObject:
+        """Note that `found` asks."""
         found.asked_at = self._clock.now()
         found.calls += 1
         self._known.move_to_end(found.key)
@@ -143,6 +93,18 @@ class Askers:
         self._grown()
         return admitted
 
+    def allow(self, rules: Iterable[AccessRule]) -> int:
+        """Let in by `rules` from now on; forget whom they do not allow, and return how many those are."""
+        self._access.replace_rules(rules)
+        refused = 0
+        for key, found in list(self._known.items()):
+            try:
+                self._access.check(found.namespace, found.trigger.claims())
+            except NotAllowedError:
+                refused += 1
+                self._forget(key, found)
+        return refused
+
     def _question(self, trigger: Trigger) -> Question:
         if (question := self._questions.get(trigger)) is None:
             question = self._questions[trigger] = Question(trigger)
@@ -159,16 +121,10 @@ class Askers:
                 self._known.move_to_end(key)
                 found.asked_at = now  # a stream asks all the time
             else:
-                del self._known[key]
-                self._refs.clear()
-                self._metrics.clear()
-                self._quota.give_back(found.namespace)
-                self._bytes.give_back(found.namespace, len(key))
+                self._forget(key, found)
 
-
-def parsed(kind: type[Kind], raw: bytes) -> Kind:
-    """Return the message; raises `MetadataError` if `raw` is none."""
-    try:
-        return kind.FromString(raw)
-    except DecodeError:
-        raise MetadataError(f"the request is not a {kind.DESCRIPTOR.name}; is the client KEDA's?") from None
+    def _forget(self, key: Key, found: ScaledObject) -> None:
+        del self._known[key]
+        self.on_forget()
+        self._quota.give_back(found.namespace)
+        self._bytes.give_back(found.namespace, len(key))

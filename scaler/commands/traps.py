@@ -1,6 +1,5 @@
 """What is allowed but does not do what its author thinks: the known traps of ScaledObjects that use this scaler."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -53,22 +52,8 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             "an old or held count starts Jobs for work that others have taken; "
             'in a ScaledJob write refreshSeconds: "0", so that every poll reads anew',
         )
-    if trigger.type == "external-push" and isinstance(owner, ScaledObject) and _activation_target(owner):
-        yield Trap(
-            trigger.line,
-            "type",
-            f"a push wakes the workload whatever the formula's activationTarget {_activation_target(owner)} says; "
-            "use type external, so that only polls, which go by the formula, do",
-        )
     for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count):
         yield Trap(trigger.line, "source", text)
-
-
-def _activation_target(owner: ScaledObject) -> str:
-    """Return the activation target of a formula, "" without one or where it is 0, as if left out."""
-    modifiers = owner.advanced.scaling_modifiers
-    target = modifiers.activation_target.strip() if modifiers is not None and modifiers.formula else ""
-    return "" if re.fullmatch(r"[+-]?0*\.?0*", target) else target
 
 
 def of_authentication(
@@ -112,23 +97,24 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
     """Yield the traps of a whole ScaledObject or ScaledJob."""
     if not isinstance(owner, ScaledObject):
         return
+    sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
     if owner.idle_replica_count:
         yield Trap(
             owner.line,
             "idleReplicaCount",
-            f"KEDA supports only 0 here: with {owner.idle_replica_count} the HPA, whose minimum is "
-            f"{max(1, owner.min_replica_count)}, and KEDA scale against each other while idle "
-            f"(kedacore/keda#2314); leave it out and set minReplicaCount: {owner.idle_replica_count}",
+            f"only 0 works: the HPA undoes {owner.idle_replica_count} at its next sync, since its minimum is "
+            f"minReplicaCount {owner.min_replica_count}, so the replicas flap; use 0, or leave it out",
         )
-    sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
     if owner.fallback is not None and owner.fallback.replicas == 0 and sleeps:
         yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
     if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
+        pushes = any(trigger.type == "external-push" for trigger in owner.triggers)
         yield Trap(
             owner.line,
             "scalingModifiers",
             "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
-            "so work in progress does not keep the workload alive",
+            "so work in progress does not keep the workload alive"
+            + (", but a push wakes it even below activationTarget, which type external would not" if pushes else ""),
         )
     if sleeps and owner.cooldown_period < 60:
         yield Trap(

@@ -1,6 +1,6 @@
 """Everything that can go wrong, as one tree; each leaf knows the gRPC status code that tells it to KEDA."""
 
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 AnyError = TypeVar("AnyError", bound=BaseException)
 
@@ -9,6 +9,16 @@ class ScalerError(Exception):
     """Base of all errors that a user may see; its text says what, where and what to do, and holds no secret."""
 
     code: ClassVar[str] = "INTERNAL"  # the name of a grpc.StatusCode
+
+    def untraced(self) -> Self:
+        """Return an equal error without history, and let this one forget its own.
+
+        One that is kept and raised at every poll of an outage would grow all the time. The copy is made without
+        `__init__`, which may take other arguments in each class.
+        """
+        twin = type(self).__new__(type(self), *let_go(self).args)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class MetadataError(ScalerError):
@@ -59,6 +69,16 @@ class Refused(Fault):
     """The backend answered that the credentials are refused or that the thing does not exist."""
 
     code = "FAILED_PRECONDITION"
+
+
+class Unsettled(Unavailable):
+    """What was read proves little yet: the backend has just come back, and nothing was told before."""
+
+
+class Defect(Fault):
+    """An error in the scaler itself, which its log tells; what was told before is held, as through any other fault."""
+
+    code = "INTERNAL"
 
 
 def let_go(error: AnyError) -> AnyError:

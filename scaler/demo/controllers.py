@@ -49,6 +49,7 @@ class Controller:
         self.dialect = DIALECTS[dialect]
         self.workers = workers
         self.leads: bool | None = None
+        self.stands_by_with_queues = False  # as with client-go, whose queues are there before the lease is won
         self.requests = 0
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -63,7 +64,9 @@ class Controller:
         """Return the page in the text format, as a Go registry orders it."""
         lines = ["# HELP go_goroutines Number of goroutines that currently exist.", "# TYPE go_goroutines gauge"]
         lines.append("go_goroutines 97")
-        running = self.queues if self.leads is not False else {}  # the queues of a standby are not made yet
+        running = self.queues
+        if self.leads is False:
+            running = {name: WorkQueue({0: 0}) for name in self.queues} if self.stands_by_with_queues else {}
         dialect, prefix = self.dialect, self.dialect.prefix
         if dialect.active_workers:
             active = [(f'controller="{name}"', queue.active) for name, queue in running.items()]

@@ -1,7 +1,9 @@
 """A web server that answers what it is told, byte for byte: for answers that no well-behaved server gives."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Callable, Mapping
 
 
@@ -22,6 +24,7 @@ class RawServer:
         self.heads: list[str] = []
         self.asked = asyncio.Event()  # set when the first request is there
         self.port = 0
+        self.resets = False  # whether connections end with a reset instead of a close
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -42,6 +45,9 @@ class RawServer:
             else:
                 writer.write(told)
                 await writer.drain()
+                if self.resets:
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         except (OSError, EOFError):
             pass  # the client has gone
         finally:

@@ -17,6 +17,10 @@ def array(*items: bytes) -> bytes:
     return b"*%d\r\n" % len(items) + b"".join(b"$%d\r\n%s\r\n" % (len(item), item) for item in items)
 
 
+MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+"""What a master without replicas answers to `ROLE`."""
+
+
 class RespServer:
     """Listens on a free port of 127.0.0.1; `answer` may be exchanged at any time."""
 
@@ -51,8 +55,8 @@ class RespServer:
                     if (answer := self.answer(command)) is not None:
                         writer.write(answer)
                 await writer.drain()
-        except OSError:
-            pass  # the client is gone, which is its right
+        except (OSError, hiredis.ProtocolError):
+            pass  # the client is gone, which is its right, or speaks something else
         finally:
             self._writers.discard(writer)
             writer.close()

@@ -39,11 +39,16 @@ class Autoscaler:
         self._hpa.spec = scaled_object.hpa_spec()
         self._pause()
 
-    def poll(self, now: float, results: Sequence[MetricResult], ready: int | None = None) -> Outcome:
-        """Take the answers to KEDA's poll: one for each metric of every trigger, `NO_SPECS` for an unknown one."""
+    def poll(
+        self, now: float, results: Sequence[MetricResult], ready: int | None = None, formula: float | None = None
+    ) -> Outcome:
+        """Take the answers to KEDA's poll: one for each metric of every trigger, `NO_SPECS` for an unknown one.
+
+        `formula` is the value of `scalingModifiers`, where the caller can work it out.
+        """
         if self.paused:
             return Outcome(self.replicas, active=False, reason=_PAUSED)
-        return self._scaled(self._executor.poll(now, self._pods(None, ready), results))
+        return self._scaled(self._executor.poll(now, self._pods(None, ready), results, formula))
 
     def push(self, now: float) -> Outcome:
         """Take a `true` of StreamIsActive."""

@@ -7,9 +7,11 @@ import grpc
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.findings import ManifestError
 from scaler.keda.quantity import milli
-from scaler.keda.scalable import ScaledObject
+from scaler.keda.scalable import Scalable
 from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, GetMetricsRequest, ScaledObjectRef
+from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 
 _Answer = TypeVar("_Answer")
 
@@ -32,6 +34,20 @@ def resolve(metadata: Mapping[str, str], env: Mapping[str, str]) -> dict[str, st
     return {key: value for key, value in resolved.items() if value or not key.endswith("FromEnv")}
 
 
+class ScalersCache:
+    """KEDA's scalers of one ScaledObject: whoever meets an error closes them all, and whoever asks next makes new ones.
+
+    A call that fails while they are closed under it is not tried again, and KEDA notes no error for it. Source: KEDA
+    2.20.2 pkg/scaling/cache/scalers_cache.go, refreshScaler and acquireReader (`ErrCacheClosed`).
+    """
+
+    __slots__ = ("closed",)
+
+    def __init__(self) -> None:
+        """Begin with open ones."""
+        self.closed = False
+
+
 class ExternalScaler:
     """One trigger of type `external` or `external-push`. Like KEDA it sets no deadlines.
 
@@ -41,35 +57,39 @@ class ExternalScaler:
     def __init__(
         self,
         stub: Any,
-        scaled_object: ScaledObject,
+        owner: Scalable,
         index: int,
         env: Mapping[str, str],
         on_error: Callable[[str], None],
     ) -> None:
-        """Speak for the trigger `index` of `scaled_object`; `on_error` takes the text of every failed call."""
-        trigger = scaled_object.triggers[index]
+        """Speak for the trigger `index` of `owner`; `on_error` takes the text of every failed call."""
+        trigger = owner.triggers[index]
         self.index = index
         self.pushes = trigger.type == "external-push"
         self._type, self._cached = trigger.target_type, trigger.use_cached_metrics
         self._stub, self._on_error = stub, on_error
         self._ref = ScaledObjectRef(
-            name=scaled_object.name,
-            namespace=scaled_object.namespace,
+            name=owner.name,
+            namespace=owner.namespace,
             scalerMetadata=resolve(trigger.metadata, env),
         )
 
-    async def specs(self) -> tuple[Spec, ...]:
-        """Call GetMetricSpec; nothing means that it failed or was empty, which is the same to KEDA."""
-        for _ in range(2):
+    async def specs(self, cache: ScalersCache, tries: int = 2) -> tuple[Spec, ...] | Missing:
+        """Call GetMetricSpec; `NO_SPECS` if it failed or was empty, which is the same to KEDA."""
+        for _ in range(tries):
+            if cache.closed:
+                return Missing.CACHE_CLOSED
             response = await self._call("GetMetricSpec", self._stub.GetMetricSpec(self._ref))
             if response is not None and response.metricSpecs:
                 return self._read_specs(response)
-        return ()
+        return Missing.NO_SPECS
 
-    async def result(self, spec: Spec) -> MetricResult:
+    async def result(self, spec: Spec, cache: ScalersCache) -> MetricResult:
         """Call GetMetrics and then IsActive; an error of either loses both."""
         request = GetMetricsRequest(scaledObjectRef=self._ref, metricName=spec.name.removeprefix(f"s{self.index}-"))
         for _ in range(2):
+            if cache.closed:
+                return self._result(spec, Missing.CACHE_CLOSED)
             metrics = await self._call("GetMetrics", self._stub.GetMetrics(request))
             if metrics is None:
                 continue
@@ -84,9 +104,9 @@ class ExternalScaler:
             return self._result(spec, total, active=activity.result)
         return self._result(spec, Missing.FAILED)
 
-    def no_specs(self) -> MetricResult:
+    def without_specs(self, why: Missing) -> MetricResult:
         """Return what a poll makes of a trigger whose specs could not be read."""
-        return MetricResult("", self._type, 0, Missing.NO_SPECS)
+        return MetricResult("", self._type, 0, why)
 
     async def activity(self) -> AsyncIterator[bool]:
         """Open StreamIsActive and yield what comes; raises `grpc.aio.AioRpcError` unless the server ends it well."""
@@ -125,3 +145,19 @@ class ExternalScaler:
 
     def _result(self, spec: Spec, value: float | Missing, *, active: bool = False) -> MetricResult:
         return MetricResult(spec.name, spec.type, spec.target, value, active, self._cached)
+
+
+def external_scalers(
+    channel: grpc.aio.Channel, owner: Scalable, env: Mapping[str, str], on_error: Callable[[str], None]
+) -> list[ExternalScaler]:
+    """Return a client for each external trigger of `owner`; raises `ManifestError` if it has none."""
+    stub = ExternalScalerStub(channel)
+    scalers = [
+        ExternalScaler(stub, owner, index, env, on_error)
+        for index, trigger in enumerate(owner.triggers)
+        if trigger.type in {"external", "external-push"}
+    ]
+    if not scalers:
+        place = f"{owner.file}:{owner.line}"
+        raise ManifestError(f"{place}: {owner.name} has no trigger of type external or external-push")
+    return scalers

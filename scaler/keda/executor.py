@@ -19,6 +19,7 @@ class Missing(Enum):
     FAILED = "GetMetrics or IsActive failed"
     NO_SPECS = "GetMetricSpec failed"  # fallback does not count it (KEDA issue 8056)
     NO_VALUES = "GetMetrics answered an empty list"
+    CACHE_CLOSED = "KEDA closed its scalers during the call"  # KEDA counts it neither as an error nor as an answer
 
 
 class MetricResult(NamedTuple):
@@ -53,7 +54,8 @@ class Executor:
     """KEDA's scale executor for one ScaledObject, with the memory that KEDA keeps in its status.
 
     Times are Unix seconds: KEDA keeps them as whole seconds, so the fractions matter. Source: KEDA
-    pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. `scalingModifiers` are not evaluated.
+    pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. The formula of `scalingModifiers` is not
+    evaluated here: without its value a poll goes by the activity of the triggers.
     """
 
     scaled_object: ScaledObject
@@ -63,15 +65,27 @@ class Executor:
     _cache: dict[str, MetricResult] = field(default_factory=dict, init=False)
     _before_zero: tuple[float, int] = field(default=(-math.inf, 0), init=False)
 
-    def poll(self, now: float, pods: Pods, results: Sequence[MetricResult]) -> Outcome:
-        """Judge the results of all triggers, one for each metric, and remember them."""
-        active = error = False
+    def poll(self, now: float, pods: Pods, results: Sequence[MetricResult], formula: float | None = None) -> Outcome:
+        """Judge the results of all triggers, one for each metric, and remember them.
+
+        `formula` is the value of `scalingModifiers`, NaN if it has none: it alone decides about activity, and after an
+        error nothing is active; fallback passes it over (scale_handler.go, getScaledObjectState, and
+        modifiers/formula.go). A push does not look at it.
+        """
+        active = error = fallen_back = False
         for result in results:
             value, stand_in = self._value(result, pods)
-            active = active or result.active or stand_in
+            active, fallen_back = active or result.active, fallen_back or stand_in
             error = error or (value is None and result.failed)
-        self._cache = {result.name: result for result in results if result.cached and result.name}
-        return self._request_scale(now, pods.replicas, active=active, error=error)
+        self._cache = {
+            result.name: result
+            for result in results
+            if result.cached and result.name and result.value is not Missing.CACHE_CLOSED
+        }
+        modifiers = self.scaled_object.advanced.scaling_modifiers
+        if formula is not None and modifiers is not None:
+            active = not error and formula > modifiers.activation_above
+        return self._request_scale(now, pods.replicas, active=active or fallen_back, error=error)
 
     def push(self, now: float, replicas: int) -> Outcome:
         """Take a `true` of StreamIsActive; a `false` is not passed on, KEDA ignores it."""
@@ -101,7 +115,7 @@ class Executor:
             if fallback is not None:
                 self._failures[result.name] = 0
             return value, False
-        if fallback is None or value is Missing.NO_SPECS:
+        if fallback is None or value is Missing.NO_SPECS or value is Missing.CACHE_CLOSED:
             return None, False
         failures = 0 if value is Missing.NO_VALUES else self._failures.get(result.name, 0) + 1
         self._failures[result.name] = failures
@@ -115,28 +129,39 @@ class Executor:
         return int(result.target * 1000 * replicas) / 1000, True
 
     def _request_scale(self, now: float, replicas: int, *, active: bool, error: bool) -> Outcome:
-        """Decide like KEDA's RequestScale, whose order of cases this keeps."""
+        """Decide like KEDA's RequestScale, whose order of cases this and the next two keep."""
+        if active or self.scaled_object.force_activation:
+            return self._while_active(now, replicas, error=error)
         spec = self.scaled_object
-        idle, least = spec.idle_replica_count, spec.min_replica_count
-        if active:
-            if replicas == 0 or (idle is not None and replicas < least):
-                self._last_active = int(now)
-                return Outcome(max(least, 1), active, "ScalerActive")
-            if error:  # a partial error does not count as activity for the cooldown
-                return Outcome(replicas, active, "PartialTriggerError")
-            self._last_active = int(now)
-            return Outcome(replicas, active, "ScalerActive")
         if error and (spec.fallback is None or spec.fallback.replicas != 0):
             return Outcome(replicas, active, "TriggerError" if spec.fallback is None else "ScalerNotActive")
-        if replicas > (0 if idle is None else idle) and (idle is not None or least == 0):
-            if not self._cooled_down(now):
-                return Outcome(replicas, active, "ScalerCooldown")
-            replicas, before = idle or 0, replicas
-            if replicas == 0:
-                self._before_zero = (now, before)
-        elif idle is None:
-            replicas = max(replicas, least)
-        return Outcome(replicas, active, "ScalerNotActive")
+        return self._while_inactive(now, replicas)
+
+    def _while_active(self, now: float, replicas: int, *, error: bool) -> Outcome:
+        spec = self.scaled_object
+        least = spec.min_replica_count
+        if replicas == 0 or (spec.idle_replica_count is not None and replicas < least):
+            if spec.paused_scale_out:  # not even the time of the activity is noted
+                return Outcome(replicas, active=True, reason="ScalerActive")
+            replicas = max(least, 1)
+        elif error:  # a partial error does not count as activity for the cooldown
+            return Outcome(replicas, active=True, reason="PartialTriggerError")
+        self._last_active = int(now)
+        return Outcome(replicas, active=True, reason="ScalerActive")
+
+    def _while_inactive(self, now: float, replicas: int) -> Outcome:
+        spec, reason = self.scaled_object, "ScalerNotActive"
+        idle = spec.idle_replica_count or 0
+        if spec.sleeps and replicas > idle:
+            if not spec.paused_scale_in and not self._cooled_down(now):
+                reason = "ScalerCooldown"
+            elif not spec.paused_scale_in:
+                if idle == 0:
+                    self._before_zero = (now, replicas)
+                replicas = idle
+        elif spec.idle_replica_count is None:
+            replicas = max(replicas, spec.min_replica_count)
+        return Outcome(replicas, active=False, reason=reason)
 
     def _cooled_down(self, now: float) -> bool:
         """Return whether the cooldown is over; a workload that was never active waits initialCooldownPeriod."""

@@ -20,7 +20,14 @@ from scaler.keda.yaml_nodes import Document, Path
 _API_VERSION = "keda.sh/v1alpha1"
 _KINDS: dict[str, type[ScaledObject | ScaledJob]] = {"ScaledObject": ScaledObject, "ScaledJob": ScaledJob}
 _ADAPTERS: dict[str, TypeAdapter[ScaledObject | ScaledJob]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}
-_PAUSED, _PAUSED_REPLICAS = "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"
+_ANNOTATION = "autoscaling.keda.sh/"
+_PAUSED, _PAUSED_REPLICAS = f"{_ANNOTATION}paused", f"{_ANNOTATION}paused-replicas"
+_FLAGS = {
+    _PAUSED: scalable.PAUSED,
+    f"{_ANNOTATION}paused-scale-in": scalable.PAUSED_SCALE_IN,
+    f"{_ANNOTATION}paused-scale-out": scalable.PAUSED_SCALE_OUT,
+    f"{_ANNOTATION}force-activation": scalable.FORCED,
+}
 
 
 MAX_NAME = 253
@@ -108,7 +115,7 @@ class _Reader:
             if isinstance(trigger, dict):
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
-        values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._pause(kind)}
+        values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
         result = self._validated(kind, values)
         for path, problem in refusals(result):
             self._find(path, problem)
@@ -127,18 +134,25 @@ class _Reader:
                 names[ours] = UNKNOWN
         return names
 
-    def _pause(self, kind: str) -> dict[str, Any]:
-        """Return what the annotations say about pausing (KEDA apis/keda/v1alpha1, NeedToBePausedByAnnotation)."""
+    def _annotations(self, kind: str) -> dict[str, Any]:
+        """Return what the annotations say that hold or move replicas (KEDA apis/keda/v1alpha1, getBoolAnnotation)."""
+        path = ("metadata", "annotations")
         annotations = self._mapping("metadata").get("annotations")
-        texts = self._texts(("metadata", "annotations"), annotations) if isinstance(annotations, dict) else {}
+        texts = self._texts(path, annotations) if isinstance(annotations, dict) else {}
+        texts = {key: text for key, text in texts.items() if key.startswith(_ANNOTATION)}
+        known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
+        for key in sorted(texts.keys() - known):
+            self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{_nearest(key, known)}")
         falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes anything else for true
-        values: dict[str, Any] = {scalable.PAUSED: texts.get(_PAUSED, "false") not in falsehoods}
+        values: dict[str, Any] = {
+            ours: texts[key] not in falsehoods for key, ours in _FLAGS.items() if key in texts.keys() & known
+        }
         count = texts.get(_PAUSED_REPLICAS)
         if count is not None and kind == ScaledObject.kind:
             if not re.fullmatch("[0-9]{1,9}", count):
-                self._refuse(("metadata", "annotations", _PAUSED_REPLICAS), "must be a count")
+                self._refuse((*path, _PAUSED_REPLICAS), "must be a count")
                 count = "0"
-            values = {scalable.PAUSED: True, scalable.PAUSED_REPLICAS: int(count)}
+            values |= {scalable.PAUSED: True, scalable.PAUSED_REPLICAS: int(count)}
         return values
 
     def _plain(self, path: Path, data: Any) -> Any:
@@ -187,9 +201,7 @@ class _Reader:
             for step in parents:
                 holder = holder[step]
             del holder[key]
-            nearest = difflib.get_close_matches(str(key), _fields(kind), n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{hint}")
+            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), _fields(kind))}")
         return self._validated(kind, values)
 
     def _mapping(self, key: str) -> dict[str, Any]:
@@ -230,6 +242,12 @@ def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) 
         holder = holder[step] if isinstance(holder, dict | list) else {}
     if isinstance(holder, dict):
         holder.pop(target[-1], None)  # an error before this one may have taken it out
+
+
+def _nearest(key: str, known: set[str]) -> str:
+    """Return "; did you mean …?" if one of `known` looks like `key`."""
+    nearest = difflib.get_close_matches(key, sorted(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def _fields(kind: str) -> set[str]:

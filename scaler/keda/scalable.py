@@ -1,10 +1,11 @@
 """ScaledObjects and ScaledJobs (keda.sh/v1alpha1) as dataclasses: the fields that decide about scaling, KEDA's defaults."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.behavior import CAMEL_CASE, Behavior
@@ -13,9 +14,20 @@ from scaler.keda.hpa import HpaSpec
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
+
+def _number(text: str) -> str:
+    """Take what Go reads as a number, or nothing."""
+    if text and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+        raise ValueError("must be a number in quotes")
+    return text
+
+
+NumberText = Annotated[str, AfterValidator(_number)]
+
 # The keys by which the reader of manifests hands over what does not stand in the spec; no YAML key is called that.
 NAME, NAMESPACE, FILE, LINE, KEY_LINES = "(name)", "(namespace)", "(file)", "(line)", "(keyLines)"
 PAUSED, PAUSED_REPLICAS = "(paused)", "(pausedReplicas)"
+PAUSED_SCALE_IN, PAUSED_SCALE_OUT, FORCED = "(pausedScaleIn)", "(pausedScaleOut)", "(forceActivation)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +81,19 @@ class ScalingModifiers:
     __pydantic_config__: ClassVar = CAMEL_CASE
 
     formula: str = ""
-    target: str = ""
-    activation_target: str = ""
+    target: NumberText = ""
+    activation_target: NumberText = ""
     metric_type: Literal["AverageValue", "Value"] = "AverageValue"
+
+    @property
+    def target_value(self) -> float:
+        """The HPA's target; KEDA refuses a formula without one above 0."""
+        return float(self.target or 0)
+
+    @property
+    def activation_above(self) -> float:
+        """The value above which a poll takes the formula for active; a push wakes whatever it is."""
+        return float(self.activation_target or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +150,18 @@ class Scalable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledObject(Scalable):
-    """A ScaledObject; `paused_replicas` is the count that the annotation `paused-replicas` holds it at."""
+    """A ScaledObject; `paused_replicas` and the three flags after it are annotations (`autoscaling.keda.sh/…`).
+
+    `paused_scale_in` and `paused_scale_out` stop KEDA and the HPA in one direction; `force_activation` counts every
+    trigger as active. KEDA looks at them at each poll, and keeps the HPA (controllers/keda/scaledobject_controller.go).
+    """
 
     kind: ClassVar[str] = "ScaledObject"
 
     paused_replicas: Annotated[int | None, Field(alias=PAUSED_REPLICAS)] = None
+    paused_scale_in: Annotated[bool, Field(alias=PAUSED_SCALE_IN)] = False
+    paused_scale_out: Annotated[bool, Field(alias=PAUSED_SCALE_OUT)] = False
+    force_activation: Annotated[bool, Field(alias=FORCED)] = False
     scale_target_ref: ScaleTargetRef
     cooldown_period: Count = 300
     initial_cooldown_period: Count = 0
@@ -140,17 +169,57 @@ class ScaledObject(Scalable):
     fallback: Fallback | None = None
     advanced: Advanced = Advanced()
 
+    @property
+    def sleeps(self) -> bool:
+        """Whether KEDA takes it down while nothing is active: to 0, or to `idleReplicaCount`."""
+        return self.min_replica_count == 0 or self.idle_replica_count is not None
+
+    def held_by(self) -> tuple[str, ...]:
+        """Return what each annotation in force does, as sentences; nothing without one."""
+        if self.paused:
+            count = "at its replicas" if self.paused_replicas is None else f"at {self.paused_replicas} replicas"
+            return (f"paused by annotation: KEDA holds it {count} and has deleted the HPA",)
+        effects = (
+            (self.paused_scale_in, "paused-scale-in: neither KEDA nor the HPA scales it down"),
+            (self.paused_scale_out, "paused-scale-out: neither KEDA nor the HPA scales it up"),
+            (self.force_activation, "force-activation: KEDA takes every trigger for active"),
+        )
+        return tuple(f"annotation autoscaling.keda.sh/{effect}" for in_force, effect in effects if in_force)
+
     def hpa_spec(self) -> HpaSpec:
-        """Return the HPA that KEDA makes; one never goes below 1 (KEDA controllers/keda/hpa.go)."""
+        """Return the HPA that KEDA makes; one never goes below 1 (KEDA controllers/keda/hpa.go).
+
+        The pause of a direction is a `selectPolicy: Disabled`, and brings a `behavior` where there was none.
+        """
         behavior = self.advanced.horizontal_pod_autoscaler_config.behavior
+        if self.paused_scale_in or self.paused_scale_out:
+            up, down = (behavior or Behavior()).scale_up, (behavior or Behavior()).scale_down
+            behavior = Behavior(
+                replace(up, select_policy="Disabled") if self.paused_scale_out else up,
+                replace(down, select_policy="Disabled") if self.paused_scale_in else down,
+            )
         return HpaSpec(max(1, self.min_replica_count), self.max_replica_count, behavior)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingStrategy:
+    """How many Jobs a queue is worth. KEDA takes an unknown `strategy` for default, and a calculation for max."""
+
+    __pydantic_config__: ClassVar = CAMEL_CASE
+
+    strategy: str = "default"
+    custom_scaling_queue_length_deduction: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] = 0
+    custom_scaling_running_job_percentage: str = ""
+    pending_pod_conditions: tuple[str, ...] = ()
+    multiple_scalers_calculation: str = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledJob(Scalable):
-    """A ScaledJob; it has no HPA, no cooldown and no fallback."""
+    """A ScaledJob; it has no HPA, no cooldown and no fallback. Of the annotations only `paused` holds it."""
 
     kind: ClassVar[str] = "ScaledJob"
+    scaling_strategy: ScalingStrategy = ScalingStrategy()
     unread: ClassVar[frozenset[str]] = frozenset(
         {
             "envSourceContainerName",
@@ -158,7 +227,6 @@ class ScaledJob(Scalable):
             "jobTargetRef",
             "rollout",
             "rolloutStrategy",
-            "scalingStrategy",
             "successfulJobsHistoryLimit",
         }
     )

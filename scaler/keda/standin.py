@@ -1,6 +1,7 @@
 """A stand-in for KEDA and the HPA: asks a running external scaler over gRPC and scales a workload, without a cluster."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Literal
@@ -9,13 +10,12 @@ import grpc
 
 from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.keda.autoscaler import Autoscaler
-from scaler.keda.client import ExternalScaler, Spec
+from scaler.keda.client import ExternalScaler, ScalersCache, Spec, external_scalers
 from scaler.keda.executor import MetricResult, Missing
-from scaler.keda.findings import ManifestError
+from scaler.keda.formula import Formula, compiled
 from scaler.keda.hpa import ControllerFlags, Decision
 from scaler.keda.quantity import milli
 from scaler.keda.scalable import ScaledObject
-from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 2.0, 60.0
 _FIRST_REQUEUE_SECONDS, _LONGEST_REQUEUE_SECONDS = 0.005, 1000.0
@@ -43,8 +43,11 @@ def _ignore(_event: Event) -> None:
 class StandIn:
     """KEDA and the HPA of one ScaledObject, from the moment it is made. Triggers that are not external are passed over.
 
-    `scale` is awaited with every new count of replicas and should return at once. Modelled on KEDA's main branch, which
-    has StreamMetricSpec: controllers/keda, pkg/scaling/scale_handler.go, pkg/scalers/external_scaler.go.
+    `scale` is awaited with every new count of replicas and should return at once. Modelled on KEDA 2.20.2 and, for
+    StreamMetricSpec, on its main branch: controllers/keda, pkg/scaling/scale_handler.go, pkg/scalers/external_scaler.go.
+
+    KEDA's fault is part of the model: an HPA query that fails closes the scalers under a poll's failing call, and the
+    poll then finds neither an error nor activity, whatever `fallback` says: to zero once the cooldown is over.
     """
 
     scaled_object: ScaledObject
@@ -59,22 +62,26 @@ class StandIn:
     on_event: Callable[[Event], None] = _ignore
     clock: Clock = field(default_factory=SystemClock)
     flags: ControllerFlags = field(default_factory=ControllerFlags)
+    notes_closed_scalers: bool = False
+    """True for a KEDA without that fault: a call that was cut off by closed scalers is an error like any other."""
+    formula: Formula | None = None
+    """The formula of `scalingModifiers`, where the manifest's is more than arithmetic over the external triggers.
+
+    Without either the modifiers are passed over.
+    """
 
     def __post_init__(self, initial_replicas: int) -> None:
         """Prepare; nothing is called before `run`."""
         self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags)
         self._errors: list[str] = []
-        stub = ExternalScalerStub(self.channel)
-        self._scalers = [
-            ExternalScaler(stub, self.scaled_object, index, self.env, self._errors.append)
-            for index, trigger in enumerate(self.scaled_object.triggers)
-            if trigger.type in {"external", "external-push"}
-        ]
-        if not self._scalers:
-            place = f"{self.scaled_object.file}:{self.scaled_object.line}"
-            raise ManifestError(f"{place}: {self.scaled_object.name} has no trigger of type external or external-push")
+        self._scalers = external_scalers(self.channel, self.scaled_object, self.env, self._errors.append)
+        modifiers = self.scaled_object.advanced.scaling_modifiers
+        if self.formula is None and modifiers is not None and modifiers.target_value > 0:
+            names = {self.scaled_object.triggers[scaler.index].name for scaler in self._scalers}
+            self.formula = compiled(modifiers.formula, names)
         self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, as the last reconcile wrote them
         self._streamed: dict[int, tuple[Spec, ...]] = {}
+        self._cache = ScalersCache()
         self._scaling = asyncio.Lock()  # KEDA's scalingMutex: a poll that hangs blocks pushes
         self._scaled_to = initial_replicas
         self._applying = asyncio.Lock()
@@ -104,17 +111,20 @@ class StandIn:
 
     async def _reconcile(self) -> bool:
         """Write the metrics into the HPA, those of a failing trigger left out; return whether there is an HPA now."""
-        specs = {scaler.index: await self._specs(scaler) or () for scaler in self._scalers}
+        specs: dict[int, tuple[Spec, ...]] = {}
+        for scaler in self._scalers:
+            answer = await self._specs(scaler, self._cache)
+            specs[scaler.index] = () if isinstance(answer, Missing) else answer
         found = [spec for trigger in specs.values() for spec in trigger]
         if not found or not all(milli(spec.target) for spec in found):  # the HPA refuses a target of 0
             return False
         self._hpa_metrics = specs
         return True
 
-    async def _specs(self, scaler: ExternalScaler) -> tuple[Spec, ...] | None:
-        """Return what was streamed, an empty list too, or else ask; None if that fails."""
+    async def _specs(self, scaler: ExternalScaler, cache: ScalersCache) -> tuple[Spec, ...] | Missing:
+        """Return what was streamed, an empty list too, or else ask."""
         streamed = self._streamed.get(scaler.index)
-        return await scaler.specs() or None if streamed is None else streamed
+        return await scaler.specs(cache) if streamed is None else streamed
 
     async def _poll_forever(self) -> None:
         """Poll at a fixed interval; after an error is over, KEDA reconciles, because Ready turns true."""
@@ -122,47 +132,94 @@ class StandIn:
         while True:
             due = self.clock.now() + self._autoscaler.scaled_object.polling_interval
             async with self._scaling:
-                answers = await asyncio.gather(*map(self._poll, self._scalers))
-                results = tuple(result for answer in answers for result in answer)
-                outcome = self._autoscaler.poll(self.clock.wall(), results, self._ready_pods())
+                cache = self._cache
+                answers = await asyncio.gather(*(self._poll(scaler, cache) for scaler in self._scalers))
+                results = self._noted([result for answer in answers for result in answer])
+                formula = None
+                if (composite := self._composite(results)) is not None:
+                    formula = math.nan if isinstance(composite.value, Missing) else composite.value
+                outcome = self._autoscaler.poll(self.clock.wall(), results, self._ready_pods(), formula)
                 await self._done("poll", outcome.reason, results, active=outcome.active)
             was_ready, ready = ready, not any(result.failed for result in results)
             if not ready:
-                self._streamed.clear()
+                self._clear(cache)
             elif not was_ready:
                 await self._reconcile()
             await sleep(self.clock, max(0.0, due - self.clock.now()))
 
-    async def _poll(self, scaler: ExternalScaler) -> Sequence[MetricResult]:
-        specs = await self._specs(scaler)
-        if specs is None:
-            return [scaler.no_specs()]
-        return [await scaler.result(spec) for spec in specs]
+    async def _poll(self, scaler: ExternalScaler, cache: ScalersCache) -> Sequence[MetricResult]:
+        specs = await self._specs(scaler, cache)
+        if isinstance(specs, Missing):
+            return [scaler.without_specs(specs)]
+        return [await scaler.result(spec, cache) for spec in specs]
+
+    def _noted(self, results: Sequence[MetricResult]) -> list[MetricResult]:
+        """Return `results` as a KEDA without the fault notes them, if this is to be one."""
+        closed = Missing.CACHE_CLOSED if self.notes_closed_scalers else None
+        return [result._replace(value=Missing.FAILED) if result.value is closed else result for result in results]
+
+    def _clear(self, cache: ScalersCache) -> None:
+        """Close the scalers that met an error, under whoever is using them; the next call makes new ones."""
+        cache.closed = True
+        self._streamed.clear()
+        if cache is self._cache:
+            self._cache = ScalersCache()
 
     async def _sync_forever(self) -> None:
         """Sync a period after the HPA was made, and again a period after each sync ended."""
         while True:
             await sleep(self.clock, self.flags.sync_period_seconds)
-            replicas, results = self.replicas, []
-            if self._autoscaler.looks_at_metrics():
-                for scaler in self._scalers:
-                    results += [await self._hpa_read(scaler, spec) for spec in self._hpa_metrics[scaler.index]]
+            replicas, read = self.replicas, await self._hpa_reads()
             if replicas != self.replicas:
                 continue  # KEDA scaled meanwhile: the HPA's update is refused as a conflict
-            decision = self._autoscaler.sync(self.clock.wall(), results, ready=self._ready_pods())
-            if any(result.failed for result in results):
-                self._streamed.clear()
-            await self._done("sync", decision.reason or decision.scaling_active, results, decision=decision)
+            decision = self._autoscaler.sync(self.clock.wall(), read, ready=self._ready_pods())
+            await self._done("sync", decision.reason or decision.scaling_active, read, decision=decision)
 
-    async def _hpa_read(self, scaler: ExternalScaler, metric: Spec) -> MetricResult:
+    async def _hpa_reads(self) -> list[MetricResult]:
+        """Read what a sync does: metric by metric, or with a formula all of them in one query."""
+        if not self._autoscaler.looks_at_metrics():
+            return []
+        metrics = [(scaler, spec) for scaler in self._scalers for spec in self._hpa_metrics[scaler.index]]
+        if self.formula is not None and self.scaled_object.advanced.scaling_modifiers is not None:
+            composite = self._composite(await self._hpa_query(metrics))
+            return [] if composite is None else [composite]
+        return [result for metric in metrics for result in await self._hpa_query([metric])]
+
+    async def _hpa_query(self, metrics: Sequence[tuple[ExternalScaler, Spec]]) -> list[MetricResult]:
         """Answer one query of the HPA: KEDA asks every trigger for its specs first, and needs them all."""
-        lists = [await self._specs(other) for other in self._scalers]
-        known = {spec.name.lower() for specs in lists for spec in specs or ()}
-        if None in lists:
-            return scaler.no_specs()._replace(name=metric.name, target=metric.target)
-        if metric.name.lower() not in known:
-            return MetricResult(metric.name, metric.type, metric.target, Missing.NO_VALUES)
-        return self._autoscaler.cached(metric.name) or await scaler.result(metric)
+        cache = self._cache
+        lists = [await self._specs(scaler, cache) for scaler in self._scalers]
+        missing = [specs for specs in lists if isinstance(specs, Missing)]
+        known = {spec.name.lower() for specs in lists if not isinstance(specs, Missing) for spec in specs}
+        results = []
+        for scaler, metric in metrics:
+            if missing:
+                why = Missing.NO_SPECS if Missing.NO_SPECS in missing else Missing.CACHE_CLOSED
+                result = scaler.without_specs(why)._replace(name=metric.name, target=metric.target)
+            elif metric.name.lower() not in known:
+                result = MetricResult(metric.name, metric.type, metric.target, Missing.NO_VALUES)
+            else:
+                result = self._autoscaler.cached(metric.name) or await scaler.result(metric, cache)
+            results.append(result)
+        results = self._noted(results)
+        if any(result.failed for result in results):
+            self._clear(cache)
+        return results
+
+    def _composite(self, results: Sequence[MetricResult]) -> MetricResult | None:
+        """Return the formula's metric, which the HPA sees in place of all others; None without a formula."""
+        modifiers = self.scaled_object.advanced.scaling_modifiers
+        if self.formula is None or modifiers is None or not results:
+            return None
+        values: dict[str, float] = {}
+        missing = None
+        for result in results:
+            if isinstance(result.value, Missing):
+                missing = result.value
+            else:
+                values[self.scaled_object.triggers[int(result.name[1 : result.name.index("-")])].name] = result.value
+        value = self.formula(values) if missing is None else missing
+        return MetricResult("composite-metric", modifiers.metric_type, modifiers.target_value, value)
 
     async def _keep_open(
         self, stream: str, hear: Callable[[ExternalScaler], Awaitable[None]], scaler: ExternalScaler

@@ -4,31 +4,36 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from scaler.answers.answer import Answers
+from scaler.answers.registry import Registry
 from scaler.answers.scaledobject import ScaledObject
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.core.clock import Clock
-from scaler.core.errors import ScalerError
-from scaler.sources.sqs.prices import HOURS_PER_MONTH, CostSettings, dollars_per_month
+from scaler.core.errors import Fault, ScalerError
+from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
+from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
 
 
 class Explainer:
     """Explains what ScaledObjects are told."""
 
-    def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, clock: Clock, cost: CostSettings) -> None:
+    def __init__(
+        self, registry: Registry, answers: Answers, snapshots: Snapshots, clock: Clock, cost: CostSettings
+    ) -> None:
         """Explain what these hold; requests cost what `cost` says."""
-        self._objects, self._snapshots, self._clock, self._cost = scaled_objects, snapshots, clock, cost
+        self._registry, self._answers, self._snapshots = registry, answers, snapshots
+        self._clock, self._cost = clock, cost
 
     async def explain(
         self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
     ) -> dict[str, Any]:
         """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
         try:
-            asker = self._objects.find(namespace, name, metadata)
+            asker = self._registry.find(namespace, name, metadata)
         except ScalerError as error:
             return {"namespace": namespace, "name": name, "state": "error", "error": error_view(error)}
         try:
-            await self._objects.assess(asker, wait_seconds)
+            await self._answers.answer(asker, wait_seconds)
         except ScalerError as error:
             return {**self.view(asker), "state": "error", "error": error_view(error)}
         return self.view(asker)
@@ -36,16 +41,17 @@ class Explainer:
     def view(self, asker: ScaledObject) -> dict[str, Any]:
         """Return what is known of `asker`, without asking anybody. Ages are seconds; nothing in it is a secret."""
         now = self._clock.now()
-        told, error = asker.assessment, asker.error
+        told, error, answer = asker.told, asker.error, asker.answer
         values = {metric.name: metric.value for metric in told.metrics} if told is not None else {}
-        places = dict.fromkeys((*asker.places, *asker.found))
+        places = dict.fromkeys(asker.places)
         statuses = [status for place in places if (status := self._snapshots.status(place)) is not None]
         return {
             "namespace": asker.namespace,
             "name": asker.name,
             "source": asker.trigger.source,
             "state": state_of(asker),
-            "error": None if error is None else error_view(error),
+            "error": None if error is None else error_view(error.error),
+            "held": None if answer is None or answer.fault is None else self._held_view(asker, answer.fault),
             "metrics": [
                 {
                     "name": spec.name,
@@ -71,30 +77,37 @@ class Explainer:
             "streams": len(asker.listeners),
         }
 
+    def _held_view(self, asker: ScaledObject, fault: Fault) -> dict[str, Any]:
+        """Return why the last answer is held, how old it is and how long it goes on being told."""
+        age = self._clock.now() - asker.settling.told_at
+        left = asker.trigger.stale_seconds + asker.trigger.hold_seconds - age
+        return {"why": str(fault), "age": round(age, 3), "secondsLeft": round(max(0.0, left), 3)}
+
     def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
         """Return what reading these places at the present intervals costs, or None if nobody bills it.
 
         Places are shared, so the bills of several triggers do not add up.
         """
-        billed = [status for status in statuses if status.interval and status.place.backend.startswith("sqs/")]
-        if not billed:
+        rates = [(status.place.backend, 3600 / status.interval) for status in statuses if status.interval]
+        bills = [
+            (rate, dollars)
+            for backend, rate in rates
+            if (dollars := dollars_per_month(backend, rate, self._cost)) is not None
+        ]
+        if not bills:
             return None
-        per_hour = math.fsum(3600 / status.interval for status in billed if status.interval)
-        dollars = dollars_per_month(billed[0].place.backend, per_hour, self._cost)
         return {
-            "requestsPerMonth": round(per_hour * HOURS_PER_MONTH),
-            "dollarsPerMonth": None if dollars is None else round(dollars, 4),
+            "requestsPerMonth": round(math.fsum(rate for rate, _ in bills) * HOURS_PER_MONTH),
+            "dollarsPerMonth": round(math.fsum(dollars for _, dollars in bills), 4),
             "priceDate": self._cost.price_date,
         }
 
 
 def state_of(asker: ScaledObject) -> str:
-    """Return `error`, `unknown` (never read yet), `active` or `inactive`: what KEDA was told last."""
+    """Return `error`, `held`, `settling`, `unknown` (not read lately), `active` or `inactive`: what KEDA is told."""
     if asker.error is not None:
         return "error"
-    if asker.assessment is None:
-        return "unknown"
-    return "active" if asker.assessment.active else "inactive"
+    return "unknown" if asker.answer is None else asker.answer.state
 
 
 def place_view(status: PlaceStatus) -> dict[str, Any]:
@@ -107,6 +120,8 @@ def place_view(status: PlaceStatus) -> dict[str, Any]:
         "faultFor": None if status.fault is None else round(status.fault_seconds, 3),
         "interval": status.interval,
         "readSeconds": round(status.read_seconds, 4),
+        "overdueFor": round(status.overdue_seconds, 3),
+        "proof": None if status.proof is None else str(status.proof),
     }
 
 

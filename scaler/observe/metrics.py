@@ -14,7 +14,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.registry import Registry
 from scaler.answers.streams import Streams
 from scaler.core.clock import Clock
 from scaler.core.domain import Place
@@ -22,7 +22,8 @@ from scaler.core.errors import Fault
 from scaler.core.version import version
 from scaler.observe.rpcs import Rpcs
 from scaler.observe.traffic import OTHER, Traffic
-from scaler.sources.sqs.prices import CostSettings, dollars_per_month
+from scaler.sources.prices import dollars_per_month
+from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import BackendStatus, Snapshots
 
 READ_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -89,9 +90,9 @@ class Metrics:
         self._backends.add(backend)
         return self._requests.labels(backend, operation)
 
-    def watch(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
+    def watch(self, registry: Registry, snapshots: Snapshots, streams: Streams) -> None:
         """Show also what these hold at the time of a scrape."""
-        self._looking = (_House(scaled_objects, snapshots, streams), _Bill(self.traffic, self._cost))
+        self._looking = (_House(registry, snapshots, streams), _Bill(self.traffic, self._cost))
         for collector in self._looking:
             self.registry.register(collector)
 
@@ -147,8 +148,8 @@ class _Bill(_Looking):
 
 
 class _House(_Looking):
-    def __init__(self, scaled_objects: ScaledObjects, snapshots: Snapshots, streams: Streams) -> None:
-        self._objects, self._snapshots, self._streams = scaled_objects, snapshots, streams
+    def __init__(self, registry: Registry, snapshots: Snapshots, streams: Streams) -> None:
+        self._registry, self._snapshots, self._streams = registry, snapshots, streams
 
     def look(self) -> list[BackendStatus]:
         return self._snapshots.backends()[:MAX_BACKENDS]
@@ -158,23 +159,32 @@ class _House(_Looking):
         build.add_metric([version()], 1)
         yield build
         yield GaugeMetricFamily("queue_scaler_streams", "Open streams.", value=len(self._streams))
-        yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._objects))
+        yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._registry))
         yield from self._each_object()
         yield from self._each_backend()
         yield from self._each_kind()
         yield self._each_place()
+        yield GaugeMetricFamily(
+            "queue_scaler_places_overdue",
+            "Places that are late by more than three of their intervals.",
+            value=sum(1 for _ in self._snapshots.overdue()),
+        )
 
     def _each_object(self) -> Iterable[Metric]:
         value: dict[tuple[str, ...], float] = {}
         target: dict[tuple[str, ...], float] = {}
         active: dict[tuple[str, ...], float] = {}
         failing: dict[tuple[str, ...], float] = {}
-        for asker in self._objects:
+        held: dict[tuple[str, ...], float] = {}
+        settling: dict[tuple[str, ...], float] = {}
+        for asker in self._registry:
             # After an edit two of one name are known for a while, and two triggers may have metrics of one name: a
             # series may appear but once, so the one that asked last stands.
-            told = asker.assessment if asker.error is None else None
+            told = asker.told
             trigger = (asker.namespace, asker.name, asker.specs[0].name)
             failing[trigger] = asker.error is not None
+            state = None if asker.answer is None else asker.answer.state
+            held[trigger], settling[trigger] = state == "held", state == "settling"
             active.pop(trigger, None)
             if told is not None:
                 active[trigger] = told.active
@@ -190,6 +200,13 @@ class _House(_Looking):
             ("queue_scaler_metric_target", "The target of the metric.", by_metric, target),
             ("queue_scaler_active", "1 if active, 0 if inactive, as told last.", by_trigger, active),
             ("queue_scaler_failing", "1 if KEDA is being answered with an error.", by_trigger, failing),
+            ("queue_scaler_held", "1 if the last answer is held because nothing newer is known.", by_trigger, held),
+            (
+                "queue_scaler_settling",
+                "1 if a lower value is read since trouble and not told yet.",
+                by_trigger,
+                settling,
+            ),
         ):
             family = GaugeMetricFamily(name, text, labels=labels)
             for row, number in rows.items():

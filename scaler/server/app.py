@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 import grpc
@@ -13,15 +13,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
-from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers.answer import Answers
+from scaler.answers.leases import Leases
+from scaler.answers.listeners import Listeners
+from scaler.answers.registry import Registry
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
 from scaler.core.version import version
+from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.metrics import Metrics
 from scaler.observe.page.guard import Guard
@@ -31,6 +37,8 @@ from scaler.observe.web import make_app
 from scaler.server import ports
 from scaler.server.gc_freeze import Garbage
 from scaler.server.handlers import EXPLAINER_NAME, SERVICE_NAME, Calls
+from scaler.server.reload import reload
+from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
 from scaler.settings import Settings
@@ -42,6 +50,10 @@ from scaler.store.snapshots import Snapshots
 log = get_logger()
 
 FORGET_SECONDS = 30.0
+QUIET_SECONDS = 0.05
+"""How long no call has come when the server stops: KEDA's polls come in bursts."""
+KEEP_SECONDS = 900.0
+"""How long what a ScaledObject was told is remembered after it asked last."""
 
 
 def grpc_options(settings: Settings) -> list[tuple[str, int]]:
@@ -72,14 +84,19 @@ class Server:
         """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits = settings.limits
+        limits, access = settings.limits, Access(settings.access, settings.aws)
+        self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
-            addresses=Addresses(allow_loopback=not settings.access),
+            addresses=self.addresses,
+            names=Names(clock),
             aws=settings.aws,
             redis=settings.redis,
             prometheus=settings.prometheus,
+            pages=settings.pages,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
+            access=access,
+            budget=Budget(limits.max_read_bytes),
             count_requests=self.metrics.requests,
         )
         self.snapshots = Snapshots(
@@ -89,25 +106,28 @@ class Server:
             max_places=limits.max_places,
         )
         self.snapshots.observe(self.metrics.read)
-        self.objects = ScaledObjects(
-            self.snapshots,
-            Access(settings.access, settings.aws),
+        self.registry = Registry(
+            access,
             clock,
             max_scaled_objects=Quota(
                 limits.max_scaled_objects, "limits.maxScaledObjects", limits.max_scaled_objects_per_namespace
             ),
             max_metadata_bytes=limits.max_metadata_bytes,
             max_metadata_total_bytes=limits.max_metadata_total_bytes,
-            lease_seconds=settings.lease_seconds,
+            keep_seconds=KEEP_SECONDS,
             grown=self._grown,
         )
+        self.leases = Leases(self.snapshots, clock, settings.lease_seconds)
+        self.answers = Answers(self.snapshots, self.leases, clock)
+        self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
-        self.garbage = Garbage(lambda: len(self.objects) + len(self.streams))
-        self.explainer = Explainer(self.objects, self.snapshots, clock, settings.cost)
-        self.metrics.watch(self.objects, self.snapshots, self.streams)
+        self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
+        self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
+        self.metrics.watch(self.registry, self.snapshots, self.streams)
         self.health = HealthServicer()
+        self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
         self.draining = False
         self._stack = AsyncExitStack()
@@ -118,8 +138,14 @@ class Server:
 
     async def start(self) -> None:
         """Listen; raises `SettingsError` for an address or a certificate that cannot be used."""
-        service = Service(self.objects, self.streams, self.settings.limits.rpc_deadline_seconds)
-        calls, deadline = Calls(self.metrics, Once(self._clock)), self.settings.limits.rpc_deadline_seconds
+        service = Service(
+            RequestCache(self.registry),
+            self.answers,
+            self.listeners,
+            self.streams,
+            self.settings.limits.rpc_deadline_seconds,
+        )
+        calls, deadline = self.calls, self.settings.limits.rpc_deadline_seconds
         main = grpc.aio.server(options=grpc_options(self.settings))
         main.add_generic_rpc_handlers((calls.handlers(service), calls.explainer_handlers(self.explainer, deadline)))
         health_pb2_grpc.add_HealthServicer_to_server(self.health, main)
@@ -154,35 +180,47 @@ class Server:
             )
 
     async def _listen_http(self) -> None:
-        app = make_app(self.metrics, lambda: not self.draining, self._page())
+        connections = Connections(self._clock)
+        middlewares = (connections.middleware, only_for(self.settings.http_allowed_hosts))
+        app = make_app(self.metrics, lambda: not self.draining, middlewares, self._page())
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        self.http_port = runner.addresses[0][1]
+        serve = runner.server
+        if serve is None:
+            raise RuntimeError("the runner is set up")
+        loop, listener = asyncio.get_running_loop(), connections.listener(serve)
+        if host == "[::]":
+            listening = await loop.create_server(listener, sock=ports.both_families(int(port)))
+        else:
+            listening = await loop.create_server(listener, host.strip("[]"), int(port))
+        self._stack.callback(listening.close)
+        self.http_port = listening.sockets[0].getsockname()[1]
 
     def _page(self) -> Page | None:
         if not self.settings.page.enabled:
             return None
         status = Status(
-            self.objects, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+            self.registry, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
         )
         return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, version())
 
     async def _sweep(self) -> None:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
-            self.objects.forget_old()
-            self.objects.rest()
+            self.registry.forget_old()
+            self.leases.rest(self.registry)
+            self.snapshots.revive()
             self.garbage.tidy()
 
     async def drain(self) -> None:
         """End so that KEDA notices nothing but a reconnect.
 
         First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
-        normally, then calls under way get their grace, then all connections close.
+        normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
+        begun; calls under way get their grace, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
@@ -190,6 +228,7 @@ class Server:
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
             await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+            await self.calls.quiet(self._clock, QUIET_SECONDS)
         await self.close()
         log.info("stopped")
 
@@ -199,6 +238,7 @@ class Server:
         await self._stack.aclose()
         await self.snapshots.close()
         await self.backends.kubernetes.close()
+        await self.backends.names.close()
 
 
 def open_readers(backends: Backends) -> list[Reader]:
@@ -208,13 +248,14 @@ def open_readers(backends: Backends) -> list[Reader]:
     ]
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain."""
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; at SIGHUP, go on with what `load` returns."""
     server = Server(settings, SystemClock())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload, server, load)
     try:
         await server.start()
         server.garbage.settle()

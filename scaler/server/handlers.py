@@ -11,13 +11,14 @@ import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
-from scaler.answers.registry import parsed
+from scaler.core.clock import Clock, sleep
 from scaler.core.errors import MetadataError, ScalerError
 from scaler.core.logs import Once, get_logger
 from scaler.observe.explainer import Explainer
 from scaler.observe.metrics import Metrics
 from scaler.pb import explainer_pb2
 from scaler.pb import externalscaler_pb2 as pb
+from scaler.server.request_cache import parsed
 from scaler.server.service import Send, Service
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
@@ -38,6 +39,14 @@ class Calls:
     def __init__(self, metrics: Metrics, once: Once) -> None:
         """Count in `metrics`; log the same error of the same caller as seldom as `once` lets it."""
         self._metrics, self._once = metrics, once
+        self._arrived = 0
+
+    async def quiet(self, clock: Clock, seconds: float) -> None:
+        """Return when no unary call has come for `seconds`."""
+        before = -1
+        while before != self._arrived:
+            before = self._arrived
+            await sleep(clock, seconds)
 
     def handlers(self, service: Service) -> grpc.GenericRpcHandler:
         """Return the handlers of KEDA's five RPCs."""
@@ -80,6 +89,7 @@ class Calls:
         ended, clock = self._metrics.calls(name), time.perf_counter
 
         async def handler(request: bytes, context: Context) -> Any:
+            self._arrived += 1
             began, code = clock(), "CANCELLED"
             try:
                 answer = await call(request)

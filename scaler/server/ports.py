@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -20,13 +21,22 @@ def bind(server: grpc.aio.Server, setting: str, address: str, credentials: grpc.
         raise SettingsError(f"{setting}: cannot listen on {address}") from None
 
 
+def both_families(port: int) -> socket.socket:
+    """Return a listening socket for IPv6 and IPv4, as gRPC makes it of `[::]`; asyncio's own takes IPv6 alone.
+
+    Without IPv6 it is one for IPv4, again as gRPC does it: a cluster may prefer both families and have one.
+    """
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - `[::]` asks for every interface
+
+
 def check(setting: str, address: str) -> None:
     """Raise `SettingsError` unless `address`, HOST:PORT, can be listened on; of several addresses of a host, one."""
     host, _, port = address.rpartition(":")
     failed: OSError | None = None
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, where in found:
+        for family, kind, protocol, _, where in _addresses(host, int(port)):
             try:
                 _try(socket.socket(family, kind, protocol), where)
             except OSError as error:
@@ -39,6 +49,12 @@ def check(setting: str, address: str) -> None:
             raise failed
     except OSError as error:
         raise SettingsError(f"{setting}: cannot listen on {address}: {error.strerror}") from None
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    hosts = ("::", "0.0.0.0") if host == "[::]" else (host.strip("[]"),)  # noqa: S104 - see above
+    options: dict[str, Any] = {"type": socket.SOCK_STREAM, "flags": socket.AI_PASSIVE}
+    return [found for each in hosts for found in socket.getaddrinfo(each, port, **options)]
 
 
 def _try(probe: socket.socket, where: tuple[object, ...]) -> None:

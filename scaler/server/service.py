@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from scaler.answers.answer import Answers
+from scaler.answers.listeners import Listeners
 from scaler.answers.scaledobject import Question, ScaledObject
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import LONGEST_REPEAT_SECONDS, Streams, repeat
 from scaler.core.domain import Assessment
-from scaler.core.errors import Fault
+from scaler.core.errors import Fault, ScalerError
 from scaler.pb import externalscaler_pb2 as pb
+from scaler.server.request_cache import RequestCache
 
 Send = Callable[[Any], Awaitable[None]]
 """Sends one message of a stream; returns when the peer can take more."""
@@ -23,31 +25,38 @@ INACTIVE = pb.IsActiveResponse(result=False)
 class Service:
     """Answers KEDA's requests, taken as bytes; raises `ScalerError`, which the server turns into its status code."""
 
-    def __init__(self, scaled_objects: ScaledObjects, streams: Streams, deadline_seconds: float) -> None:
+    def __init__(
+        self, requests: RequestCache, answers: Answers, listeners: Listeners, streams: Streams, deadline_seconds: float
+    ) -> None:
         """Answer within `deadline_seconds`."""
-        self._objects, self._streams = scaled_objects, streams
+        self._requests, self._answers, self._listeners, self._streams = requests, answers, listeners, streams
         self._wait_seconds = max(0.1, deadline_seconds - 0.1)
 
     async def get_metric_spec(self, request: bytes) -> pb.GetMetricSpecResponse:
         """Return names and targets, from the metadata alone: KEDA's fallback needs them in an outage."""
-        return self._specs(self._objects.find_raw(request))
+        return self._specs(self._requests.find(request))
 
     async def get_metrics(self, request: bytes) -> pb.GetMetricsResponse:
         """Return the value of the metric asked for."""
-        asker, index = self._objects.find_metric(request)
-        assessment = self._objects.answer_now(asker) or await self._objects.answer(asker, self._wait_seconds)
-        if not isinstance(asker.prepared, list):
-            asker.prepared = metrics_messages(assessment)
-        message: pb.GetMetricsResponse = asker.prepared[index]
+        asker, index = self._requests.find_metric(request)
+        try:
+            answer = self._answers.answer_nowait(asker) or await self._answers.answer(asker, self._wait_seconds)
+        except ScalerError as error:
+            self._answers.note_poll(asker, error)
+            raise
+        self._answers.note_poll(asker, answer)
+        if not answer.wire:
+            answer.wire.extend(metrics_messages(answer.told))
+        message: pb.GetMetricsResponse = answer.wire[index]
         return message
 
     async def is_active(self, request: bytes) -> pb.IsActiveResponse:
-        """Return whether there is something to do, as the GetMetrics before it was told."""
-        asker = self._objects.find_raw(request)
-        assessment = self._objects.answered(asker) or self._objects.assess_now(asker)
-        if assessment is None:
-            assessment = await self._objects.assess(asker, self._wait_seconds)
-        return ACTIVE if assessment.active else INACTIVE
+        """Return whether there is something to do, as the GetMetrics before it was told; raises the error that it was told."""
+        asker = self._requests.find(request)
+        answer = self._answers.polled(asker) or self._answers.answer_nowait(asker)
+        if answer is None:
+            answer = await self._answers.answer(asker, self._wait_seconds)
+        return ACTIVE if answer.told.active else INACTIVE
 
     async def stream_is_active(self, request: bytes, send: Send) -> None:
         """Send `true` when active, at every change to active, and again in growing pauses while active.
@@ -55,18 +64,18 @@ class Service:
         KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
         versions of KEDA deactivate on it without asking the other triggers.
         """
-        asker = self._objects.find_raw(request)
-        with self._streams.open(asker.namespace) as life, self._objects.listening(asker, life.wake):
+        asker = self._requests.find(request)
+        with self._streams.open(asker.namespace) as life, self._listeners.listening(asker, life.wake):
             with suppress(Fault):  # then nothing is known, so nothing is sent; the store goes on trying
-                await self._objects.assess(asker, self._wait_seconds)
-            await repeat(life, lambda: self._objects.says_active(asker), lambda: send(ACTIVE))
+                await self._answers.answer(asker, self._wait_seconds)
+            await repeat(life, lambda: self._listeners.says_active(asker), lambda: send(ACTIVE))
 
     async def stream_metric_spec(self, request: bytes, send: Send) -> None:
         """Send what `get_metric_spec` returns, at once and every minute: a poll error makes KEDA forget it.
 
         The specs follow from the metadata alone, and KEDA opens a new stream when that changes.
         """
-        asker = self._objects.find_raw(request)
+        asker = self._requests.find(request)
         with self._streams.open(asker.namespace) as life:
             while not life.ended:
                 await send(self._specs(asker))
@@ -74,9 +83,10 @@ class Service:
 
     def _specs(self, asker: ScaledObject) -> pb.GetMetricSpecResponse:
         question = asker.question
-        if not isinstance(question.prepared_specs, pb.GetMetricSpecResponse):
-            question.prepared_specs = specs_message(question)
-        return question.prepared_specs
+        if not question.wire:
+            question.wire.append(specs_message(question))
+        message: pb.GetMetricSpecResponse = question.wire[0]
+        return message
 
 
 def specs_message(question: Question) -> pb.GetMetricSpecResponse:

@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from pydantic import Field
 
 from scaler.clients.aws.settings import AwsSettings, is_aws_host
-from scaler.core.errors import NotAllowedError
+from scaler.core.errors import NotAllowedError, Refused
 from scaler.core.section import Section
+from scaler.core.tenant import TENANT
 from scaler.sources.base import Claim
 
 
@@ -35,6 +36,10 @@ class Access:
         self._rules = tuple(rules)
         self._aws = aws or AwsSettings()
 
+    def replace_rules(self, rules: Iterable[AccessRule]) -> None:
+        """Judge by `rules` from now on, whoever asks."""
+        self._rules = tuple(rules)
+
     @property
     def restricted(self) -> bool:
         """Whether any rule exists, so that what no rule allows is denied."""
@@ -52,6 +57,13 @@ class Access:
                     f"namespace {namespace} may not read {claim.kind} {claim.value}; "
                     f"the configuration must allow it in access[].{_FIELDS[claim.kind]}"
                 )
+
+    def check_hop(self, url: str) -> None:
+        """Raise `Refused` unless the tenant of the present read may fetch `url`, to which a redirect leads."""
+        try:
+            self.check(TENANT.get(), (Claim("url", url),))
+        except NotAllowedError as error:
+            raise Refused(f"redirects to {url}, which is not followed: {error}") from None
 
     def _allowed(self, namespace: str, claim: Claim) -> bool:
         return any(

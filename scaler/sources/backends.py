@@ -1,17 +1,20 @@
 """The clients of the process, of which each reader is handed those that its constructor names."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from scaler.clients.aws.settings import AwsSettings
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.kubernetes.client import Kubernetes
-from scaler.clients.pages.prometheus import PrometheusServer
+from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import RedisServer
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock
 from scaler.core.domain import CountRequests
+from scaler.sources.access import Access
 
 Made = TypeVar("Made")
 
@@ -26,11 +29,20 @@ class Backends:
 
     clock: Clock = field(default_factory=SystemClock)
     addresses: Addresses = field(default_factory=Addresses)
+    names: Names = field(default_factory=Names)
     aws: AwsSettings = field(default_factory=AwsSettings)
     redis: Mapping[str, RedisServer] = field(default_factory=dict)
     prometheus: Mapping[str, PrometheusServer] = field(default_factory=dict)
+    pages: Sequence[PagesSettings] = ()
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    access: Access = field(default_factory=Access)
+    budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     count_requests: CountRequests = _uncounted
+
+    @property
+    def may_fetch(self) -> Callable[[str], None]:
+        """The judge of redirects: raises `Refused` for a URL that the tenant of the present read may not fetch."""
+        return self.access.check_hop
 
     def hand(self, make: Callable[..., Made]) -> Made:
         """Return what `make` makes of the clients that its parameters name; one with a default may be named otherwise.

@@ -3,11 +3,11 @@
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 from scaler.core.domain import Assessment, MetricSpec, Place, Reader, Readings
@@ -51,6 +51,12 @@ def _comma_list(value: Any) -> Any:
     return value
 
 
+def _interval(value: float) -> float:
+    if 0 < value < 0.1:
+        raise ValueError("0, or 0.1 or more")
+    return value
+
+
 MAX_LIST = 200
 """Items that one comma-separated value may hold: each is a place to read, so that one trigger cannot ask for 10,000."""
 
@@ -59,7 +65,7 @@ Number = Annotated[float, BeforeValidator(_decimal)]
 Target = Annotated[float, BeforeValidator(_decimal), Field(ge=0.001, le=1e12)]
 """A target of the HPA, which keeps three decimals and refuses 0 (facts: KEDA `pkg/scalers/scaler.go`)."""
 Seconds = Annotated[float, BeforeValidator(_decimal), Field(ge=0, le=86_400)]
-Interval = Annotated[float, BeforeValidator(_decimal), Field(ge=0.1, le=3_600)]
+Interval = Annotated[float, BeforeValidator(_decimal), AfterValidator(_interval), Field(ge=0, le=3_600)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 
@@ -71,7 +77,10 @@ MetricType = Literal["AverageValue", "Value"]
 
 def refresh_field(default: float) -> Any:
     """Declare `refreshSeconds` with the default of a source."""
-    return Field(default, description="How old a reading may be, in seconds, while the backend answers.")
+    return Field(
+        default,
+        description="How old a reading may be, in seconds, while the backend answers; with `0` every GetMetrics waits for a read that begins after it, and no older value is ever told (for ScaledJobs).",
+    )
 
 
 def idle_refresh_field(default: float) -> Any:
@@ -81,7 +90,10 @@ def idle_refresh_field(default: float) -> Any:
 
 def settle_field(default: float) -> Any:
     """Declare `settleSeconds` with the default of a source."""
-    return Field(default, description="How long inactive must be seen after a fault before KEDA is told.")
+    return Field(
+        default,
+        description="How many seconds an inactive or lower reading must be seen after a fault before it is told.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +138,19 @@ class Trigger(BaseModel, ABC):
     settle_seconds: Seconds = settle_field(0)
     stale_seconds: Seconds = Field(
         60,
-        description="How long the last good reading is served when the backend fails; after that KEDA gets an error.",
+        description="How many seconds the last good reading counts as known when the backend fails.",
     )
+    hold_seconds: Seconds = Field(
+        3_600,
+        description="How many seconds after that an active trigger goes on telling its last answer instead of an error; `0`: not at all.",
+    )
+
+    @field_validator("idle_refresh_seconds")
+    @classmethod
+    def _check_idle(cls, seconds: float) -> float:
+        if seconds == 0:
+            raise ValueError("0.1 or more")
+        return seconds
 
     @abstractmethod
     def specs(self) -> tuple[MetricSpec, ...]:
@@ -174,9 +197,29 @@ class Trigger(BaseModel, ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How many requests a second one backend of a kind (the first part of `Place.backend`) takes, by default."""
+
+    kind: str
+    per_second: float
+    description: str
+
+
+def free(_backend: str, _cost: Any) -> float | None:
+    """Return no price: most backends bill no requests."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """One line of the registry: a name for `source:`, the trigger that it declares and the readers of its places."""
+    """One line of the registry: a name for `source:`, the trigger that it declares and the readers of its places.
+
+    `rates` limit the kinds of backend that no source before it has declared. `price_per_million` returns the US dollars
+    that a million requests to a backend cost by the section `cost:` of the configuration, or None if nobody bills them.
+    """
 
     name: str
     trigger: type[Trigger]
     readers: tuple[type[Reader], ...]
+    rates: tuple[Rate, ...] = ()
+    price_per_million: Callable[[str, Any], float | None] = free

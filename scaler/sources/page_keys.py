@@ -1,6 +1,7 @@
 """The metadata keys that say where pages of metrics are, for every source that reads some."""
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 from yarl import URL
@@ -20,6 +21,7 @@ WAYS = {
 """The keys that each name a way to the pages, and the fields behind them."""
 _BELONGS_TO = {
     "podNamespace": ("pod_namespace", ("podSelector",)),
+    "scheme": ("scheme", ("podSelector",)),
     "port": ("port", ("podSelector",)),
     "path": ("path", ("podSelector",)),
     "selector": ("selector", ("prometheus", "prometheusURL")),
@@ -41,6 +43,9 @@ class PageKeys(Trigger):
         None, description="Label selector of the pods whose pages are read; they are found through the Kubernetes API."
     )
     pod_namespace: str | None = Field(None, description="Namespace of these pods; without it that of the ScaledObject.")
+    scheme: Literal["http", "https"] = Field(
+        "http", description="`https`: the configuration's `pages` says whose certificates count and with which token."
+    )
     port: Count = Field(8080, ge=1, le=65_535, description="Port of the pages of these pods.")
     path: str = Field("/metrics", description="Path of the pages of these pods.")
     prometheus: str | None = Field(
@@ -113,7 +118,7 @@ class PageKeys(Trigger):
             return tuple(UrlPages(url, wanted) for url in self.metrics_url)
         if self.pod_selector is not None:
             namespace = self.pod_namespace or self.namespace
-            return (PodPages(namespace, self.pod_selector, self.port, self.path, wanted),)
+            return (PodPages(namespace, self.pod_selector, self.port, self.path, wanted, self.scheme),)
         if self.prometheus is not None or self.prometheus_url is not None:
             return (PrometheusPages(self.prometheus or "", self.prometheus_url or "", self.selector, wanted.families),)
         return ()

@@ -114,10 +114,10 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     foreign = foreign_keys.hint(key, source)
     if foreign is not None:
         hint = foreign
-    elif near:
-        hint = f"did you mean {folded[near[0]]}?"
     elif elsewhere:
         hint = f"it belongs to source {', '.join(elsewhere)}"
+    elif near:
+        hint = f"did you mean {folded[near[0]]}?"
     else:
         hint = f"known: {', '.join(known)}"
     return Problem(clipped(key), f"unknown key for source {source}; {hint}")

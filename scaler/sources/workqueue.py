@@ -14,13 +14,14 @@ from scaler.clients.pages.reader import PagesReader, Wanted
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.core.errors import Unavailable
 from scaler.sources import names
-from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Source, Target, idle_refresh_field
+from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Rate, Source, Target, idle_refresh_field
 from scaler.sources.page_keys import WAYS, PageKeys
 
 ACTIVE_WORKERS = "controller_runtime_active_workers"
 WHY_MISSING = (
     "either the controller has not begun yet, or this is not its metrics port, or its queues are not measured (a "
-    "controller that imports k8s.io/component-base before controller-runtime loses the series without a word)"
+    "controller that imports k8s.io/component-base before controller-runtime loses the series without a word), or it "
+    "prefixes them (metricName: prometheus_operator_workqueue_depth)"
 )
 MAX_NAMED = 10
 """Queues that a message names."""
@@ -205,4 +206,12 @@ def _listed(queues: Iterable[str]) -> str:
     return (", ".join(found[:MAX_NAMED]) or "none") + more
 
 
-SOURCE = Source("workqueue", WorkqueueTrigger, (PagesReader, PrometheusReader))
+SOURCE = Source(
+    "workqueue",
+    WorkqueueTrigger,
+    (PagesReader, PrometheusReader),
+    (
+        Rate("prometheus", 20, "Queries of one Prometheus."),
+        Rate("pages", 50, "Reads of the pages of one controller."),
+    ),
+)

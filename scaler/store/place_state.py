@@ -1,31 +1,46 @@
-"""What the store holds of each place, and in which order the due places of a backend have their turns."""
+"""All that the store holds of one place: its reading, its faults, who asks for it and when it is read next."""
 
 import asyncio
 import math
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from scaler.core.domain import Found, Place, Reader, Reading
-from scaler.core.errors import Fault, let_go
-from scaler.store.rate_limit import Lane
+from scaler.core.errors import Defect, Fault
+from scaler.core.logs import get_logger
+from scaler.store.rate_limit import RateLimit
+
+log = get_logger()
 
 SLACK_SECONDS = 0.5
 """How much older than its interval a reading may be before a caller waits for the next: a slow read is no fault."""
 
 
+def unproven(place: Place, outcome: object) -> Defect:
+    """Return the fault that a value without its proof is."""
+    log.error("a reader reported a value without its proof", place=str(place), kind=type(outcome).__name__)
+    return Defect(f"{place}: internal error: a value without its proof; the scaler's log says more")
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A run of faults: the newest, when the first began, and how many they are."""
+
+    fault: Fault
+    since: float
+    count: int
+
+
 @dataclass(slots=True)
-class Entry:
-    """All that is held of one place; times are monotonic seconds."""
+class PlaceState:
+    """What is known of a place and of its next read; times are monotonic seconds."""
 
     place: Place
     reader: Reader
-    lane: Lane
+    rate_limit: RateLimit
     owner: str  # the namespace that asked first: each namespace has its turns
     reading: Reading | None = None
-    fault: Fault | None = None
-    fault_at: float = 0.0  # when the present run of faults began
-    failures: int = 0
+    failing: Failing | None = None
     due: float = 0.0
     started: float | None = None  # when the read that is under way began
     paced: bool = True  # whether the read that is under way counts for the rate of the backend
@@ -61,92 +76,51 @@ class Entry:
         return self._shortest
 
     @property
-    def pace(self) -> float | None:
+    def counted_interval(self) -> float | None:
         """The interval as it was counted last; to look at it changes nothing."""
         return self._shortest
 
-    def note_found(self, found: Found, started: float) -> bool:
-        """Note what a read that began at `started` has found; tell whether that is news."""
+    def note(self, outcome: Found | Fault, started: float, now: float) -> tuple[Fault | None, bool]:
+        """Note the outcome of a read that began at `started`; return the fault that it is, and whether it is news.
+
+        A value that comes without its proof, against all types, is a fault, and so is one that cannot be compared.
+        Every fault is news: the last good reading has aged since the one before.
+        """
+        fault: Fault
+        try:
+            if isinstance(outcome, Found):
+                return None, self._note_found(outcome, started)
+            fault = outcome if isinstance(outcome, Fault) else unproven(self.place, outcome)
+        except Exception as error:
+            log.exception("a value cannot be compared", place=str(self.place))
+            fault = Defect(f"{self.place}: internal error {type(error).__name__}; the scaler's log says more")
+        since, count = (now, 0) if self.failing is None else (self.failing.since, self.failing.count)
+        self.failing = Failing(fault.untraced(), since, count + 1)
+        return fault, True
+
+    def _note_found(self, found: Found, started: float) -> bool:
         before = self.reading
         trouble_at = max(
             found.changed_at,
-            started if self.failures else -math.inf,
+            started if self.failing else -math.inf,
             -math.inf if before is None else before.trouble_at,
         )
-        news = before is None or before.trouble_at != trouble_at or before.value != found.value
+        news = before is None or before.value != found.value or before.trouble_at != trouble_at
         # An equal value is kept as it was, so that a thousand equal readings are one object.
         value = found.value if before is None or news else before.value
-        self.reading = Reading(value, started, trouble_at, found.proof)
-        self.fault, self.failures = None, 0
+        self.reading, self.failing = Reading(value, started, trouble_at, found.proof), None
         return news
-
-    def note_fault(self, fault: Fault, now: float) -> None:
-        """Note that a read has failed."""
-        if not self.failures:
-            self.fault_at = now
-        self.fault = untraced(fault)
-        self.failures += 1
 
     @property
     def is_told(self) -> bool:
         """Whether the next read asks the backend for nothing: what it told is there, and no fault is to be mended."""
-        return self.reader.told and self.reading is not None and not self.failures
+        return self.reader.told and self.reading is not None and self.failing is None
 
     def fresh_seconds(self, refresh_seconds: float) -> float:
         """Return how old a reading may be before a caller who wants it every `refresh_seconds` waits for the next."""
         return max(refresh_seconds, self.place.min_refresh_seconds) + SLACK_SECONDS
 
-
-def untraced(fault: Fault) -> Fault:
-    """Return an equal fault without history; `fault` itself lets go of its own.
-
-    One that is kept and raised at every poll of an outage would grow all the time.
-    """
-    return type(fault)(*let_go(fault).args)
-
-
-class Turns:
-    """The due places of one backend that wait for its rate.
-
-    Namespaces take turns, so that none starves the others. Within one, what was never read goes first; the rest goes
-    in the order in which it fell due, so that an interval that the rate stretches is stretched evenly.
-    """
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._owners: OrderedDict[str, tuple[OrderedDict[Place, Entry], OrderedDict[Place, Entry]]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._owners)
-
-    def __contains__(self, entry: Entry) -> bool:
-        return any(entry.place in queue for queue in self._owners.get(entry.owner, ()))
-
-    def __iter__(self) -> Iterator[Entry]:
-        return (entry for queues in self._owners.values() for queue in queues for entry in queue.values())
-
-    def add(self, entry: Entry) -> None:
-        """Let `entry` wait for its turn."""
-        first, again = self._owners.setdefault(entry.owner, (OrderedDict(), OrderedDict()))
-        never_read = entry.reading is None and not entry.failures
-        (first if never_read else again)[entry.place] = entry
-
-    def take(self) -> Entry:
-        """Return whose turn it is, which waits no more."""
-        owner, (first, again) = next(iter(self._owners.items()))
-        self._owners.move_to_end(owner)
-        entry = next(iter((first or again).values()))
-        self.discard(entry)
-        return entry
-
-    def clear(self) -> None:
-        """Let nobody wait any more."""
-        self._owners.clear()
-
-    def discard(self, entry: Entry) -> None:
-        """Let `entry` wait no more."""
-        queues = self._owners.get(entry.owner, ())
-        for queue in queues:
-            queue.pop(entry.place, None)
-        if not any(queues):
-            self._owners.pop(entry.owner, None)
+    def overdue_seconds(self, now: float) -> float:
+        """Return how late its next reading is, beyond the interval at which it is wanted; 0 for one in time."""
+        since = self.started if self.started is not None else self.due
+        return max(0.0, now - since)

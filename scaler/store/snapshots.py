@@ -5,13 +5,14 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from scaler.core.clock import Clock
-from scaler.core.domain import Place, Reader, Reading
+from scaler.core.domain import Place, Proof, Reader, Reading
 from scaler.core.errors import Fault, Unavailable
 from scaler.core.quota import Quota
-from scaler.store.place_state import Entry, untraced
-from scaler.store.schedule import Refresher
+from scaler.store.place_state import PlaceState
+from scaler.store.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class PlaceStatus:
     lessees: int
     interval: float | None
     read_seconds: float
+    overdue_seconds: float
+    proof: Proof | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,16 @@ class BackendStatus:
     lag_seconds: float
 
 
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 class Snapshots:
     """Keeps one reading for each place that somebody asks for.
 
-    `lease` says who asks and how often; while a lease lasts, the place is refreshed in the background. `newest` and
-    `read` give what is known. All methods belong to one event loop.
+    `lease` says who asks and how often; while a lease lasts, the place is refreshed in the background. `current` gives
+    what is known, `wait` waits for what is not. All methods belong to one event loop.
     """
 
     def __init__(
@@ -60,159 +68,142 @@ class Snapshots:
         """Read with `readers`; `limits` are reads per second for each backend by the first part of its name."""
         self._readers = {kind: reader for reader in readers for kind in reader.kinds}
         self._clock, self._quota = clock, Quota(max_places, "limits.maxPlaces")
-        self._refresher = Refresher(clock, limits or {}, dice)
-        self._refresher.on_drop = self._quota.give_back
-        self._entries = self._refresher.entries
+        self._schedule = Schedule(clock, limits or {}, dice)
+        self._schedule.on_drop = self._quota.give_back
+        self._states = self._schedule.states
         for reader in set(self._readers.values()):
-            reader.listen(self._refresher.hint)
+            reader.listen(self._schedule.hint)
 
     def observe(self, on_read: Callable[[Place, float, Fault | None, int], None]) -> None:
         """Call `on_read` after every read with the place, the seconds that it took, its fault, and 1.
 
         Of many places that were read well together it is called once, with one of them, and with how many they are.
         """
-        self._refresher.on_read = on_read
+        self._schedule.on_read = on_read
 
     def follow(self, on_report: Callable[[Place, bool], None]) -> None:
         """Call `on_report` after every read with the place, and whether its value has changed or it was a fault."""
-        self._refresher.on_report = on_report
+        self._schedule.on_report = on_report
 
     def __len__(self) -> int:
         """Return the number of places held."""
-        return len(self._entries)
+        return len(self._states)
 
     # Who asks
 
-    def lease(self, lessee: Hashable, place: Place, interval: float, until: float, owner: str = "") -> Entry:
+    def lease(self, lessee: Hashable, place: Place, interval: float, until: float, owner: str = "") -> PlaceState:
         """Keep `place` no older than `interval` seconds until monotonic time `until`, for `lessee` of namespace `owner`.
 
         Returns what the store holds of the place, for `current`; it counts as long as the lease.
         Raises `LimitError` if the place is new and the store is full, or `owner` has its share of it.
         """
-        entry = self._entries.get(place)
-        if entry is None:
-            entry = self._admit(place, owner)
-        if entry.lease(lessee, interval, until):
-            self._refresher.hasten(entry, max(interval, place.min_refresh_seconds))
-        return entry
+        state = self._states.get(place)
+        if state is None:
+            self._quota.take(owner)
+            state = self._schedule.admit(place, self._readers[place.kind], owner)
+        if state.lease(lessee, interval, until):
+            self._schedule.dates.hasten(state, max(interval, place.min_refresh_seconds))
+        return state
 
     def release(self, lessee: Hashable, place: Place) -> None:
         """End the lease of `lessee`; the place is dropped when it is due and nobody else asks."""
-        if entry := self._entries.get(place):
-            entry.release(lessee)
+        if state := self._states.get(place):
+            state.release(lessee)
 
-    def _admit(self, place: Place, owner: str) -> Entry:
-        self._quota.take(owner)
-        return self._refresher.admit(place, self._readers[place.kind], owner)
+    def revive(self) -> None:
+        """Read again whatever is late for no reason; to be called now and then."""
+        self._schedule.revive()
 
     # What is known
 
-    def newest(self, place: Place, refresh_seconds: float, stale_seconds: float) -> Reading | None:
-        """Return the reading of `place` if it may be served now, or None if the next read has to be waited for.
+    def current(self, state: PlaceState, wanted_at: float, stale_at: float) -> Reading | None:
+        """Return the reading of a leased place if it may be served now, or None if a read has to be waited for.
 
-        Raises the `Fault` of the place if it has no reading younger than `stale_seconds`.
+        One that began at `wanted_at` or later is served, and while the backend fails or its rate is used up also one
+        that began at `stale_at` or later. Raises the `Fault` of the place if there is none.
         """
-        entry = self._entries.get(place)
-        return None if entry is None else self.current(entry, refresh_seconds, stale_seconds)
-
-    def current(self, entry: Entry, refresh_seconds: float, stale_seconds: float) -> Reading | None:
-        """Return what `newest` does, of a place that is leased, without looking for it."""
-        reading = entry.reading
+        reading = state.reading
         if reading is not None:
-            age = self._clock.now() - reading.at
-            fresh = age <= entry.fresh_seconds(refresh_seconds)
-            may_be_served = fresh or entry.fault or self._is_ready(entry)
-            if age <= stale_seconds + entry.place.min_refresh_seconds and may_be_served:
+            if reading.at >= wanted_at:
                 return reading
-        if entry.fault is not None:
-            raise untraced(entry.fault)
+            if reading.at >= stale_at and (state.failing is not None or self._is_queued(state)):
+                return reading
+        if state.failing is not None:
+            raise state.failing.fault.untraced()
         return None
 
-    async def read(
-        self, places: Iterable[Place], refresh_seconds: float, stale_seconds: float, timeout_seconds: float
-    ) -> dict[Place, Reading]:
-        """Return one reading for each of `places`, waiting at most `timeout_seconds` for those not known yet.
+    async def wait(self, states: Iterable[PlaceState], patience_seconds: float, *, anew: bool = False) -> None:
+        """Wait until each of `states` was read once more, or has failed; with `anew` by a read that begins after this call.
 
-        The places must be leased. Raises the `Fault` of the first place that has no reading young enough.
+        A read is waited for until `patience_seconds` after it has begun, so that a backend that hangs costs one caller
+        the wait, and those who come later nothing.
         """
-        known: dict[Place, Reading] = {}
-        found: dict[Place, Reading | None] = {}
-        missing: list[Place] = []
-        for place in places:
-            found[place] = reading = self.newest(place, refresh_seconds, stale_seconds)
-            if reading is None:
-                missing.append(place)
-            else:
-                known[place] = reading
-        if not missing:
-            return known
-        await self._wait(missing, timeout_seconds)
-        return {place: reading or self._last(place, refresh_seconds, stale_seconds) for place, reading in found.items()}
-
-    async def _wait(self, places: list[Place], timeout_seconds: float) -> None:
-        """Wait until each place has been read or has failed once more, or until the time is up."""
         now = self._clock.now()
-        waiters: list[tuple[Entry, asyncio.Future[None]]] = []
-        for place in places:
-            if entry := self._entries.get(place):
-                if entry.started is None and entry.due > now:
-                    self._refresher.schedule(entry, now)
-                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                entry.waiters.add(waiter)
-                waiters.append((entry, waiter))
+        waits: list[tuple[PlaceState, float, float]] = []
+        for state in states:
+            begun, end = now, now + patience_seconds
+            if state.started is None:
+                self._schedule.dates.want(state)
+            elif anew:
+                state.hinted = True  # what is being read may have been read before the change
+            else:
+                begun, end = state.started, state.started + patience_seconds
+            waits.append((state, begun, end))
+        for wait in waits:
+            await self._wait_for(*wait)
 
-        def expire() -> None:
-            for _, waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-        timer = self._clock.call_at(now + timeout_seconds, expire)
-        try:
-            for _, waiter in waiters:
+    async def _wait_for(self, state: PlaceState, begun: float, end: float) -> None:
+        """Wait until `end` for a fault of `state`, or for a reading that began at `begun` or later."""
+        while state.failing is None and (state.reading is None or state.reading.at < begun):
+            if self._clock.now() >= end:
+                return
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            state.waiters.add(waiter)
+            timer = self._clock.call_at(end, partial(_wake, waiter))
+            try:
                 await waiter
-        finally:
-            timer.cancel()
-            for entry, waiter in waiters:
-                entry.waiters.discard(waiter)
+            finally:
+                timer.cancel()
+                state.waiters.discard(waiter)
 
-    def _last(self, place: Place, refresh_seconds: float, stale_seconds: float) -> Reading:
-        """Return what there is after the wait; raises `Unavailable`, saying why there is nothing, or the fault."""
-        if (reading := self.newest(place, refresh_seconds, stale_seconds)) is not None:
-            return reading
-        entry, now = self._entries.get(place), self._clock.now()
-        if entry is not None and entry.reading is not None and now - entry.reading.at <= stale_seconds:
-            return entry.reading  # the backend is slower than the interval, but answers
-        if entry is not None and entry.started is not None:
-            raise Unavailable(f"{place}: no answer yet from {place.backend}, asked {now - entry.started:.1f} s ago")
-        raise Unavailable(
+    def unanswered(self, state: PlaceState) -> Unavailable:
+        """Return why there is no reading of `state` after a wait."""
+        place = state.place
+        if state.started is not None:
+            seconds = self._clock.now() - state.started
+            return Unavailable(f"{place}: no answer yet from {place.backend}, asked {seconds:.1f} s ago")
+        return Unavailable(
             f"{place}: not read yet, because {place.backend} is asked as often as its limit allows "
             "(setting limits.requestsPerSecond)"
         )
 
-    def _is_ready(self, entry: Entry) -> bool:
+    def _is_queued(self, state: PlaceState) -> bool:
         """Tell whether a read is due but has to wait for the rate of its backend."""
-        turns = self._refresher.ready.get(entry.place.backend)
-        return turns is not None and entry in turns
+        queue = self._schedule.queues.get(state.place.backend)
+        return queue is not None and state in queue
 
     def status(self, place: Place) -> PlaceStatus | None:
         """Return what is known of `place`, without asking for it."""
-        entry, now = self._entries.get(place), self._clock.now()
-        if entry is None:
+        state, now = self._states.get(place), self._clock.now()
+        if state is None:
             return None
+        failing = state.failing
         return PlaceStatus(
             place=place,
-            age=None if entry.reading is None else now - entry.reading.at,
-            fault=entry.fault,
-            fault_seconds=now - entry.fault_at if entry.fault else 0.0,
-            failures=entry.failures,
-            lessees=len(entry.leases),
-            interval=entry.interval(now),
-            read_seconds=entry.read_seconds,
+            age=None if state.reading is None else now - state.reading.at,
+            fault=None if failing is None else failing.fault,
+            fault_seconds=0.0 if failing is None else now - failing.since,
+            failures=0 if failing is None else failing.count,
+            lessees=len(state.leases),
+            interval=state.interval(now),
+            read_seconds=state.read_seconds,
+            overdue_seconds=state.overdue_seconds(now),
+            proof=None if state.reading is None else state.reading.proof,
         )
 
     def statuses(self) -> Iterator[PlaceStatus]:
         """Return what is known of every place."""
-        for place in list(self._entries):
+        for place in list(self._states):
             if (status := self.status(place)) is not None:
                 yield status
 
@@ -222,16 +213,23 @@ class Snapshots:
         Changes nothing, so another thread may ask.
         """
         now = self._clock.now()
-        for entry in list(self._entries.values()):
-            reading = entry.reading
-            yield entry.place.kind, None if reading is None else now - reading.at, entry.fault is not None
+        for state in list(self._states.values()):
+            reading = state.reading
+            yield state.place.kind, None if reading is None else now - reading.at, state.failing is not None
 
     def paces(self) -> Iterator[tuple[Place, float | None]]:
         """Return every place, and how many seconds lie between its reads.
 
         Changes nothing, so another thread may ask.
         """
-        return ((entry.place, entry.pace) for entry in list(self._entries.values()))
+        return ((state.place, state.counted_interval) for state in list(self._states.values()))
+
+    def overdue(self) -> Iterator[tuple[Place, float]]:
+        """Return the places that are late by more than three of their intervals, and by how many seconds.
+
+        Changes nothing, so another thread may ask.
+        """
+        return self._schedule.overdue()
 
     def backends(self) -> list[BackendStatus]:
         """Return how each backend is being asked."""
@@ -239,14 +237,14 @@ class Snapshots:
         return [
             BackendStatus(
                 backend=backend,
-                limit=lane.limit,
-                rate=lane.rate,
-                in_flight=lane.in_flight,
-                places=len(self._refresher.members.get(backend, ())),
-                waiting=len(lags := [now - entry.due for entry in self._refresher.ready.get(backend, ())]),
+                limit=rate_limit.limit,
+                rate=rate_limit.rate,
+                in_flight=rate_limit.in_flight,
+                places=len(self._schedule.members.get(backend, ())),
+                waiting=len(lags := [now - state.due for state in self._schedule.queues.get(backend, ())]),
                 lag_seconds=max(lags, default=0.0),
             )
-            for backend, lane in self._refresher.lanes.items()
+            for backend, rate_limit in self._schedule.rate_limits.items()
         ]
 
     async def close(self) -> None:
@@ -254,4 +252,4 @@ class Snapshots:
         async with AsyncExitStack() as stack:
             for reader in set(self._readers.values()):
                 stack.push_async_callback(reader.close)
-            await self._refresher.close()
+            await self._schedule.close()

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 from scaler.answers.scaledobject import ScaledObject
 from scaler.core.domain import Assessment
 from scaler.core.errors import LimitError, Unavailable
+from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
-from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -84,8 +84,8 @@ async def test_the_shortest_interval_of_all_triggers_on_a_place_counts(
         with objects.listening(second, lambda: None):
             await objects.told(first)
             await objects.told(second)
-            assert store._entries[Spot("a")].interval(clock.now()) == 0.5
-        assert store._entries[Spot("a")].interval(clock.now()) == 2
+            assert store.state(Spot("a")).interval(clock.now()) == 0.5
+        assert store.state(Spot("a")).interval(clock.now()) == 2
 
 
 async def test_two_streams_of_one_trigger_are_one_lease(objects: Any, store: Snapshots) -> None:
@@ -94,9 +94,9 @@ async def test_two_streams_of_one_trigger_are_one_lease(objects: Any, store: Sna
         with objects.listening(who, lambda: woken.append("second")):
             await objects.told(who)
             assert sorted(woken) == ["first", "second"]
-            assert len(store._entries[Spot("a")].leases) == 1
-        assert objects._listening
-        assert store._entries[Spot("a")].interval(0) == 1
+            assert len(store.state(Spot("a")).leases) == 1
+        assert objects.listeners._listening
+        assert store.state(Spot("a")).interval(0) == 1
 
 
 # Listening
@@ -108,7 +108,7 @@ async def test_listeners_are_woken_at_changes_of_activity_alone(
     who, woken = objects.who(), list[tuple[float, bool]]()
     began = clock.now()
     with objects.listening(who, lambda: woken.append((clock.now() - began, who.active))):
-        await objects.judged(who)
+        await objects.told(who)
         woken.clear()
         for answer in (Work(0), Work(1), Work(5), Work(2), Work(0), Work(0), Work(1)):
             reader.answers["a"] = answer
@@ -119,17 +119,17 @@ async def test_listeners_are_woken_at_changes_of_activity_alone(
 async def test_nothing_is_said_on_readings_that_are_too_old(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
-    who, woken = objects.who(staleSeconds="30"), list[float]()
+    who, woken = objects.who(staleSeconds="30", holdSeconds="0"), list[float]()
     reader.answers["a"] = Work(1)
     with objects.listening(who, lambda: woken.append(clock.now())):
-        await objects.judged(who)
+        await objects.told(who)
         assert objects.says_active(who)
         reader.answers["a"] = DOWN
         await clock.advance(29)
         assert objects.says_active(who)
         await clock.advance(1.1)
         assert not objects.says_active(who)
-        assert isinstance(who.error, Unavailable)
+        assert isinstance(who.error.error, Unavailable)
         woken.clear()
         await clock.advance(100)
         assert not objects.says_active(who)
@@ -140,11 +140,28 @@ async def test_nothing_is_said_on_readings_that_are_too_old(
         assert objects.says_active(who)
 
 
+async def test_what_is_held_goes_on_being_said(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    who, woken = objects.who(staleSeconds="30", holdSeconds="100"), list[float]()
+    reader.answers["a"] = Work(1)
+    with objects.listening(who, lambda: woken.append(clock.now())):
+        await objects.told(who)
+        reader.answers["a"] = DOWN
+        await clock.advance(120)
+        assert objects.says_active(who)
+        assert who.answer.state == "held"
+        await clock.advance(15)
+        assert not objects.says_active(who)
+        woken.clear()
+        reader.answers["a"] = Work(1)
+        await clock.advance(16)
+        assert len(woken) == 1
+
+
 async def test_a_slow_read_does_not_silence(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
     who = objects.who()
     reader.answers["a"] = Work(1)
     with objects.listening(who, lambda: None):
-        await objects.judged(who)
+        await objects.told(who)
         reader.answers["a"] = Slow(4, Work(1))
         await clock.advance(12)
         assert reader.under_way["a"]
@@ -155,10 +172,10 @@ async def test_a_read_that_hangs_until_the_last_reading_is_stale_silences(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
     """No fault has been told yet, and still nothing is known."""
-    who, woken = objects.who(staleSeconds="10"), list[float]()
+    who, woken = objects.who(staleSeconds="10", holdSeconds="0"), list[float]()
     reader.answers["a"] = Work(1)
     with objects.listening(who, lambda: woken.append(clock.now())):
-        await objects.judged(who)
+        await objects.told(who)
         reader.answers["a"] = Slow(4, Work(1))
         woken.clear()
         await clock.advance(12)
@@ -171,8 +188,8 @@ async def test_a_read_that_hangs_until_the_last_reading_is_stale_silences(
 async def test_an_equal_reading_is_judged_again_only_where_it_can_make_a_difference(
     objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged, judge = list[ScaledObject](), objects._judge_from_memory
-    monkeypatch.setattr(objects, "_judge_from_memory", lambda asker: (judged.append(asker), judge(asker))[1])
+    judged, judge = list[ScaledObject](), objects.answers.known
+    monkeypatch.setattr(objects.answers, "known", lambda asker: (judged.append(asker), judge(asker))[1])
     calm, failed = objects.who(idleRefreshSeconds="1"), objects.who(second="9")
     assess, defective = ScriptedTrigger.assess, False
 
@@ -228,7 +245,7 @@ async def test_a_full_store_refuses_a_listener_and_keeps_nothing_of_it(
     with pytest.raises(LimitError, match=r"limits\.maxPlaces"), objects.listening(who, lambda: None):
         pytest.fail("it listens")
     assert not who.listeners
-    assert not objects._listening
+    assert not objects.listeners._listening
     await clock.advance(121)
     assert len(store) == 0
 
@@ -241,7 +258,7 @@ async def test_what_falls_due_wakes_at_its_moment(objects: Any, clock: ManualClo
     reader.answers["a"] = Work(0, due=clock.wall() + 5.25)
     who, woken = objects.who(idleRefreshSeconds="60", refreshSeconds="60"), list[float]()
     with objects.listening(who, lambda: woken.append(clock.now() - began)):
-        assert not (await objects.judged(who)).active
+        assert not (await objects.told(who)).active
         woken.clear()
         await clock.advance(30)
         assert woken == [5.25]
@@ -254,7 +271,7 @@ async def test_what_falls_due_in_a_blink_wakes_too(objects: Any, clock: ManualCl
     reader.answers["a"] = Work(0, due=clock.wall() + 0.02)
     who = objects.who(idleRefreshSeconds="60", refreshSeconds="60")
     with objects.listening(who, lambda: None):
-        await objects.judged(who)
+        await objects.told(who)
         await clock.advance(0.1)
         assert who.active
 
@@ -267,7 +284,7 @@ async def test_nobody_is_woken_after_the_stream_has_ended(
     with objects.listening(who, pytest.fail):
         who.listeners.clear()
         who.listeners.add(lambda: None)
-        await objects.judged(who)
+        await objects.told(who)
         assert who.timer is not None
         who.listeners.clear()
     assert who.timer is None
@@ -315,16 +332,16 @@ async def test_a_new_place_is_read_as_fast_as_the_others_while_asleep(
 ) -> None:
     reader.answers |= {"q1": Work(), "q2": Work(), "q3": Work()}
     with objects.listening(mapped, lambda: None):
-        await objects.judged(mapped)
-        assert store._entries[Spot("q1")].interval(0) == 1
+        await objects.told(mapped)
+        assert store.state(Spot("q1")).interval(0) == 1
         reader.answers["q*"] = ("q1", "q3")
         await clock.advance(61)
-        assert store._entries[Spot("q3")].interval(0) == 1
-        assert Spot("q2") not in store._entries
+        assert store.state(Spot("q3")).interval(0) == 1
+        assert Spot("q2") not in store._states
         reader.answers["q3"] = Work(1)
         await clock.advance(1)
         assert mapped.active
-    assert not objects._listening
+    assert not objects.listeners._listening
     await clock.advance(121)
     assert len(store) == 0
 
@@ -334,14 +351,14 @@ async def test_a_named_place_that_was_never_read_is_let_go_of_too(
 ) -> None:
     reader.answers["q2"] = HANG
     with objects.listening(mapped, lambda: None):
-        task = asyncio.ensure_future(objects.assess(mapped, WAIT_SECONDS))
+        task = asyncio.ensure_future(objects.answers.answer(mapped, WAIT_SECONDS))
         await clock.advance(2)
         with pytest.raises(Unavailable):
             await task
         reader.answers["q*"] = ("q1",)
         await clock.advance(70)
-        assert Spot("q2") not in store._entries
-        assert Spot("q2") not in objects._listening
+        assert Spot("q2") not in store._states
+        assert Spot("q2") not in objects.listeners._listening
         assert mapped.active
 
 
@@ -350,13 +367,13 @@ async def test_a_new_name_silences_nobody(
 ) -> None:
     woken = list[float]()
     with objects.listening(mapped, lambda: woken.append(clock.now())):
-        await objects.judged(mapped)
+        await objects.told(mapped)
         woken.clear()
         reader.answers["q*"] = ("q1", "q2", "q3")
         await clock.advance(70)
         assert objects.says_active(mapped)
-        assert mapped.raw is not None
-        assert mapped.raw.metrics[0].value == 7
+        assert mapped.told is not None
+        assert mapped.told.metrics[0].value == 7
         assert woken == []
 
 
@@ -370,7 +387,7 @@ async def test_more_names_than_the_store_holds_are_refused_each_time(
     objects = make_objects(store=open_store(reader, max_places=2))
     who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
     for _ in range(3):
-        task = asyncio.ensure_future(objects.answer(who, WAIT_SECONDS))
+        task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
         await clock.advance(1)
         with pytest.raises(LimitError, match=r"limits\.maxPlaces"):
             await task

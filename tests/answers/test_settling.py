@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from scaler.core.errors import Unavailable
+from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
-from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -44,18 +44,18 @@ async def test_a_slow_poller_that_was_told_an_error_settles(
 ) -> None:
     """Between its polls nobody asks, so the store forgets the place and its fault."""
     reader.answers["a"] = Work(3)
-    who = objects.who(settleSeconds="45")
+    who = objects.who(settleSeconds="45", holdSeconds="0")
     assert (await objects.told(who)).active
     reader.answers["a"] = DOWN
     await clock.advance(300)
     with pytest.raises(Unavailable):
-        await objects.told(objects.who(settleSeconds="45"))
+        await objects.told(objects.who(settleSeconds="45", holdSeconds="0"))
     reader.answers["a"] = Work(0)
     await clock.advance(300)
     assert len(store) == 0
-    assert (await objects.told(objects.who(settleSeconds="45"))).active
+    assert (await objects.told(objects.who(settleSeconds="45", holdSeconds="0"))).active
     await clock.advance(300)
-    assert not (await objects.told(objects.who(settleSeconds="45"))).active
+    assert not (await objects.told(objects.who(settleSeconds="45", holdSeconds="0"))).active
 
 
 async def test_a_listener_settles_without_anybody_asking(
@@ -71,6 +71,6 @@ async def test_a_listener_settles_without_anybody_asking(
         await clock.advance(47)
         assert who.active
         await clock.advance(1)
-        assert clock.now() - who.readings[0].trouble_at < 45 + 5
+        assert clock.now() - who.answer.readings[0].trouble_at < 45 + 5
         assert not who.active
-        assert math.isnan(who.inactive_seen), "it is judged at changes alone again"
+        assert who.answer.rejudge_at == math.inf, "it is judged at changes alone again"

@@ -1,42 +1,37 @@
 """An answer that still stands is told again without judging: never one that judging anew would not give."""
 
 import asyncio
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from scaler.answers.scaledobject import ScaledObject
-from scaler.answers.scaledobjects import ScaledObjects
+from scaler.answers import answer as answer_module
+from scaler.answers.state import Lease
 from scaler.core.errors import ScalerError, Unavailable
-from scaler.core.quota import Quota
+from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
+from scaler.demo.desk import Desk
 from scaler.demo.scripted import HANG, ScriptedReader, Work
 from scaler.sources.access import Access
-from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
-
-
-class JudgesAnew(ScaledObjects):
-    """The rule without the shortcut."""
-
-    def _stands_until(self, asker: ScaledObject, now: float) -> float:
-        return now
 
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return when the trigger was assessed or settled."""
     times: list[float] = []
-    settle = ScaledObject.settle
+    settle = answer_module.settle
 
-    def noting(who: ScaledObject, raw: Any, readings: Any, now: float) -> Any:
-        times.append(now)
-        return settle(who, raw, readings, now)
+    def noting(settling: Any, raw: Any, seen: Any, rule: Any) -> Any:
+        times.append(seen.taken)
+        return settle(settling, raw, seen, rule)
 
-    monkeypatch.setattr(ScaledObject, "settle", noting)
+    monkeypatch.setattr(answer_module, "settle", noting)
     return times
 
 
@@ -47,7 +42,7 @@ async def test_an_answer_is_judged_once_for_each_reading(
     who = objects.who()
     first = await objects.told(who)
     assert await objects.told(who) is first
-    assert objects.answer_now(who) is first
+    assert objects.answers.answer_nowait(who).told is first
     assert len(judged) == 1
     reader.answers["a"] = Work(4)
     await clock.advance(10)
@@ -82,15 +77,15 @@ STEPS = st.lists(
 def test_what_is_told_is_what_judging_anew_tells(
     steps: list[tuple[str, float]], settle: str, stale: str, by: str
 ) -> None:
-    async def course(kind: type[ScaledObjects]) -> list[tuple[Any, ...]]:
+    async def course(*, shortcut: bool) -> list[tuple[Any, ...]]:
         clock = ManualClock()
         reader = ScriptedReader(clock)
         reader.answers |= {"a*": ("a",), "a": Work(1)}
         store = Snapshots([reader], clock, dice=lambda: 0.0)
-        objects = kind(store, Access(), clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
+        objects = Desk(store, Access(), clock, limit=9)
         metadata = {"source": "scripted", by: "a", "settleSeconds": settle, "staleSeconds": stale}
         told: list[tuple[Any, ...]] = []
-        first = asyncio.ensure_future(objects.answer(objects.find("shop", "orders", metadata), 1.9))
+        first = asyncio.ensure_future(objects.answers.answer(objects.find("shop", "orders", metadata), 1.9))
         await clock.advance(0)
         await first
         for what, seconds in steps:
@@ -103,39 +98,42 @@ def test_what_is_told_is_what_judging_anew_tells(
                 reader.answers["a*"] = ("a", "b") if what == "more spots" else ("a",)
             await clock.advance(seconds)
             for _ in range(2):  # the second time, what was told a moment ago may stand
-                task = asyncio.ensure_future(objects.answer(objects.find("shop", "orders", metadata), 1.9))
+                who = objects.find("shop", "orders", metadata)
+                if not shortcut and who.answer is not None:
+                    who.answer = replace(who.answer, valid_until=-math.inf)
+                task = asyncio.ensure_future(objects.answers.answer(objects.find("shop", "orders", metadata), 1.9))
                 await clock.advance(0)
                 if not task.done():
                     await clock.advance(1.9)
                 try:
                     found = await task
-                    told.append((found.metrics, found.active))
+                    told.append((found.told.metrics, found.told.active))
                 except ScalerError as error:
                     told.append((str(error),))
         await store.close()
         return told
 
-    assert asyncio.run(course(ScaledObjects)) == asyncio.run(course(JudgesAnew))
+    assert asyncio.run(course(shortcut=True)) == asyncio.run(course(shortcut=False))
 
 
 def test_the_shortcut_is_taken_in_such_a_course(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the comparison above compares nothing."""
     stood: list[bool] = []
-    has_newest = ScaledObject.has_newest
+    has_newest = Lease.has_newest
 
-    def noting(who: ScaledObject) -> bool:
-        stood.append(has_newest(who))
+    def noting(lease: Lease, readings: Any) -> bool:
+        stood.append(has_newest(lease, readings))
         return stood[-1]
 
-    monkeypatch.setattr(ScaledObject, "has_newest", noting)
+    monkeypatch.setattr(Lease, "has_newest", noting)
 
     async def course() -> None:
         clock = ManualClock()
         store = Snapshots([ScriptedReader(clock)], clock)
-        objects = ScaledObjects(store, Access(), clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
+        objects = Desk(store, Access(), clock, limit=9)
         who = objects.find("shop", "orders", {"source": "scripted", "spots": "a"})
         for _ in range(3):
-            task = asyncio.ensure_future(objects.answer(who, 1.9))
+            task = asyncio.ensure_future(objects.answers.answer(who, 1.9))
             await clock.advance(0)
             await task
         await store.close()

@@ -70,7 +70,7 @@ class Site:
 
     async def judge_all(self) -> None:
         """Let KEDA ask for everything once."""
-        answers = [asyncio.ensure_future(self.server.objects.answer(asker, 1.9)) for asker in self.server.objects]
+        answers = [asyncio.ensure_future(self.server.answers.answer(asker, 1.9)) for asker in self.server.registry]
         await self.clock.advance(2)
         for error in await asyncio.gather(*answers, return_exceptions=True):
             assert error is None or not isinstance(error, BaseException) or isinstance(error, ScalerError)
@@ -97,11 +97,11 @@ def open_site(serve: Any, reader: ScriptedReader, clock: ManualClock, chromium: 
         reader.answers["spotless"] = Unavailable("spotless: connection refused; is the host right?")
         async with serve(page={}) as client:
             server = client.server
-            server.objects.find("team-00", "broken", {"source": "scripted", "spots": "spotless"})
+            server.registry.find("team-00", "broken", {"source": "scripted", "spots": "spotless"})
             for index in range(objects - 1):
                 spots = f"spot{index}@host{index % 3}"
                 name = f"orders-{index:04}"
-                server.objects.find(
+                server.registry.find(
                     f"team-{index % 20:02}", name, {"source": "scripted", "spots": spots, "target": "2"}
                 )
             site = Site(server, reader, clock, chromium)
@@ -217,7 +217,7 @@ async def test_events_bring_new_values_until_they_are_paused(site: Site) -> None
 
 
 async def test_details_have_charts_in_both_themes_and_axe_finds_nothing(site: Site) -> None:
-    for asker in site.server.objects:
+    for asker in site.server.registry:
         for step in range(120):
             asker.history.add(site.clock.now() + (step - 119) * 30, step % 9)
         if asker.name == "orders-0007":

@@ -40,13 +40,21 @@ class Chart:
 
     path = CHART
 
-    def render(self, values: dict[str, Any] | None = None, helm: str = binaries.HELM_4) -> Rendered:
-        code, text = _helm(helm, "template", json.dumps(values or {}))
-        assert code == 0, text
-        return Rendered(document for document in yaml.load_all(text, yaml.CSafeLoader) if document)
+    def render(self, values: dict[str, Any] | None = None, helm: str = binaries.HELM_4, *flags: str) -> Rendered:
+        """Return what `helm install` makes; a release's name and namespace among `flags` win over the usual ones."""
+        return Rendered(each for each in self._template(values, helm, *flags) if not hooked(each))
 
-    def refusal(self, values: dict[str, Any], helm: str = binaries.HELM_4) -> str:
-        code, text = _helm(helm, "template", json.dumps(values))
+    def hooks(self, values: dict[str, Any] | None = None) -> Rendered:
+        """Return what `helm test` makes."""
+        return Rendered(each for each in self._template(values, binaries.HELM_4) if hooked(each))
+
+    def _template(self, values: dict[str, Any] | None, helm: str, *flags: str) -> list[dict[str, Any]]:
+        code, text = _helm(helm, "template", json.dumps(values or {}), *flags)
+        assert code == 0, text
+        return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
+
+    def refusal(self, values: dict[str, Any], helm: str = binaries.HELM_4, *flags: str) -> str:
+        code, text = _helm(helm, "template", json.dumps(values), *flags)
         assert code != 0, "the chart takes these values"
         return text
 
@@ -56,10 +64,15 @@ class Chart:
         return text.partition("\nNOTES:\n")[2]
 
 
+def hooked(manifest: dict[str, Any]) -> bool:
+    return "helm.sh/hook" in manifest["metadata"].get("annotations", {})
+
+
 @functools.cache
 def _helm(package: str, command: str, values: str, *flags: str) -> tuple[int, str]:
+    release = () if any(flag.startswith("--name-template") for flag in flags) else ("keda-queue-scaler",)
     done = subprocess.run(
-        [binaries.binary(package, "helm"), command, "keda-queue-scaler", CHART, "--namespace=scaling", "-f-", *flags],
+        [binaries.binary(package, "helm"), command, *release, CHART, "--namespace=scaling", "-f-", *flags],
         input=values,
         capture_output=True,
         text=True,

@@ -126,8 +126,8 @@ def test_every_source_has_a_good_trigger(policy: Policy, source: str) -> None:
         ),
         ({"source": "flux", "controller": "helm-controller", "staleSeconds": "1m"}, "staleSeconds: must be a number"),
         (
-            {"source": "flux", "controller": "helm-controller", "refreshSeconds": "0.01"},
-            "refreshSeconds: must be a number, 0.1 or more",
+            {"source": "flux", "controller": "helm-controller", "refreshSeconds": "-0.1"},
+            "refreshSeconds: must be a number, 0 or more",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -272,6 +272,8 @@ def test_every_value_of_a_wrong_form_is_refused(policy: Policy) -> None:
     checked = 0
     for key, metadata, told in changed():
         of_the_form = key.type not in {"text", "list"} or "without empty items" in told
+        if "0.1 or more" in told:
+            continue  # between 0, which has a meaning of its own, and 0.1 only the parser tells
         if of_the_form and told.startswith(f"{key.name}: ") and "it must be" in told:
             checked += 1
             assert policy.refusals(ours(metadata)), metadata

@@ -25,6 +25,7 @@ from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.sqs.places import Counts, Queue
 from scaler.sources.triggers import parse
+from tools.binaries import HELM_4
 
 FILES = Path(__file__).parents[2] / "charts" / "keda-queue-scaler" / "files"
 RULES = yaml.safe_load((FILES / "alerts.yaml").read_text())["rules"]
@@ -229,6 +230,26 @@ def test_a_monitor_scrapes_the_http_port_instead_of_annotations(chart: Any, moni
     assert spec["selector"]["matchLabels"] == objects.one("Deployment")["spec"]["selector"]["matchLabels"]
     annotations = objects.one("Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert not any(name.startswith("prometheus.io/") for name in annotations)
+
+
+def test_a_scrape_may_have_a_timeout(chart: Any) -> None:
+    values = {"metrics": {"serviceMonitor": {"enabled": True, "scrapeTimeout": "10s"}}}
+    (endpoint,) = chart.render(values).one("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["scrapeTimeout"] == "10s"
+
+
+@pytest.mark.parametrize("mode", ["skipIfMissing", "failIfMissing"])
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor", "PrometheusRule"])
+def test_what_the_cluster_has_is_made_and_what_it_lacks_can_be_left_out(chart: Any, kind: str, mode: str) -> None:
+    values = {"metrics": {kind[0].lower() + kind[1:]: {"enabled": True, "renderMode": mode}}}
+    assert chart.render(values, HELM_4, f"--api-versions=monitoring.coreos.com/v1/{kind}").one(kind)
+    if mode == "skipIfMissing":
+        objects = chart.render(values)
+        assert not objects.of(kind)
+        annotations = objects.one("Deployment")["spec"]["template"]["metadata"]["annotations"]
+        assert annotations["prometheus.io/scrape"] == "true"  # something must scrape it
+    else:
+        assert f"the cluster has no {kind}" in chart.refusal(values)
 
 
 def test_without_a_monitor_there_are_annotations(chart: Any) -> None:

@@ -1,5 +1,6 @@
 """What `helm install` tells: the address, and a ScaledObject that works."""
 
+import re
 import textwrap
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from scaler.keda import manifests
 from scaler.sources.triggers import parse
 from tools import crds
+from tools.markdown import anchors
 
 ISSUER = {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "internal"}}}
 
@@ -59,10 +61,27 @@ def test_the_address_follows_name_port_and_domain(chart: Any) -> None:
         ({}, "WARNING: config.access is empty"),
         ({"networkPolicy": {"enabled": False}}, "WARNING: without mTLS and without networkPolicy"),
         ({"replicas": 1}, "WARNING: with one replica"),
+        ({"terminationGracePeriodSeconds": 20}, "WARNING: terminationGracePeriodSeconds is shorter"),
     ],
-    ids=["no access rules", "anybody may call", "one replica"],
+    ids=["no access rules", "anybody may call", "one replica", "a short end"],
 )
 def test_a_weak_installation_is_warned_about(chart: Any, values: dict[str, Any], warning: str) -> None:
     strong = {"config": {"access": [{"namespaces": ["shop"], "sqs": ["*"]}]}, "tls": ISSUER}
     assert warning in chart.notes(values)
     assert "WARNING" not in chart.notes(strong)
+
+
+def test_links_are_whole_and_lead_to_this_version(chart: Any) -> None:
+    notes = chart.notes()
+    links = re.findall(r"https://github.com/\S+", notes)
+    assert len(links) >= 4
+    root = chart.path.parents[1]
+    for link in links:
+        path, _, anchor = link.partition("/v0.1.0/")[2].partition("#")
+        assert (root / path).exists() or link.endswith("/tree/v0.1.0/samples"), link
+        assert not anchor or anchor in anchors((root / path).read_text()), link
+    assert not re.search(r"(?<!/)\b(docs|samples)/", notes)
+
+
+def test_the_rate_limit_that_kedas_operator_needs_is_told(chart: Any) -> None:
+    assert "--kube-api-qps" in chart.notes()

@@ -1,10 +1,16 @@
 """The pods: how they are run, spread, probed and ended, and who reaches them."""
 
+import asyncio
+import sys
 from math import ceil
 from typing import Any
 
 import pytest
+import yaml
+from grpc_health.v1 import health_pb2
 
+from scaler.core.clock import SystemClock
+from scaler.server.app import Server
 from scaler.settings import DrainSettings, Settings
 
 TLS = {"enabled": True, "secretName": "scaler-tls"}
@@ -65,6 +71,107 @@ def test_own_rules_for_the_spread_stay_as_they_are(chart: Any) -> None:
     pod = chart.render({"topologySpreadConstraints": [own], "podAntiAffinity": "none"}).pod
     assert pod["topologySpreadConstraints"] == [own]
     assert "affinity" not in pod
+
+
+def test_pods_that_are_recreated_have_no_rolling_update(chart: Any) -> None:
+    assert chart.render({"updateStrategy": {"type": "Recreate"}}).one("Deployment")["spec"]["strategy"] == {
+        "type": "Recreate"
+    }
+
+
+def test_where_pods_run_and_look_names_up(chart: Any) -> None:
+    asked = {
+        "schedulerName": "other",
+        "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["redis.internal"]}],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["10.0.0.10"], "options": [{"name": "ndots", "value": "1"}]},
+    }
+    pod = chart.render(asked).pod
+    assert {key: pod[key] for key in asked} == asked
+    assert not asked.keys() & chart.render().pod.keys()
+
+
+def test_annotations_of_the_user_win(chart: Any) -> None:
+    values = {"podAnnotations": {"prometheus.io/scrape": "false"}, "deploymentAnnotations": {"a": "b"}}
+    deployment = chart.render(values).one("Deployment")
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/scrape"] == "false"
+    assert deployment["metadata"]["annotations"] == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("service", "host"),
+    [
+        ({}, "0.0.0.0"),
+        ({"ipFamilies": ["IPv4"]}, "0.0.0.0"),
+        ({"ipFamilies": ["IPv6"]}, "[::]"),
+        ({"ipFamilyPolicy": "PreferDualStack"}, "[::]"),
+        ({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}, "[::]"),
+    ],
+    ids=["as the cluster has it", "IPv4", "IPv6", "prefer both", "both"],
+)
+def test_the_ports_listen_on_what_the_service_has(chart: Any, service: dict[str, Any], host: str) -> None:
+    objects = chart.render({"service": service, "tls": TLS})
+    assert {objects.config[key].rpartition(":")[0] for key in ("listen", "http", "healthListen")} == {host}
+    spec = objects.one("Service")["spec"]
+    assert {key: spec[key] for key in service} == service
+    assert chart.render({"service": service, "listenHost": "10.0.0.1"}).config["listen"] == "10.0.0.1:9090"
+
+
+def test_a_mesh_is_told_what_the_ports_speak(chart: Any) -> None:
+    def protocols(values: dict[str, Any]) -> dict[str, str]:
+        ports = chart.render(values).one("Service")["spec"]["ports"]
+        return {port["name"]: port["appProtocol"] for port in ports}
+
+    assert protocols({}) == {"grpc": "grpc", "http": "http"}
+    assert protocols({"tls": TLS}) == {"grpc": "tls", "http": "http"}
+
+
+def test_openshift_chooses_the_ids(chart: Any) -> None:
+    values = yaml.safe_load((chart.path / "ci" / "openshift-values.yaml").read_text())
+    assert values == yaml.safe_load((chart.path.parents[1] / "samples" / "values" / "openshift.yaml").read_text())
+    for pod in (chart.render(values).pod, chart.hooks(values).one("Pod")["spec"]):
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+@pytest.mark.parametrize("tls", [{}, TLS], ids=["plain", "TLS"])
+def test_helm_test_asks_every_replica_and_is_let_in_only_then(chart: Any, tls: dict[str, Any]) -> None:
+    installed, hooks = chart.render({"tls": tls}), chart.hooks({"tls": tls})
+    pod, policy = hooks.one("Pod"), hooks.one("NetworkPolicy")
+    selector = installed.one("Service")["spec"]["selector"]
+    labels = pod["metadata"]["labels"]
+    assert not selector.items() <= labels.items()  # else the Service would send KEDA there
+    assert policy["spec"]["podSelector"]["matchLabels"] == selector
+    (rule,) = policy["spec"]["ingress"]
+    assert rule["from"][0]["podSelector"]["matchLabels"].items() <= labels.items()
+    (container,) = pod["spec"]["containers"]
+    _, _, _, host, port = container["command"]
+    assert host == "keda-queue-scaler.scaling.svc.cluster.local"
+    assert rule["ports"] == [{"port": int(port)}]
+    probed = installed.pod["containers"][0]["readinessProbe"]["grpc"]["port"]
+    assert int(port) == probed  # where nobody needs a certificate
+    assert not chart.hooks({"networkPolicy": {"enabled": False}}).of("NetworkPolicy")
+    assert not chart.hooks({"tests": {"enabled": False}})
+
+
+async def test_what_helm_test_runs_tells_a_server_that_serves_from_one_that_does_not(chart: Any) -> None:
+    (container,) = chart.hooks().one("Pod")["spec"]["containers"]
+    script = container["command"][2]
+
+    async def ask(port: int) -> tuple[int | None, str]:
+        run = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, "127.0.0.1", str(port), stdout=asyncio.subprocess.PIPE
+        )
+        told, _ = await run.communicate()
+        return run.returncode, told.decode()
+
+    server = Server(Settings(listen="127.0.0.1:0", http="127.0.0.1:0"), SystemClock(), readers=[])
+    await server.start()
+    try:
+        assert await ask(server.port) == (0, f"127.0.0.1:{server.port} SERVING\n")
+        await server.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        assert await ask(server.port) == (1, f"127.0.0.1:{server.port} NOT_SERVING\n")
+    finally:
+        await server.close()
 
 
 def test_the_hpa_owns_the_replicas(chart: Any) -> None:

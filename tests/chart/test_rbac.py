@@ -10,6 +10,7 @@ from scaler.clients.pages.reader import PODS, PodPages
 from scaler.core.domain import Place
 from scaler.sources.flux.kinds import ARTIFACTS, CONTROLLERS
 from scaler.sources.triggers import parse
+from tools.binaries import HELM_4
 
 Grant = tuple[str, str, str, str]  # namespace (`*`: all), group, resource, verb
 FLUX = {kind.resource for kinds in CONTROLLERS.values() for kind in kinds} | {
@@ -35,7 +36,7 @@ def granted(objects: Any) -> set[Grant]:
             found |= {
                 (role["metadata"].get("namespace", "*"), group, resource, verb)
                 for rule in role["rules"]
-                for group in rule["apiGroups"]
+                for group in rule.get("apiGroups", ())
                 for resource in rule["resources"]
                 for verb in rule["verbs"]
             }
@@ -80,6 +81,36 @@ APPLICATIONS, SECRETS = Resource("argoproj.io", ("v1alpha1",), "applications"), 
 )
 def test_a_source_may_do_this_and_nothing_else(chart: Any, sources: dict[str, Any], expected: set[Grant]) -> None:
     assert granted(chart.render({"sources": sources})) == expected
+
+
+def test_where_busy_pods_are_spared_their_pods_may_be_patched(chart: Any) -> None:
+    values = {"spareBusy": {"namespaces": ["shop", "mail"]}}
+    patch = {(namespace, "", "pods", "patch") for namespace in ("shop", "mail")}
+    objects = chart.render(values)
+    assert granted(objects) == read("shop", PODS) | read("mail", PODS) | patch
+    assert objects.pod["automountServiceAccountToken"] is True
+    beside = {**values, "sources": {"workqueue": {"podDiscovery": True, "namespaces": ["shop"]}}}
+    assert granted(chart.render(beside)) == granted(objects)
+
+
+def test_a_token_that_is_shown_to_pages_may_read_their_metrics(chart: Any) -> None:
+    page = {"urls": ["https://*.operators.svc:8443/*"], "serviceAccountToken": True}
+
+    def render(pages: list[dict[str, Any]], **rbac: bool) -> Any:
+        # The schema is tested elsewhere; here the template is.
+        return chart.render({"config": {"pages": pages}, "rbac": rbac}, HELM_4, "--skip-schema-validation")
+
+    objects = render([{"urls": ["http://*"]}, page])
+    (role,) = objects.of("ClusterRole")
+    assert role["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+    assert granted(objects) == set()
+    assert objects.pod["automountServiceAccountToken"] is True
+    assert objects.config["pages"] == [{"urls": ["http://*"]}, page]
+    without = render([{**page, "serviceAccountToken": False}])
+    assert not without.of("ClusterRole")
+    assert without.pod["automountServiceAccountToken"] is False
+    assert not render([page], metricsReader=False).of("ClusterRole")
+    assert not render([page], create=False).of("ClusterRole")
 
 
 def test_secrets_are_off_by_default_and_never_cluster_wide(chart: Any) -> None:

@@ -1,6 +1,8 @@
 """Every object of the chart, for a matrix of values, against the schemas of Kubernetes and of the custom resources."""
 
+import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -10,74 +12,23 @@ import yaml
 from tools import binaries, crds
 
 HELMS = [pytest.param(binaries.HELM_3, id="helm-3"), pytest.param(binaries.HELM_4, id="helm-4")]
-MONITORS = {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}, "podMonitor": {"enabled": True}}
-RULES = {"prometheusRule": {"enabled": True, "alertLabels": {"team": "platform"}}, "dashboard": {"enabled": True}}
-OWN_CA = {"enabled": True, "certManager": {"enabled": True}}
-CLUSTER_ISSUER = {"enabled": True, "certManager": {"enabled": True, "issuerRef": {"name": "internal"}}}
+CI = Path(__file__).parents[2] / "charts" / "keda-queue-scaler" / "ci"
 VARIANTS: dict[str, dict[str, Any]] = {
-    "defaults": {},
-    "one replica, no policy": {"replicas": 1, "networkPolicy": {"enabled": False}, "podAntiAffinity": "hard"},
-    "every source": {
-        "sources": {
-            "workqueue": {"podDiscovery": True},
-            "argocd": {"enabled": True, "clusterSecrets": True, "applicationNamespaces": ["team-a", "team-b"]},
-            "flux": {"enabled": True},
-        }
-    },
-    "sources in namespaces": {
-        "sources": {
-            "workqueue": {"podDiscovery": True, "namespaces": ["flux-system", "shop"]},
-            "flux": {"enabled": True, "namespaces": ["flux-system", "shop"]},
-        }
-    },
-    "monitored": {"metrics": {**MONITORS, **RULES}},
-    "own CA beside KEDA": {"keda": {"namespace": "scaling"}, "tls": OWN_CA},
-    "cluster issuer": {"tls": {**CLUSTER_ISSUER, "triggerAuthentication": {"namespaces": ["shop"]}}},
-    "TLS by Secret": {"tls": {"enabled": True, "secretName": "scaler-tls", "clientAuth": False}},
-    "admission policy": {"admissionPolicy": {"enabled": True, "validationActions": ["Warn", "Audit"]}},
-    "autoscaled": {"autoscaling": {"enabled": True, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}}}},
-    "everything else": {
-        "fullnameOverride": "scaler",
-        "commonLabels": {"team": "platform"},
-        "commonAnnotations": {"owner": "platform"},
-        "image": {"digest": f"sha256:{'0' * 64}"},
-        "imagePullSecrets": [{"name": "registry"}],
-        "config": {"redis": {"main": {"url": "redis://redis:6379"}}, "drain": {"graceSeconds": 10}},
-        "secretMounts": [{"name": "redis", "secretName": "redis"}],
-        "extraArgs": ["--log-level=debug"],
-        "extraEnv": [{"name": "AWS_REGION", "value": "eu-west-1"}],
-        "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
-        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/scaler"}},
-        "affinity": {"nodeAffinity": {}},
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "zone",
-                "whenUnsatisfiable": "DoNotSchedule",
-                "labelSelector": {"matchLabels": {"a": "b"}},
-            }
-        ],
-        "nodeSelector": {"kubernetes.io/arch": "arm64"},
-        "tolerations": [{"key": "system", "operator": "Exists"}],
-        "priorityClassName": "system-cluster-critical",
-        "runtimeClassName": "gvisor",
-        "podAnnotations": {"a": "b"},
-        "podLabels": {"c": "d"},
-        "networkPolicy": {
-            "extraIngress": [{"ports": [{"port": 9090}]}],
-            "egress": {"enabled": True, "rules": [{"ports": [{"port": 443}]}]},
-        },
-        "extraInitContainers": [{"name": "wait", "image": "busybox"}],
-        "extraContainers": [{"name": "proxy", "image": "envoy"}],
-        "extraVolumes": [{"name": "scratch", "emptyDir": {}}],
-        "extraVolumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],
-        "extraObjects": [
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-a"}},
-            'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ .Release.Name }}-b"}\n',
-        ],
-    },
+    path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) or {}
+    for path in sorted(CI.glob("*-values.yaml"))
 }
+"""By the names that chart-testing (`ct lint`) looks for, too."""
 BUILT_IN = ("apps/", "autoscaling/", "batch/", "policy/", "networking.k8s.io/", "rbac.", "admissionregistration.")
+
+
+def merged(*values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` as helm merges files: the later ones win, key by key."""
+    whole: dict[str, Any] = {}
+    for each in values:
+        for key, value in each.items():
+            known = whole.get(key)
+            whole[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return whole
 
 
 def check(manifest: dict[str, Any]) -> None:
@@ -89,7 +40,7 @@ def check(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("helm", HELMS)
-@pytest.mark.parametrize("values", [VARIANTS["defaults"], VARIANTS["everything else"]], ids=["defaults", "much"])
+@pytest.mark.parametrize("values", [VARIANTS["default"], VARIANTS["everything"]], ids=["defaults", "much"])
 def test_lint_finds_nothing(chart: Any, helm: str, values: dict[str, Any]) -> None:
     done = subprocess.run(
         [binaries.binary(helm, "helm"), "lint", "--strict", chart.path, "--values", "-"],
@@ -104,7 +55,7 @@ def test_lint_finds_nothing(chart: Any, helm: str, values: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
 def test_every_object_is_what_the_api_takes(chart: Any, values: dict[str, Any]) -> None:
-    objects = chart.render(values)
+    objects = [*chart.render(values), *chart.hooks(values)]
     for manifest in objects:
         check(manifest)
     names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects]
@@ -129,14 +80,14 @@ def test_helm_3_and_4_make_the_same(chart: Any, values: dict[str, Any]) -> None:
 
 
 def test_labels_and_annotations_are_on_everything_of_the_chart(chart: Any) -> None:
-    objects = chart.render({**VARIANTS["everything else"], "extraObjects": [], **VARIANTS["monitored"]})
-    for manifest in objects:
+    values = merged(VARIANTS["everything"], {"extraObjects": []}, VARIANTS["monitored"])
+    for manifest in [*chart.render(values), *chart.hooks(values)]:
         assert manifest["metadata"]["labels"]["team"] == "platform"
         assert manifest["metadata"]["annotations"]["owner"] == "platform"
 
 
 def test_extra_objects_are_templates(chart: Any) -> None:
-    objects = chart.render(VARIANTS["everything else"])
+    objects = chart.render(VARIANTS["everything"])
     assert objects.one("ConfigMap", "keda-queue-scaler-a")
     assert objects.one("ConfigMap", "keda-queue-scaler-b")
 
@@ -150,15 +101,33 @@ def test_extra_objects_are_templates(chart: Any) -> None:
             {"tag": "1.2", "digest": f"sha256:{'a' * 64}"},
             f"ghcr.io/keda-queue-scaler/keda-queue-scaler@sha256:{'a' * 64}",
         ),
+        ({"registry": "mirror:5000/ghcr"}, "mirror:5000/ghcr/keda-queue-scaler/keda-queue-scaler:0.1.0"),
+        ({"registry": "mirror", "repository": "team/scaler", "tag": "1"}, "mirror/team/scaler:1"),
     ],
-    ids=["as released", "tag", "digest"],
+    ids=["as released", "tag", "digest", "a mirror", "registry and repository"],
 )
 def test_the_image(chart: Any, image: dict[str, Any], expected: str) -> None:
     assert chart.render({"image": image}).pod["containers"][0]["image"] == expected
 
 
+def test_what_all_charts_share_wins(chart: Any) -> None:
+    shared = {"imageRegistry": "mirror.example", "imagePullSecrets": ["a", {"name": "b"}]}
+    values = {"global": shared, "image": {"registry": "other"}, "imagePullSecrets": [{"name": "b"}]}
+    pods = [chart.render(values).pod, chart.hooks(values).one("Pod")["spec"]]
+    for pod in pods:
+        assert pod["containers"][0]["image"] == "mirror.example/keda-queue-scaler/keda-queue-scaler:0.1.0"
+        assert pod["imagePullSecrets"] == [{"name": "b"}, {"name": "a"}]
+
+
+def test_another_namespace_holds_everything_but_what_has_its_own(chart: Any) -> None:
+    values = merged({"namespaceOverride": "scalers"}, VARIANTS["everything"])
+    for manifest in [*chart.render(values), *chart.hooks(values)]:
+        assert manifest["metadata"].get("namespace") != "scaling", manifest["kind"]
+    assert "scaling" not in json.dumps(chart.render(values))
+
+
 def test_two_releases_share_no_cluster_wide_name(chart: Any) -> None:
-    values = {**VARIANTS["every source"], **VARIANTS["admission policy"]}
+    values = merged(VARIANTS["sources"], VARIANTS["admission-policy"])
     wide = [each for each in chart.render(values) if "namespace" not in each["metadata"]]
     assert {each["kind"] for each in wide} == {
         "ClusterRole",
@@ -167,3 +136,17 @@ def test_two_releases_share_no_cluster_wide_name(chart: Any) -> None:
         "ValidatingAdmissionPolicyBinding",
     }
     assert all(each["metadata"]["name"] == "keda-queue-scaler-scaling" for each in wide)
+
+
+def test_shards_of_a_fleet_share_no_name_and_no_pod(chart: Any) -> None:
+    values = merged(VARIANTS["sources"], VARIANTS["admission-policy"], VARIANTS["cluster-issuer"])
+    values = merged(values, {"spareBusy": {"namespaces": ["shop"]}, "metrics": {"dashboard": {"enabled": True}}})
+    shop, mail = (chart.render(values, binaries.HELM_4, f"--name-template={name}") for name in ("shop", "mail"))
+
+    def names(objects: Any) -> set[tuple[str, str, str]]:
+        return {(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]) for each in objects}
+
+    assert not names(shop) & names(mail)
+    for kind in ("Service", "NetworkPolicy", "PodDisruptionBudget"):
+        assert "shop" in str(shop.one(kind)["spec"])
+        assert "mail" not in str(shop.one(kind)["spec"])

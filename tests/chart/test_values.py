@@ -55,7 +55,7 @@ def test_every_value_is_documented_and_in_the_schema(chart: Any) -> None:
     for value in values:
         node = schema
         for key in value.path:
-            assert node["additionalProperties"] is False
+            assert node is schema["properties"]["global"] or node["additionalProperties"] is False
             node = node["properties"][key]
         assert value.comment.endswith("."), value.path
         assert node["description"] == value.comment
@@ -67,7 +67,7 @@ def test_a_value_without_a_comment_is_an_error() -> None:
 
 
 def test_as_part_of_another_chart_it_takes_what_helm_adds(chart: Any) -> None:
-    assert chart.render({"global": {"imageRegistry": "registry"}, "enabled": True}).one("Deployment")
+    assert chart.render({"global": {"storageClass": "ssd"}, "enabled": True}).one("Deployment")
 
 
 def test_the_server_takes_the_configuration_of_the_chart(chart: Any, tmp_path: Any) -> None:
@@ -98,6 +98,32 @@ def test_the_server_takes_the_configuration_of_the_chart(chart: Any, tmp_path: A
     assert settings.tls is not None
     assert str(settings.tls.client_ca_file) == "/etc/keda-queue-scaler/tls/ca.crt"
     assert settings.health_listen == "0.0.0.0:8081"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config", "commonLabels", "commonAnnotations", "imagePullSecrets", "resources", "affinity", "tolerations"),
+        *("podLabels", "podAnnotations", "podSecurityContext", "securityContext", "extraEnv", "extraContainers"),
+        *("extraInitContainers", "extraVolumes", "topologySpreadConstraints", "nodeSelector", "secretMounts"),
+    ],
+)
+def test_a_heading_with_nothing_under_it_means_nothing(chart: Any, name: str) -> None:
+    assert chart.render({name: None}).one("Deployment")
+    assert chart.notes({name: None})
+
+
+def test_the_names_of_the_service_and_another_domain_may_be_asked_for_too(chart: Any) -> None:
+    def hosts(**values: Any) -> Any:
+        return chart.render(values, binaries.HELM_4, "--skip-schema-validation").config.get("httpAllowedHosts")
+
+    own = ["keda-queue-scaler", "keda-queue-scaler.scaling"]
+    assert hosts() == ["localhost", "*.svc", "*.svc.cluster.local", *own]
+    assert hosts(clusterDomain="example.internal") == ["localhost", "*.svc", "*.svc.example.internal", *own]
+    assert hosts(namespaceOverride="keda")[-1] == "keda-queue-scaler.keda"
+    assert hosts(clusterDomain="example.internal", config={"httpAllowedHosts": ["scaler.example"]}) == [
+        "scaler.example"
+    ]
 
 
 def test_a_change_of_the_configuration_restarts_the_pods(chart: Any) -> None:

@@ -114,16 +114,6 @@ TRAPS = {
     ),
     "push job": (SCALED_JOB + TRIGGER, "does not act on pushes"),
     "old counts": (SCALED_JOB + TRIGGER.replace(PUSH, PULL), 'write refreshSeconds: "0"'),
-    "idle": (
-        SCALED_OBJECT + "  minReplicaCount: 3\n  idleReplicaCount: 1\n" + TRIGGER,
-        "KEDA supports only 0 here",
-    ),
-    "activation of a formula": (
-        SCALED_OBJECT
-        + '  advanced: {scalingModifiers: {formula: "a + 1", target: "2", activationTarget: "1"}}\n'
-        + TRIGGER.replace(PUSH, f"{PUSH}\n      name: a"),
-        "activationTarget 1 says; use type external",
-    ),
     "authentication elsewhere": (SCALED_OBJECT + TRIGGER + REF, "TriggerAuthentication aws: KEDA hands"),
     "authentication with keys": (
         KEYS + SCALED_OBJECT + TRIGGER + REF,
@@ -143,6 +133,16 @@ TRAPS = {
         + TRIGGER.replace(PUSH, f"{PUSH}\n      name: a"),
         "ignores this scaler's active and inactive",
     ),
+    "pushed modifiers": (
+        SCALED_OBJECT
+        + '  advanced: {scalingModifiers: {formula: "a + 1", target: "2", activationTarget: "9"}}\n'
+        + TRIGGER.replace(PUSH, f"{PUSH}\n      name: a"),
+        "a push wakes it even below activationTarget",
+    ),
+    "idle": (
+        SCALED_OBJECT + "  minReplicaCount: 3\n  idleReplicaCount: 1\n" + TRIGGER,
+        "idleReplicaCount: only 0 works: the HPA undoes 1 at its next sync, since its minimum is minReplicaCount 3",
+    ),
     "flux": (
         SCALED_OBJECT
         + "  maxReplicaCount: 3\n"
@@ -154,12 +154,41 @@ TRAPS = {
 }
 
 
+SIDEKIQ = (
+    TRIGGER.partition("        source")[0] + "        source: sidekiq\n        redis: main\n        queues: mail\n"
+)
+STATEFUL = HEAD.format(kind="ScaledObject", target="scaleTargetRef: {kind: StatefulSet, name: worker}")
+TRAPS |= {
+    "sidekiq deployment": (STATEFUL + SIDEKIQ + "        deployment: worker\n", "write hostnameRegex: ^worker-[0-9]+$"),
+    "sidekiq spareBusy": (STATEFUL + SIDEKIQ + "        spareBusy: hold\n", "pods of a ReplicaSet"),
+    "sidekiq ScaledJob": (
+        HEAD.format(kind="ScaledJob", target="jobTargetRef: {template: {}}").replace("  cooldownPeriod: 120\n", "")
+        + SIDEKIQ.replace("-push", ""),
+        'write busyRatio: "off", and queueLength',
+    ),
+}
+
+
+def test_advice_about_metrics_that_are_too_many_can_be_followed(tmp_path: Path) -> None:
+    formula = '  minReplicaCount: 1\n  advanced: {scalingModifiers: {formula: "a", target: "2"}}\n'
+    named = SIDEKIQ.replace("-push", "\n      name: a")
+    lines = found(tmp_path, SCALED_OBJECT + formula + named + '        queueLength: "5"\n')
+    assert 'split it into several triggers: `busyRatio: "off"` leaves the busy metric out' in "\n".join(lines)
+    lines = found(tmp_path, SCALED_OBJECT + formula + named + '        queueLength: "5"\n        busyRatio: "off"\n')
+    assert "split" not in "\n".join(lines)
+
+
 @pytest.mark.parametrize(("text", "said"), TRAPS.values(), ids=TRAPS)
 def test_traps(tmp_path: Path, text: str, said: str) -> None:
     lines = found(tmp_path, text)
     assert [line for line in lines if said in line], lines
     assert CliRunner().invoke(app, ["validate", str(tmp_path)]).exit_code == 0
     assert CliRunner().invoke(app, ["validate", "--strict", str(tmp_path)]).exit_code == 1
+
+
+def test_a_formula_without_push_is_not_told_of_pushes(tmp_path: Path) -> None:
+    (line,) = found(tmp_path, TRAPS["pushed modifiers"][0].replace(PUSH, PULL))
+    assert "a push wakes" not in line
 
 
 def test_the_command_tells_where_and_how_many(tmp_path: Path) -> None:

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import Streams
 from scaler.clients.aws.settings import AwsSettings, RoleGrant
 from scaler.core.domain import Assessment, Place, Reader, Readings
 from scaler.core.errors import MetadataError
 from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
+from scaler.demo.desk import Desk
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.server.app import open_readers
+from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service, metrics_messages
 from scaler.settings import RateSettings
 from scaler.sources import SOURCES
@@ -199,8 +200,9 @@ async def test_specs_touch_no_backend(example: Example) -> None:
     clock = ManualClock()
     store = Snapshots(open_readers(Backends(clock=clock)), clock)
     access = Access(aws=AwsSettings(roles=(RoleGrant(arn="*", namespaces=("*",)),), allowed_endpoints=("*",)))
-    objects = ScaledObjects(store, access, clock, max_scaled_objects=Quota(9, "limits.maxScaledObjects"))
-    service = Service(objects, Streams(clock, Quota(9, "limits.maxStreams"), 600), 2)
+    desk = Desk(store, access, clock, limit=9)
+    streams = Streams(clock, Quota(9, "limits.maxStreams"), 600)
+    service = Service(RequestCache(desk.registry), desk.answers, desk.listeners, streams, 2)
     ref = pb.ScaledObjectRef(name="orders", namespace="shop", scalerMetadata=example.metadata)
     message = await service.get_metric_spec(ref.SerializeToString())
     assert [spec.metricName for spec in message.metricSpecs] == [spec.name for spec in example.trigger.specs()]

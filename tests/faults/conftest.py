@@ -82,6 +82,7 @@ class Answer:
     asked: float
     answered: float
     told: float | bool | str
+    details: str = ""
 
 
 @dataclass(slots=True)
@@ -97,10 +98,13 @@ class Case:
     values: list[Answer] = field(default_factory=list)
     activities: list[Answer] = field(default_factory=list)
     stream_code: str = ""
+    hold: str = "0"
 
     @property
     def ref(self) -> pb.ScaledObjectRef:
-        return pb.ScaledObjectRef(name=self.name, namespace="shop", scalerMetadata={**QUICK, **self.metadata})
+        return pb.ScaledObjectRef(
+            name=self.name, namespace="shop", scalerMetadata={**QUICK, "holdSeconds": self.hold, **self.metadata}
+        )
 
     def since(self, when: float) -> list[Answer]:
         """Return the values and activities that were asked for after `when`."""
@@ -116,12 +120,13 @@ class Case:
     async def _record(call: Any) -> Answer:
         asked = time.monotonic()
         told: float | bool | str
+        details = ""
         try:
             response = await call
             told = response.result if hasattr(response, "result") else response.metricValues[0].metricValueFloat
         except grpc.aio.AioRpcError as error:
-            told = error.code().name
-        return Answer(asked, time.monotonic(), told)
+            told, details = error.code().name, error.details() or ""
+        return Answer(asked, time.monotonic(), told, details)
 
     async def listen(self, stub: ExternalScalerStub) -> None:
         """Hold a push stream open; notes how it ended."""
@@ -136,8 +141,9 @@ class Case:
 class Everything:
     """All cases on one server, each backend behind proxies that are troubled together."""
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    def __init__(self, stack: AsyncExitStack, hold: str) -> None:
         self.cases: list[Case] = []
+        self._hold = hold
         self.proxies: list[Proxy] = []
         self.api = KubernetesDouble()
         self.server: Server
@@ -162,8 +168,10 @@ class Everything:
         await self._add_sidekiq(valkey)
         await self._add_pages()
         await self._add_objects()
+        for case in self.cases:
+            case.hold = self._hold
         await asyncio.gather(*(case.put(BEFORE) for case in self.cases))
-        settings = Settings(
+        self._settings = Settings(
             listen="127.0.0.1:0",
             http="127.0.0.1:0",
             aws={"allowed_endpoints": ["http://127.0.0.1:*"]},
@@ -171,12 +179,16 @@ class Everything:
             limits={"rpc_deadline_seconds": DEADLINE_SECONDS},
             drain={"grace_seconds": 0.0},
         )
-        self.server = Server(settings, SystemClock())
-        await self.server.start()
-        self._stack.push_async_callback(self.server.close)
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.server.port}")
+        self.server, self.stub = await self.process()
+
+    async def process(self) -> tuple[Server, ExternalScalerStub]:
+        """Start one more scaler, which knows nothing of what the others have seen."""
+        server = Server(self._settings, SystemClock())
+        await server.start()
+        self._stack.push_async_callback(server.close)
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         self._stack.push_async_callback(channel.close)
-        self.stub = ExternalScalerStub(channel)
+        return server, ExternalScalerStub(channel)
 
     async def _add_sqs(self, moto: SqsDouble) -> None:
         queue, sent = f"faults-{next(_numbers)}", 0
@@ -307,14 +319,25 @@ def _port(url: str) -> int:
 
 
 @pytest.fixture
-def everything(moto: SqsDouble, valkey: Valkey) -> Callable[[], Any]:
+def everything(moto: SqsDouble, valkey: Valkey) -> Callable[[str], Any]:
     """Return a context in which everything is there and nothing is wrong."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Everything]:
+    async def opened(hold: str) -> AsyncIterator[Everything]:
         async with AsyncExitStack() as stack:
-            made = Everything(stack)
+            made = Everything(stack, hold)
             await made.open(moto, valkey)
             yield made
 
     return opened
+
+
+@pytest.fixture
+def lose_data(valkey: Valkey) -> Callable[[], Awaitable[None]]:
+    """Return a function that starts the Redis anew, empty, at its old address."""
+
+    async def lose() -> None:
+        valkey.stop()
+        valkey.start()
+
+    return lose

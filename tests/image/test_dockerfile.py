@@ -19,7 +19,7 @@ def test_hadolint_finds_nothing() -> None:
 
 
 def test_it_runs_the_python_that_the_tests_run_on() -> None:
-    assert re.findall(r"python:(\d+\.\d+)-slim-bookworm$", TEXT, re.MULTILINE) == ["3.11"]
+    assert re.findall(r"^ARG PYTHON=python:(\d+\.\d+)-slim-bookworm@sha256:", TEXT, re.MULTILINE) == ["3.11"]
     if sys.version_info[:2] == (3, 11):
         return
     requires = re.search(r'requires-python = ">=(.*)"', (ROOT / "pyproject.toml").read_text())

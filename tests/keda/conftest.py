@@ -1,14 +1,15 @@
 """A stage for the stand-in: a scripted external scaler over real gRPC on loopback, and time moved by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import pytest
 
-from scaler.demo.clock import ManualClock
+from scaler.core.clock import sleep
+from scaler.demo.clock import ManualClock, settle
 from scaler.keda.hpa import ControllerFlags
 from scaler.keda.scalable import ScaledObject, ScaleTargetRef, Trigger
 from scaler.keda.standin import Event, StandIn
@@ -32,6 +33,8 @@ class Scripted(ExternalScalerServicer):
     active: bool | None = None
     failing: dict[str, grpc.StatusCode] = field(default_factory=dict)
     fails_left: float = float("inf")
+    fails_after: Callable[[], float] = lambda: 0  # seconds until a failing call tells that it fails
+    before: Callable[[], None] = lambda: None  # done at every call
     calls: list[str] = field(default_factory=list)
     refs: list[Any] = field(default_factory=list)
     opened: asyncio.Queue[tuple[str, float]] = field(default_factory=asyncio.Queue)
@@ -50,9 +53,12 @@ class Scripted(ExternalScalerServicer):
 
     async def _answer(self, call: str, context: Any) -> None:
         self.calls.append(call)
+        self.before()
         code = self.failing.get(call.partition(" ")[0])
         if code is not None and self.fails_left > 0:
             self.fails_left -= 1
+            if (seconds := self.fails_after()) > 0:
+                await sleep(self.clock, seconds)
             await context.abort(code, "no luck")
 
     async def GetMetricSpec(self, request: Any, context: Any) -> Any:  # noqa: N802 - KEDA's name
@@ -128,6 +134,21 @@ class Stage:
                 return event
         pytest.fail(f"not within 50 events of {cause}")
 
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass from alarm to alarm, each followed through to its end."""
+        end = self.clock.now() + seconds
+        await self.asleep()
+        while (due := min(alarm.when for alarm in self.clock._alarms)) < end:
+            await self.clock.advance(due - self.clock.now())
+            await self.asleep()
+        await self.clock.advance(end - self.clock.now())
+
+    async def end(self) -> None:
+        """Stop the stand-in, and wait until the scaler has heard that its calls are cancelled."""
+        self.running.cancel()
+        await asyncio.wait([self.running])
+        await quiet(self.clock)
+
     async def asleep(self) -> None:
         """Wait until every loop waits for time to pass."""
         async with asyncio.timeout(10):
@@ -140,22 +161,39 @@ class Stage:
         return await asyncio.wait_for(self.events.get(), 10)
 
 
+async def quiet(clock: ManualClock) -> None:
+    """Wait until nothing waits for time to pass any more."""
+    async with asyncio.timeout(10):
+        while clock.pending:
+            await settle(1)
+
+
 FLAGS = ControllerFlags(sync_period_seconds=2.7, downscale_stabilization_seconds=0)  # never at once with a poll
 EXTERNAL = Trigger(type="external", metadata={"scalerAddress": "x:9", "source": "sqs"})
 
 
 @pytest.fixture
-async def play(clock: ManualClock) -> AsyncIterator[Callable[..., Stage]]:
-    """Start a scripted scaler; give a function that starts a stand-in; end both, and see that nothing is left.
-
-    The function takes the triggers, the fields of the ScaledObject that are not as usual, and options of the stand-in.
-    """
+async def scripted(clock: ManualClock) -> AsyncIterator[tuple[Scripted, grpc.aio.Channel]]:
+    """Start a scripted scaler, and give it with a channel to it."""
     server = grpc.aio.server()
     scaler = Scripted(clock)
     add_ExternalScalerServicer_to_server(scaler, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)])
+    yield scaler, channel
+    await channel.close()
+    await server.stop(None)
+    await quiet(clock)
+
+
+@pytest.fixture
+async def play(clock: ManualClock, scripted: tuple[Scripted, grpc.aio.Channel]) -> AsyncIterator[Callable[..., Stage]]:
+    """Give a function that starts a stand-in; end them all, and see that nothing is left.
+
+    The function takes the triggers, the fields of the ScaledObject that are not as usual, and options of the stand-in.
+    """
+    scaler, channel = scripted
     stages: list[Stage] = []
 
     def start(
@@ -163,6 +201,8 @@ async def play(clock: ManualClock) -> AsyncIterator[Callable[..., Stage]]:
         initial_replicas: int = 0,
         flags: ControllerFlags = FLAGS,
         env: dict[str, str] | None = None,
+        notes_closed_scalers: bool = False,
+        formula: Callable[[Mapping[str, float]], float] | None = None,
         **spec: Any,
     ) -> Stage:
         fields = {"polling_interval": 2, "cooldown_period": 5, "scale_target_ref": ScaleTargetRef(name="shop"), **spec}
@@ -182,15 +222,13 @@ async def play(clock: ManualClock) -> AsyncIterator[Callable[..., Stage]]:
             on_event=events.put_nowait,
             clock=clock,
             flags=flags,
+            notes_closed_scalers=notes_closed_scalers,
+            formula=formula,
         )
         stages.append(Stage(clock, scaler, events, scaled, stand_in, asyncio.ensure_future(stand_in.run())))
         return stages[-1]
 
     yield start
     for stage in stages:
-        stage.running.cancel()
-        await asyncio.wait([stage.running])
-    await channel.close()
-    await server.stop(None)
+        await stage.end()
     assert all(stage.running.cancelled() or stage.running.exception() is None for stage in stages)
-    assert clock.pending == 0

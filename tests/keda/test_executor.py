@@ -1,10 +1,11 @@
+import math
 from typing import Any
 
 import pytest
 
 from scaler.keda.arithmetic import Metric, MetricType, Pods
 from scaler.keda.executor import Executor, MetricResult, Missing, Outcome
-from scaler.keda.scalable import Fallback, ScaledObject, ScaleTargetRef
+from scaler.keda.scalable import Advanced, Fallback, ScaledObject, ScaleTargetRef, ScalingModifiers
 
 START = 1_800_000_000.9
 
@@ -52,6 +53,63 @@ NO_SPECS, NO_VALUES = result(Missing.NO_SPECS), result(Missing.NO_VALUES)
 )  # fmt: skip
 def test_polls(spec: dict[str, Any], count: int, results: list[MetricResult], outcome: Outcome) -> None:
     assert executor(**spec).poll(START + 1, pods(count), results) == outcome
+
+
+IN, OUT, FORCED = {"paused_scale_in": True}, {"paused_scale_out": True}, {"force_activation": True}
+
+
+@pytest.mark.parametrize(
+    ("spec", "count", "results", "outcome"),
+    [
+        pytest.param(IN, 9, [IDLE], Outcome(9, False, "ScalerNotActive"), id="no way to 0"),
+        pytest.param({**IN, "min_replica_count": 2, "idle_replica_count": 0}, 9, [IDLE], Outcome(9, False, "ScalerNotActive"), id="nor to idle"),
+        pytest.param(IN, 0, [BUSY], Outcome(1, True, "ScalerActive"), id="in: awake as ever"),
+        pytest.param(OUT, 0, [BUSY], Outcome(0, True, "ScalerActive"), id="no way from 0"),
+        pytest.param({**OUT, "min_replica_count": 3, "idle_replica_count": 1}, 1, [BUSY], Outcome(1, True, "ScalerActive"), id="nor from idle"),
+        pytest.param({**OUT, "min_replica_count": 3}, 1, [IDLE], Outcome(3, False, "ScalerNotActive"), id="the minimum is kept all the same"),
+        pytest.param(OUT, 9, [IDLE], Outcome(0, False, "ScalerNotActive"), id="out: to 0 as ever"),
+        pytest.param(FORCED, 0, [IDLE], Outcome(1, True, "ScalerActive"), id="forced awake"),
+        pytest.param({**FORCED, "min_replica_count": 3, "idle_replica_count": 0}, 0, [IDLE], Outcome(3, True, "ScalerActive"), id="to the minimum"),
+        pytest.param(FORCED, 4, [IDLE], Outcome(4, True, "ScalerActive"), id="and kept awake"),
+        pytest.param(FORCED, 4, [FAILED], Outcome(4, True, "PartialTriggerError"), id="whatever fails"),
+        pytest.param({**FORCED, **OUT}, 0, [IDLE], Outcome(0, True, "ScalerActive"), id="a pause is stronger"),
+        pytest.param({**IN, "fallback": Fallback(failure_threshold=9, replicas=0)}, 4, [FAILED], Outcome(4, False, "ScalerNotActive"), id="fallback to 0 is held"),
+    ],
+)  # fmt: skip
+def test_polls_under_annotations(
+    spec: dict[str, Any], count: int, results: list[MetricResult], outcome: Outcome
+) -> None:
+    assert executor(**spec).poll(START + 1, pods(count), results) == outcome
+
+
+def test_a_wake_up_that_is_paused_does_not_count_as_activity() -> None:
+    keda = executor(cooldown_period=60, **OUT)
+    assert keda.push(START + 100, 0) == Outcome(0, active=True, reason="ScalerActive")
+    assert keda.poll(START + 101, pods(3), [IDLE]).replicas == 0
+
+
+def test_a_formula_alone_decides_at_polls_and_a_push_passes_it_over() -> None:
+    """Observed: external-push wakes past activationTarget; an error of one trigger makes the formula inactive."""
+    modifiers = ScalingModifiers(formula="a + b", target="5", activation_target="4")
+    keda = executor(cooldown_period=10, advanced=Advanced(scaling_modifiers=modifiers))
+    assert keda.poll(1_000, pods(0), [BUSY], formula=4.0) == Outcome(0, active=False, reason="ScalerNotActive")
+    assert keda.push(1_001, 0) == Outcome(1, active=True, reason="ScalerActive")
+    assert keda.poll(1_005, pods(1), [BUSY], formula=4.0).reason == "ScalerCooldown"
+    assert keda.poll(1_012, pods(1), [BUSY], formula=4.0).replicas == 0
+    assert keda.poll(1_020, pods(0), [IDLE], formula=4.1) == Outcome(1, active=True, reason="ScalerActive")
+    assert keda.poll(1_030, pods(1), [BUSY], formula=math.nan).active is False
+    assert keda.poll(1_099, pods(3), [BUSY, FAILED], formula=math.nan) == Outcome(
+        3, active=False, reason="TriggerError"
+    )
+
+
+def test_scalers_closed_under_a_call_are_neither_an_error_nor_activity() -> None:
+    keda = executor(cooldown_period=10, fallback=Fallback(failure_threshold=1, replicas=7))
+    keda.poll(1_000, pods(4), [BUSY])
+    closed = result(Missing.CACHE_CLOSED)
+    assert keda.for_hpa(pods(4), [closed]) == [Metric("AverageValue", 5, None, "s0-q")]
+    assert keda.poll(1_005, pods(4), [closed]).reason == "ScalerCooldown"
+    assert keda.poll(1_015, pods(4), [closed]) == Outcome(0, active=False, reason="ScalerNotActive")
 
 
 def test_the_cooldown_counts_from_whole_seconds_and_is_judged_at_polls_only() -> None:

@@ -217,6 +217,29 @@ def test_pauses(annotations: str, paused: bool, replicas: int | None) -> None:  
     assert (found.paused, found.paused_replicas) == (paused, replicas)
 
 
+@pytest.mark.parametrize("value", ['"true"', '"1"', '"yes indeed"', '""', '"false"', '"F"'])
+@pytest.mark.parametrize(
+    ("annotation", "flag"),
+    [
+        ("paused-scale-in", "paused_scale_in"),
+        ("paused-scale-out", "paused_scale_out"),
+        ("force-activation", "force_activation"),
+    ],
+)
+def test_annotations_of_one_direction(annotation: str, flag: str, value: str) -> None:
+    """As Go reads a boolean, and anything else is true; the ScaledObject is not paused as a whole."""
+    text = SHORT.replace(
+        "  name: shop\n", f"  name: shop\n  annotations: {{autoscaling.keda.sh/{annotation}: {value}}}\n", 1
+    )
+    found = parsed(text)
+    assert isinstance(found, ScaledObject)
+    flags = {
+        name: getattr(found, name) for name in ("paused", "paused_scale_in", "paused_scale_out", "force_activation")
+    }
+    assert [name for name, is_set in flags.items() if is_set] == ([] if value in {'"false"', '"F"'} else [flag])
+    assert problems(text) == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "finding"),
     [
@@ -233,6 +256,8 @@ def test_pauses(annotations: str, paused: bool, replicas: int | None) -> None:  
         ("    - type: external\n", "    - type: external\n      metricType: Utilization\n", "10: spec.triggers[0].metricType: must be AverageValue or Value; Utilization is for cpu and memory"),
         ("    - type: external\n", "    - {type: cpu, name: a, metadata: {}}\n    - name: a\n      type: external\n", "10: spec.triggers[1].name: a is the name of another trigger"),
         ("  name: shop\n", "  name: shop\n  annotations: {autoscaling.keda.sh/paused: true}\n", '5: metadata.annotations.autoscaling.keda.sh/paused: must be a string: put it in quotes, "true"'),
+        ("  triggers:", "  advanced: {scalingModifiers: {formula: a}}\n  triggers:", "8: spec.advanced.scalingModifiers.target: must be above 0"),
+        ("  name: shop\n", '  name: shop\n  annotations: {autoscaling.keda.sh/paused-scaledown: "true", other.io/paused: "true"}\n', "5: metadata.annotations.autoscaling.keda.sh/paused-scaledown: KEDA 2.20 knows no such annotation of a ScaledObject; did you mean autoscaling.keda.sh/paused-scale-in?"),
         ("kind: ScaledObject", "kind: ScaledJob", "6: spec.scaleTargetRef: KEDA knows no such field; did you mean jobTargetRef?"),
     ],
 )  # fmt: skip
@@ -252,6 +277,33 @@ def test_what_a_finding_leaves_of_metadata() -> None:
         "day": "2026-01-01",  # a date is text to Kubernetes
     }
     assert [finding.line for finding in found.findings] == [12, 13, 14]
+
+
+JOB = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace("  scaleTargetRef:\n    name: shop-worker\n", "")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "finding"),
+    [
+        ("{strategy: accurate, multipleScalersCalculation: sum, pendingPodConditions: [Ready]}", ""),
+        ('{strategy: custom, customScalingQueueLengthDeduction: 1, customScalingRunningJobPercentage: "0.5"}', ""),
+        ("{strategy: Eager}", "strategy: KEDA takes it for default; it knows default, custom, accurate and eager"),
+        ("{strategy: custom}", 'customScalingRunningJobPercentage: must be a number such as "0.5", or KEDA goes by default'),
+        ("{multipleScalersCalculation: mean}", "multipleScalersCalculation: KEDA takes it for max; it knows max, min, avg and sum"),
+    ],
+)  # fmt: skip
+def test_strategies_of_scaled_jobs(strategy: str, finding: str) -> None:
+    expected = [f"f.yaml:6: spec.scalingStrategy.{finding}"] if finding else []
+    assert problems(JOB.replace("spec:\n", f"spec:\n  scalingStrategy: {strategy}\n")) == expected
+
+
+def test_of_the_annotations_a_scaled_job_knows_only_paused() -> None:
+    held = JOB.replace("  name: shop\n", '  name: shop\n  annotations: {autoscaling.keda.sh/paused: "true"}\n')
+    assert parsed(held).paused
+    assert problems(held) == []
+    for annotation in ("paused-replicas", "paused-scale-in", "force-activation"):
+        (found,) = problems(held.replace("sh/paused", f"sh/{annotation}"))
+        assert f"{annotation}: KEDA 2.20 knows no such annotation of a ScaledJob" in found
 
 
 def test_more_findings() -> None:
@@ -287,6 +339,7 @@ def test_more_findings() -> None:
         ("  triggers:", "  fallback: {replicas: 1}\n  triggers:", "8: spec.fallback.failureThreshold: is required"),
         ("  triggers:", "  fallback:\n    failureThreshold: 1\n    replicas: x\n  triggers:", "10: spec.fallback.replicas: must be a valid integer"),
         ("  triggers:", "  advanced: {horizontalPodAutoscalerConfig: {behavior: {scaleUp: {tolerance: 0.1}}}}\n  triggers:", '8: spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.tolerance: must be in quotes, "0.1"'),
+        ("  triggers:", "  advanced: {scalingModifiers: {formula: a, target: five}}\n  triggers:", "8: spec.advanced.scalingModifiers.target: must be a number in quotes"),
         ("  name: shop\n", "  name: shop\n  annotations: {autoscaling.keda.sh/paused-replicas: many}\n", "5: metadata.annotations.autoscaling.keda.sh/paused-replicas: must be a count"),
         ("type: external", "type: [", "11: not YAML: did not find expected ',' or ']'"),
         ("type: external", "\ttype: external", "9: not YAML: found character that cannot start any token"),

@@ -9,7 +9,7 @@ import pytest
 
 from scaler.keda.executor import Missing
 from scaler.keda.findings import ManifestError
-from scaler.keda.scalable import Fallback, ScaledObject, ScaleTargetRef, Trigger
+from scaler.keda.scalable import Advanced, Fallback, ScaledObject, ScaleTargetRef, ScalingModifiers, Trigger
 from scaler.keda.standin import StandIn
 from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, MetricSpec
 
@@ -222,3 +222,50 @@ async def test_an_object_without_external_triggers_is_refused() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(ManifestError, match=r"^f\.yaml:3: shop has no trigger of type external or external-push$"):
             StandIn(shop(Trigger(type="cron", metadata={})), channel, scale)
+
+
+FORMULA = Advanced(scaling_modifiers=ScalingModifiers(formula="a + b", target="5", activation_target="30"))
+
+
+async def test_with_a_formula_the_hpa_sees_it_alone_and_polls_go_by_it(play: Play) -> None:
+    """A sync of T triggers is then one query: T specs, T values."""
+    triggers = [Trigger(type="external", name=name, metadata={"source": name}) for name in "ab"]
+    stage = play(*triggers, advanced=FORMULA)
+    stage.scaler.value = 15
+    assert not (await stage.next("poll")).active  # 30 is not above 30, though both triggers are active
+    stage.scaler.value = 16
+    assert (await stage.next("poll")).replicas == 1
+    stage.scaler.calls.clear()
+    sync = await stage.next("sync")
+    assert [(result.name, result.target, result.value) for result in sync.results] == [("composite-metric", 5, 32)]
+    assert sync.decision.proposal == 7
+    assert stage.scaler.calls == ["GetMetricSpec"] * 2 + ["GetMetrics q", "IsActive"] * 2
+    stage.scaler.broken_source = "b"
+    poll = await stage.next("poll")
+    assert [result.active for result in poll.results] == [True, False]
+    assert (poll.reason, poll.active, poll.replicas) == ("TriggerError", False, 4)
+    assert (await stage.next("sync")).reason == "FailedGetExternalMetric"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "counts"),
+    [
+        ("paused_scale_in", [1, 5, 5, 5, 5]),
+        ("paused_scale_out", [0, 0, 0, 0, 0]),
+        ("force_activation", [1, 4, 7, 1, 1]),
+    ],
+)
+async def test_annotations_hold_the_replicas(play: Play, annotation: str, counts: list[int]) -> None:
+    """Work for 6 s, then none for long: after a wake-up, two syncs, a sync without work, and the cooldown.
+
+    A pause gives the HPA a `behavior`, and with one it grows by 4 pods or 100 % in 15 s.
+    """
+    stage = play(**{annotation: True})
+    stage.scaler.value = 33
+    seen = [(await stage.next("poll")).replicas]
+    seen += [(await stage.next("sync")).replicas for _ in range(2)]
+    stage.scaler.value = 0
+    seen.append((await stage.next("sync")).replicas)
+    for _ in range(5):
+        last = await stage.next("poll")
+    assert [*seen, last.replicas] == counts

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from scaler.keda.hpa import ControllerFlags
-from scaler.keda.scalable import Trigger
+from scaler.keda.scalable import Advanced, ScalingModifiers, Trigger
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 Play = Callable[..., Any]
@@ -104,3 +104,27 @@ async def test_an_hpa_update_is_refused_if_keda_scaled_meanwhile(play: Play) -> 
     await stage.asleep()
     assert stage.events.empty()
     assert (await stage.next("sync")).replicas == 6
+
+
+async def test_a_push_wakes_past_the_formula_and_the_next_polls_take_it_down_again(play: Play) -> None:
+    modifiers = ScalingModifiers(formula="a > 30 ? a : 0", target="5", activation_target="50")
+    push = Trigger(type="external-push", name="a", metadata={})
+    stage = play(
+        push,
+        advanced=Advanced(scaling_modifiers=modifiers),
+        formula=lambda values: values["a"] if values["a"] > 30 else 0,
+    )
+    stage.scaler.value = 20
+    assert (await stage.next("poll")).reason == "ScalerNotActive"
+    stage.scaler.activity.put_nowait(True)
+    assert (await stage.until("push", lambda event: event.replicas == 1)).active
+    assert (await stage.until("poll", lambda event: event.replicas == 0)).reason == "ScalerNotActive"
+
+
+async def test_a_push_wakes_nothing_while_scale_out_is_paused(play: Play) -> None:
+    stage = play(PUSH, paused_scale_out=True)
+    await stage.next("poll")
+    stage.scaler.activity.put_nowait(True)
+    event = await stage.until("push", lambda event: True)
+    assert (event.replicas, event.reason) == (0, "ScalerActive")
+    assert stage.scaled == []

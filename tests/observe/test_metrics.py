@@ -6,12 +6,12 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import Streams
 from scaler.core.errors import Refused, Throttled, Unavailable
 from scaler.core.quota import Quota
 from scaler.core.version import version
 from scaler.demo.clock import ManualClock
+from scaler.demo.desk import Desk
 from scaler.demo.scripted import ScriptedReader, Spot, Work
 from scaler.observe.metrics import MAX_BACKENDS, Metrics
 from scaler.sources.access import Access
@@ -29,10 +29,10 @@ def metrics(clock: ManualClock) -> Metrics:
 
 
 @pytest.fixture
-def objects(metrics: Metrics, store: Snapshots, clock: ManualClock) -> ScaledObjects:
+def objects(metrics: Metrics, store: Snapshots, clock: ManualClock) -> Desk:
     store.observe(metrics.read)
-    known = ScaledObjects(store, Access(), clock, max_scaled_objects=Quota(100, "limits.maxScaledObjects"))
-    metrics.watch(known, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
+    known = Desk(store, Access(), clock, limit=100)
+    metrics.watch(known.registry, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
     return known
 
 
@@ -55,10 +55,10 @@ def scrape(metrics: Metrics) -> Callable[[str], Samples]:
 
 
 @pytest.fixture
-def ask(objects: ScaledObjects, clock: ManualClock) -> Callable[..., Any]:
+def ask(objects: Desk, clock: ManualClock) -> Callable[..., Any]:
     async def asking(spots: str = "a", **metadata: str) -> None:
         who = objects.find("shop", "orders", {"source": "scripted", "spots": spots, **metadata})
-        task = asyncio.ensure_future(objects.answer(who, 1.9))
+        task = asyncio.ensure_future(objects.answers.answer(who, 1.9))
         await clock.advance(0)
         await asyncio.wait([task])
         if task.exception() is not None:
@@ -183,8 +183,8 @@ async def test_a_backend_that_cannot_keep_up_is_shown(
     open_store: Callable[..., Snapshots],
 ) -> None:
     store = open_store(reader, limits={"scripted": 2})
-    known = ScaledObjects(store, Access(), clock, max_scaled_objects=Quota(100, "limits.maxScaledObjects"))
-    metrics.watch(known, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
+    known = Desk(store, Access(), clock, limit=100)
+    metrics.watch(known.registry, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
     for number in range(20):
         store.lease("me", Spot(f"s{number}"), 1, float("inf"))
     await clock.advance(30)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.answers.scaledobject import Question, ScaledObject
+from scaler.answers.state import Answer
 from scaler.core.domain import Assessment, Metric
 from scaler.demo.scripted import ScriptedTrigger
 from scaler.observe.page.rows import SORTS, STATES, Query, QueryError, Row, select
@@ -29,7 +30,8 @@ def row(
     asker = ScaledObject(f"{namespace}/{name}".encode(), namespace, name, Question(trigger), asked_at)
     asker.active_since = since
     if value is not None:
-        asker.assessment = Assessment((Metric("scripted", value),), active=value > 0, reasons=())
+        told = Assessment((Metric("scripted", value),), active=value > 0, reasons=())
+        asker.answer = Answer((), told, told, "active" if value > 0 else "inactive")
     return Row(asker, state, stale, age)
 
 
@@ -74,6 +76,8 @@ def test_stale_is_a_filter_of_its_own_and_counted_beside_the_state() -> None:
     assert (found.total, found.matched) == (3, 1)
     assert {state: found.counts[state] for state in STATES} == {
         "error": 1,
+        "held": 0,
+        "settling": 0,
         "stale": 1,
         "unknown": 0,
         "active": 2,
@@ -93,7 +97,7 @@ def test_pages_hold_every_row_once(count: int, limit: int, page: int, sort: str)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"state": "asleep"}, "state: must be one of error, stale"),
+        ({"state": "asleep"}, "state: must be one of error, held, stale"),
         ({"sort": "colour"}, "sort: must be one of name"),
         ({"page": "0"}, "page: must be a whole number from 1"),
         ({"page": "x"}, "page: must be a whole number"),

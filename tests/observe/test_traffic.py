@@ -4,7 +4,8 @@ import pytest
 
 from scaler.demo.clock import ManualClock
 from scaler.observe.traffic import MAX_BACKENDS, OTHER, STEPS, Traffic
-from scaler.sources.sqs.prices import CostSettings, dollars_per_month
+from scaler.sources.prices import dollars_per_month
+from scaler.sources.sqs.prices import CostSettings
 
 COST = CostSettings(sqs_price_per_million=0.40)
 

@@ -79,7 +79,7 @@ async def test_fifty_wake_ups_with_tracking_are_quick_and_none_is_lost(valkey: V
 
     async with serving() as (server, stub):
         tasks = [asyncio.create_task(listen(stub, number)) for number in range(50)]
-        await until(lambda: sum(asker.assessment is not None for asker in server.objects) == 50)
+        await until(lambda: sum(asker.answer is not None for asker in server.registry) == 50)
         async with asyncio.timeout(PATIENCE_SECONDS):  # tracking begins after the first good read
             while not (await client.info("clients"))["tracking_clients"]:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
@@ -121,7 +121,7 @@ async def test_clients_that_come_and_go_leave_neither_task_nor_listener_nor_leas
 
         def held() -> tuple[int, int, int]:
             lessees = sum(status.lessees for status in server.snapshots.statuses())
-            return len(server.objects), len(server.snapshots), lessees
+            return len(server.registry), len(server.snapshots), lessees
 
         await once()
         await until(lambda: all(status.age is not None for status in server.snapshots.statuses()))
@@ -129,8 +129,8 @@ async def test_clients_that_come_and_go_leave_neither_task_nor_listener_nor_leas
         for _ in range(10):
             await once()
         assert held() == before
-        assert not any(asker.listeners or asker.timer for asker in server.objects)
-        assert not server.objects._listening
+        assert not any(asker.listeners or asker.timer for asker in server.registry)
+        assert not server.listeners._listening
 
 
 async def test_a_sleeping_place_is_read_fast_and_an_active_one_slowly(

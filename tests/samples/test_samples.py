@@ -73,7 +73,6 @@ def test_scaler_validate_finds_nothing_but_what_a_formula_costs() -> None:
     assert report.triggers == sum(len(each["spec"]["triggers"]) for each in scaled())
     assert {(Path(finding.file).name, finding.key) for finding in report.findings} <= {
         ("scaling-modifiers.yaml", "scalingModifiers"),
-        ("scaledjob-sqs.yaml", "refreshSeconds"),
     }
 
 

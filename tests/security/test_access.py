@@ -8,16 +8,19 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from aiohttp.connector import _DNSCacheTable
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.clients.aws.settings import AwsSettings, RoleGrant
+from scaler.clients.http import names
+from scaler.clients.http.names import Names
 from scaler.core.clock import SystemClock
 from scaler.core.errors import NotAllowedError
+from scaler.demo.name_server import NameServer
 from scaler.demo.raw_http import RawServer, answer
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
+from scaler.server import app
 from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.access import Access, AccessRule
@@ -284,21 +287,27 @@ async def test_a_name_that_changes_its_address_leads_nowhere(
         address = "192.0.2.1" if asked == 1 else "127.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
+    moving = NameServer({"rebind.example": ["192.0.2.1"]}, ttl=0)
+    await moving.start()
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    monkeypatch.setattr(_DNSCacheTable, "expired", lambda *_: True)  # else for 10 s
+    for bound in ("SHORTEST_SECONDS", "RESOLVER_SECONDS"):
+        monkeypatch.setattr(names, bound, 0.0)
+    monkeypatch.setattr(app, "Names", lambda clock: Names(clock, servers=[moving.address]))
     async with watched(rules=True) as scaler:
         metadata = ways("rebind.example", scaler.backend.port)[key]
         codes = set()
         for _ in range(40):
             code, said = await scaler.told({**metadata, "refreshSeconds": "0.1", "staleSeconds": "0.1"})
             codes.add(code)
+            moving.names = {"rebind.example": ["127.0.0.1"]}
             if "no trigger reads loopback" in said:
                 break
             await asyncio.sleep(0.2)
-        assert asked > 1
+        assert asked + len(moving.asked) > 1
         assert "OK" not in codes
         assert "no trigger reads loopback" in said
         assert scaler.backend.heads == []
+    moving.close()
 
 
 async def test_a_redirect_to_a_forbidden_place_is_not_followed(watched: Callable[..., Any]) -> None:

@@ -358,12 +358,6 @@ async def main():
                 await ExternalScalerStub(channel).IsActive(ref)
             except grpc.aio.AioRpcError as error:
                 print(error.details(), file=sys.stderr)
-            if spot == "assess":
-                stream = ExternalScalerStub(channel).StreamIsActive(ref)
-                try:
-                    await stream.read()
-                except grpc.aio.AioRpcError as error:
-                    print(error.details(), file=sys.stderr)
     try:
         raise ValueError("canary-library")
     except ValueError:

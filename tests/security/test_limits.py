@@ -17,12 +17,14 @@ import psutil
 import pytest
 from grpc import StatusCode as Code
 
-from scaler.answers.registry import SPELLING_BYTES, SPELLINGS_BYTES
 from scaler.demo.scripted import ScriptedReader, Work
 from scaler.demo.valkey import free_port
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
+from scaler.server.request_cache import CACHE_BYTES, REQUEST_BYTES
 from scaler.settings import LimitSettings
+
+pytestmark = pytest.mark.slow
 
 FULL = bool(os.environ.get("SCALER_FULL_FLOOD"))
 DEFAULTS = {
@@ -198,7 +200,7 @@ async def test_a_flood_of_metadata_maps_stays_within_the_memory_limit(
         spell = channel.unary_unary("/externalscaler.ExternalScaler/IsActive")
         unknown = [b"\x78" + bytes([128 | number & 127, number >> 7]) for number in range(1 << 14)]  # a field 15
         raw = ref("greedy-0", 0, "x" * padding).SerializeToString()
-        spellings = SPELLINGS_BYTES // (len(raw) + SPELLING_BYTES)
+        spellings = CACHE_BYTES // (len(raw) + REQUEST_BYTES)
         assert (await in_turns(spellings, lambda number: spell(raw + unknown[number % len(unknown)])))["OK"] == 0
         at_first = server.memory
         ended += await in_turns(MAPS, lambda number: ask(WARM + number))

@@ -104,9 +104,9 @@ async def test_who_has_not_asked_for_long_is_forgotten_without_anybody_asking(se
     async with serve() as keda:
         await keda.get_metrics(keda.ref())
         await clock.advance(899)
-        assert len(keda.server.objects) == 1
+        assert len(keda.server.registry) == 1
         await clock.advance(60)
-        assert len(keda.server.objects) == 0
+        assert len(keda.server.registry) == 0
 
 
 @pytest.mark.parametrize("access", [(), ({"namespaces": ["shop"], "urls": ["*"]},)])
@@ -178,7 +178,7 @@ async def test_calls_that_are_under_way_are_answered(serve: Serve, reader: Scrip
         drain = asyncio.create_task(keda.server.drain())
         async with asyncio.timeout(20):
             while await _serves(keda):
-                pass
+                await clock.advance(0.2)  # a moment without calls
             await clock.advance(1)
             assert await call == 7
             await drain
@@ -218,6 +218,22 @@ async def test_a_server_that_cannot_start_leaves_nothing(
         await server.close()
     assert reader.closed
     assert clock.pending == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+async def test_both_families_are_served_on_the_one_that_has_both(
+    address: str, reader: ScriptedReader, clock: ManualClock
+) -> None:
+    server = Server(Settings(listen="[::]:0", http="[::]:0"), clock, [reader])
+    await server.start()
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"http://{address}:{server.http_port}/healthz") as answer:
+            assert answer.status == 200
+        async with grpc.aio.insecure_channel(f"{address}:{server.port}") as channel:
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+    finally:
+        await server.close()
 
 
 # As a process

@@ -17,15 +17,16 @@ from scaler.demo.scripted import ScriptedReader, Work
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.server.app import open_readers
 from scaler.server.gc_freeze import NEVER, PATIENCE, QUICK_OBJECTS, STEP, Garbage
+from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.sources.backends import Backends
 from scaler.sources.triggers import parse
-from scaler.store.place_state import Entry, untraced
+from scaler.store.place_state import PlaceState
 from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
-LONG_LIVED = (ScaledObject, Question, Entry, Life)
+LONG_LIVED = (ScaledObject, Question, PlaceState, Life)
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ async def test_long_lived_things_go_without_the_collector(
 ) -> None:
     """Whatever left a cycle here would stay for ever once it was frozen."""
     streams = Streams(clock, Quota(100, "limits.maxStreams"), 600, lambda: 0.0)
-    service = Service(objects, streams, 2.0)
+    service = Service(RequestCache(objects.registry), objects.answers, objects.listeners, streams, 2.0)
     reader.answers["a"] = Work(3)
     before = alive()
 
@@ -159,9 +160,9 @@ async def test_a_read_that_fails_leaves_no_frames_for_the_collector(
 
     async def fail() -> None:
         try:
-            await reader.read([place], lambda _, outcome: faults.append(untraced(outcome)))
+            await reader.read([place], lambda _, outcome: faults.append(outcome))
         except Fault as fault:
-            faults.append(untraced(fault))
+            faults.append(fault)
 
     await fail()  # what is loaded or made once
     gc.collect()

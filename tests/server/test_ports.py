@@ -1,3 +1,4 @@
+import errno
 import socket
 from collections.abc import Iterator
 
@@ -51,3 +52,23 @@ def test_a_port_in_use_on_one_of_several_addresses_is_told(monkeypatch: pytest.M
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     with pytest.raises(SettingsError, match="Address already in use"):
         ports.check("http", f"several:{port}")
+
+
+def test_without_ipv6_both_families_are_the_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = socket.socket
+
+    def only_ipv4(family: int = socket.AF_INET, *rest: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *rest)
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    monkeypatch.setattr(socket, "socket", only_ipv4)
+    ports.check("http", "[::]:0")
+    with pytest.raises(SettingsError, match="Address family not supported"):
+        ports.check("http", "[::1]:0")
+    monkeypatch.undo()
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    with ports.both_families(0) as listening:
+        assert listening.family == socket.AF_INET
+        assert listening.getsockname()[0] == "0.0.0.0"

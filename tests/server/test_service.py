@@ -9,18 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.answers.scaledobject import Question
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.answers.streams import Streams
 from scaler.core.domain import Assessment, Metric
 from scaler.core.errors import MetadataError, Unavailable, UnknownMetricError
 from scaler.core.quota import Quota
+from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock, settle
+from scaler.demo.desk import Desk
 from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Spot, Work
 from scaler.pb import externalscaler_pb2 as pb
+from scaler.server.request_cache import RequestCache
 from scaler.server.service import MAX_VALUE, Service, metrics_messages, specs_message
 from scaler.sources.access import Access
 from scaler.sources.base import NAMESPACE
-from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -46,9 +47,8 @@ def streams(clock: ManualClock) -> Streams:
 
 @pytest.fixture
 def service(clock: ManualClock, store: Snapshots, streams: Streams) -> Service:
-    quota = Quota(1_000, "limits.maxScaledObjects")
-    objects = ScaledObjects(store, Access(), clock, max_scaled_objects=quota)
-    return Service(objects, streams, 2.0)
+    desk = Desk(store, Access(), clock, limit=1_000)
+    return Service(RequestCache(desk.registry), desk.answers, desk.listeners, streams, 2.0)
 
 
 Now = Callable[[Any], Any]
@@ -260,7 +260,7 @@ async def test_a_stream_falls_silent_when_readings_are_too_old_and_returns(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams
 ) -> None:
     reader.answers["a"] = Work(1)
-    listener = Listener(service.stream_is_active, ref(staleSeconds="30"), clock)
+    listener = Listener(service.stream_is_active, ref(staleSeconds="30", holdSeconds="0"), clock)
     await clock.advance(8)
     reader.answers["a"] = Unavailable("down")
     await clock.advance(292)
@@ -307,7 +307,7 @@ async def test_thousands_of_streams_cost_one_lease_each_and_leave_nothing(
     await clock.advance(1)
     assert len(asyncio.all_tasks()) - before == len(listeners), "no task of their own"
     assert len(store) == 50
-    assert len(store._entries[Spot("s0")].leases) == 10
+    assert len(store.state(Spot("s0")).leases) == 10
     assert reader.count("s0") == 2
     for listener in listeners:
         listener.task.cancel()

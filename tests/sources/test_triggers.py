@@ -70,7 +70,9 @@ def test_the_namespace_cannot_be_given_as_a_key() -> None:
 MISTAKES = [
     pytest.param({"target": "0"}, "target: '0' is not allowed; it must be 0.001 or more", id="too small"),
     pytest.param(
-        {"refreshSeconds": "3601"}, "refreshSeconds: '3601' is not allowed; it must be 3600 or less", id="too large"
+        {"refreshSeconds": "3601"},
+        "refreshSeconds: '3601' is not allowed; it must be 3600 or less",
+        id="too large",
     ),
     pytest.param({"target": "NaN"}, "target: 'NaN' is not allowed; it must be a number", id="not a number"),
     pytest.param({"settleSeconds": "-1"}, "settleSeconds: '-1' is not allowed; it must be 0 or more", id="negative"),

@@ -2,18 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.store.rate_limit import MIN_RATE, RECOVERY_SECONDS, Lane
+from scaler.store.rate_limit import MIN_RATE, RECOVERY_SECONDS, RateLimit
 
 LIMITS = st.floats(0.1, 1_000)
 
 
-def lane(limit: float) -> Lane:
-    return Lane(limit=limit, at=0)
+def rate_limit(limit: float) -> RateLimit:
+    return RateLimit(limit=limit, at=0)
 
 
 @given(LIMITS, st.lists(st.floats(0, 5), max_size=40))
 def test_never_more_reads_begin_than_the_limit_and_one_burst_allow(limit: float, steps: list[float]) -> None:
-    asked, now, begun = lane(limit), 0.0, 0
+    asked, now, begun = rate_limit(limit), 0.0, 0
     for step in steps:
         now += step
         reads = max(0, asked.room(now))
@@ -25,7 +25,7 @@ def test_never_more_reads_begin_than_the_limit_and_one_burst_allow(limit: float,
 
 @given(LIMITS)
 def test_the_next_read_may_begin_when_it_says(limit: float) -> None:
-    asked = lane(limit)
+    asked = rate_limit(limit)
     while reads := asked.room(0):
         asked.begin(reads)
         asked.end(reads)
@@ -35,14 +35,14 @@ def test_the_next_read_may_begin_when_it_says(limit: float) -> None:
 
 
 def test_rest_saves_up_no_more_than_one_burst() -> None:
-    asked = lane(8)
+    asked = rate_limit(8)
     asked.begin(asked.room(0))
     asked.end(2)
     assert asked.room(1_000) == 2
 
 
 def test_no_more_than_a_number_of_reads_are_under_way() -> None:
-    asked = Lane(limit=1_000, at=0, max_in_flight=3)
+    asked = RateLimit(limit=1_000, at=0, max_in_flight=3)
     assert asked.room(0) == 3
     asked.begin(2)
     assert asked.room(10) == 1
@@ -54,14 +54,14 @@ def test_no_more_than_a_number_of_reads_are_under_way() -> None:
 
 @pytest.mark.parametrize(("limit", "after"), [(200, 100), (1.5, MIN_RATE), (0.5, 0.5)])
 def test_a_complaint_halves_the_rate_but_not_to_nothing(limit: float, after: float) -> None:
-    asked = lane(limit)
+    asked = rate_limit(limit)
     asked.throttled(0)
     assert asked.rate == pytest.approx(after)
     assert asked.room(0) == 0
 
 
 def test_complaints_about_one_burst_count_once() -> None:
-    asked = lane(200)
+    asked = rate_limit(200)
     for now in (0, 0.1, 0.9):
         asked.throttled(now)
     assert asked.rate == pytest.approx(100)
@@ -71,7 +71,7 @@ def test_complaints_about_one_burst_count_once() -> None:
 
 @given(LIMITS, st.integers(1, 8))
 def test_the_rate_recovers_within_a_minute_and_never_beyond_the_limit(limit: float, complaints: int) -> None:
-    asked = lane(limit)
+    asked = rate_limit(limit)
     for now in range(complaints):
         asked.throttled(now)
     half = asked.rate

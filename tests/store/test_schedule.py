@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 
 from scaler.core.domain import Found
 from scaler.core.errors import Refused, Throttled, Unavailable
+from scaler.demo.asked_store import AskedStore
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, SCRIPT, Map, ScriptedReader, Slow, Spot, TogetherReader, Work
+from scaler.store.rate_limit import RETRIES_PER_SECOND, RETRY_BURST
 from scaler.store.schedule import LIMITED_GRAIN_SECONDS
-from scaler.store.snapshots import Snapshots
 
 A, B = Spot("a"), Spot("b")
 DOWN = Unavailable("down")
@@ -26,7 +27,7 @@ OpenStore, Ask, Value = (Callable[..., Any],) * 3
 
 
 async def test_pauses_grow_and_end_with_the_first_good_read(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader
 ) -> None:
     reader.answers["a"] = DOWN
     began = clock.now()
@@ -53,7 +54,7 @@ def test_recovery_takes_at_most_two_intervals(interval: float, outage: float, ji
         clock = ManualClock()
         reader = ScriptedReader(clock)
         reader.timeout_seconds = min(5, interval / 2)  # type: ignore[misc]  # of the class, but for this test
-        store = Snapshots([reader], clock, dice=lambda: jitter)
+        store = AskedStore([reader], clock, dice=lambda: jitter)
         store.lease("me", A, interval, math.inf)
         await clock.advance(1)
         reader.answers["a"] = fault
@@ -70,7 +71,7 @@ def test_recovery_takes_at_most_two_intervals(interval: float, outage: float, ji
 
 
 async def test_a_reading_remembers_when_it_healed(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader, ask: Ask
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader, ask: Ask
 ) -> None:
     async def healed() -> float:
         task = ask(store, A)
@@ -90,7 +91,7 @@ async def test_a_reading_remembers_when_it_healed(
 
 
 async def test_a_first_read_that_failed_counts_as_a_fault(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader
 ) -> None:
     reader.answers["a"] = DOWN
     store.lease("me", A, 10, clock.now() + 50)
@@ -110,7 +111,7 @@ async def test_a_first_read_that_failed_counts_as_a_fault(
     ],
 )
 async def test_what_a_reader_does_wrong_is_a_fault_of_the_place(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader, answer: Any, said: str
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader, answer: Any, said: str
 ) -> None:
     reader.answers["a"] = answer
     with capture_logs() as logs:
@@ -369,7 +370,7 @@ async def test_as_many_reads_as_may_be_under_way_are(
 
 
 async def test_a_hint_causes_a_read_at_once(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader, value: Value
 ) -> None:
     await value(store, A)
     await clock.advance(5)
@@ -380,7 +381,7 @@ async def test_a_hint_causes_a_read_at_once(
     assert reader.count("a") == 2
 
 
-async def test_many_hints_are_few_reads(store: Snapshots, clock: ManualClock, reader: ScriptedReader) -> None:
+async def test_many_hints_are_few_reads(store: AskedStore, clock: ManualClock, reader: ScriptedReader) -> None:
     store.lease("me", A, 1, clock.now() + 10)
     for _ in range(1_000):
         reader.hint(A)
@@ -389,7 +390,7 @@ async def test_many_hints_are_few_reads(store: Snapshots, clock: ManualClock, re
 
 
 async def test_a_change_during_a_read_is_read_again(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader, value: Value
 ) -> None:
     reader.answers["a"] = Slow(1, Work(1))
     store.lease("me", A, 10, clock.now() + 50)
@@ -402,7 +403,7 @@ async def test_a_change_during_a_read_is_read_again(
 
 
 async def test_a_hint_about_what_nobody_asks_for_reads_nothing(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader, value: Value
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader, value: Value
 ) -> None:
     reader.hint(B)
     await value(store, A)
@@ -414,7 +415,7 @@ async def test_a_hint_about_what_nobody_asks_for_reads_nothing(
 
 
 async def test_a_hint_does_not_break_the_pause_after_a_fault(
-    store: Snapshots, clock: ManualClock, reader: ScriptedReader
+    store: AskedStore, clock: ManualClock, reader: ScriptedReader
 ) -> None:
     reader.answers["a"] = DOWN
     store.lease("me", A, 10, clock.now() + 30)
@@ -465,10 +466,10 @@ async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_sto
     for name in "xy":
         store.lease("me", Spot(name), 4, math.inf)
     await clock.advance(1)
-    dates = {name: store._entries[Spot(name)].due - clock.now() for name in "abcdxy"}
+    dates = {name: store.state(Spot(name)).due - clock.now() for name in "abcdxy"}
     assert len(set(dates.values())) == 2, "one for each interval"
     assert dates["x"] == pytest.approx((1 + dates["a"]) / 2 - 1)
-    assert len(store._refresher._heap) == 2, "one alarm for each date"
+    assert len(store._schedule.dates._heap) == 2, "one alarm for each date"
     store.release("me", Spot("a"))
     store.lease("me", Spot("b"), 2, math.inf)
     reader.reads.clear()
@@ -486,7 +487,7 @@ async def test_what_was_only_begun_together_drifts_apart(
         store.lease("me", Spot(name), 8, math.inf)
     await clock.advance(1)
     assert len(reader.reads) == 1
-    assert len({store._entries[Spot(name)].due for name in "abcd"}) == 4
+    assert len({store.state(Spot(name)).due for name in "abcd"}) == 4
 
 
 async def test_what_is_told_late_in_one_go_is_read_again_too(clock: ManualClock, open_store: OpenStore) -> None:
@@ -549,18 +550,140 @@ async def test_one_go_is_one_request_for_the_rate(clock: ManualClock, open_store
     assert all(status.in_flight == 0 for status in store.backends())
 
 
-async def test_what_has_failed_is_tried_again_with_the_others(clock: ManualClock, open_store: OpenStore) -> None:
+async def test_a_pause_is_a_pause(clock: ManualClock, open_store: OpenStore) -> None:
+    """What has failed is not read along before its time, however often its siblings are read."""
     reader = TogetherReader(clock)
     store = open_store(reader)
     reader.answers["b"] = DOWN
-    store.lease("me", A, 2, math.inf)
+    store.lease("me", A, 0.1, math.inf)
     store.lease("me", B, 60, math.inf)
-    await clock.advance(19)
+    await clock.advance(120)
+    assert reader.count("b") <= 9, "after 0.5, 1, 2, 4, 8, 16, 30, 30 s"
+    assert reader.count("a") > 1_000
     reader.answers["b"] = Work(1)
+    await clock.advance(31)
+    assert store.newest(B, 60, 60).value == Work(1)
+
+
+@pytest.mark.parametrize("kind", [ScriptedReader, TogetherReader])
+async def test_a_backend_that_fails_for_many_is_asked_for_few(
+    clock: ManualClock, open_store: OpenStore, kind: type[ScriptedReader]
+) -> None:
+    reader = kind(clock)
+    store = open_store(reader)
+    for number in range(300):
+        reader.answers[f"s{number}"] = DOWN
+        store.lease("me", Spot(f"s{number}"), 1, math.inf)
+    await clock.advance(10)
+    reader.reads.clear()
+    await clock.advance(60)
+    assert sum(len(names) for _, names in reader.reads) <= 60 * RETRIES_PER_SECOND + RETRY_BURST
+    reader.answers.clear()
+    await clock.advance(3)
+    assert all(status.fault is None for status in store.statuses()), "a backend that is back is back for all"
+
+
+class Careless(ScriptedReader):
+    """Breaks each rule of a reader in turn, by the name of the place."""
+
+    async def read(self, places: Any, report: Any) -> None:
+        self.reads.append((self._clock.now(), tuple(place.name for place in places)))
+        for place in places:
+            match self.answers.get(place.name):
+                case "no proof":
+                    report(place, Work(0))
+                case "none":
+                    report(place, None)
+                case "incomparable":
+                    report(place, Found(Incomparable(), SCRIPT))
+                case "silent":
+                    pass
+                case "two arguments":
+                    report(place, BusyFault("the API server", 429))
+                case "raises":
+                    raise BusyFault("the API server", 429)
+                case "cancels":
+                    raise asyncio.CancelledError
+                case answer:
+                    report(place, Found(answer, SCRIPT))
+
+
+class BusyFault(Unavailable):
+    def __init__(self, server: str, status: int) -> None:
+        super().__init__(f"{server} said {status}")
+        self.status = status
+
+
+class Incomparable:
+    __hash__ = None  # type: ignore[assignment]  # which is the point
+
+    def __eq__(self, other: object) -> bool:
+        raise ArithmeticError
+
+
+@pytest.mark.parametrize("what", ["no proof", "none", "incomparable", "silent", "two arguments", "raises", "cancels"])
+@pytest.mark.parametrize("callback", [True, False])
+async def test_whatever_a_reader_does_is_a_fault_and_the_place_is_read_again(
+    clock: ManualClock, open_store: OpenStore, *, what: str, callback: bool
+) -> None:
+    reader = Careless(clock)
+    store = open_store(reader)
+    if callback:  # what others do with the news stops nothing either
+        store.follow(lambda *_: {}["a defect"])
+        store.observe(lambda *_: {}["a defect"])
+    reader.answers["a"] = Work(3)
+    store.lease("me", A, 1, math.inf)
     await clock.advance(2)
-    reading = store.newest(B, 60, 60)
-    assert reading is not None
-    assert reading.value == Work(1)
+    assert store.newest(A, 1, 60).value == Work(3)
+    reader.answers["a"] = what
+    await clock.advance(3)
+    (status,) = store.statuses()
+    assert status.fault is not None
+    assert store.newest(A, 1, 60).value == Work(3), "the reading before it counts until it is stale"
+    for _ in range(3):
+        reads = len(reader.reads)
+        await clock.advance(2)
+        assert len(reader.reads) > reads
+    reader.answers["a"] = Work(5)
+    await clock.advance(3)
+    assert store.newest(A, 1, 60).value == Work(5)
+
+
+async def test_a_place_without_a_date_is_found_and_read_again(clock: ManualClock, open_store: OpenStore) -> None:
+    reader = ScriptedReader(clock)
+    store = open_store(reader)
+    store.lease("me", A, 1, math.inf)
+    await clock.advance(1)
+    store._schedule.dates.clear()
+    await clock.advance(5)
+    assert [place for place, _ in store.overdue()] == [A], "by more than three intervals"
+    store.revive()
+    assert reader.count("a") <= 2, "it may only be slow"
+    await clock.advance(10)
+    reads = reader.count("a")
+    store.revive()
+    await clock.advance(3)
+    assert reader.count("a") > reads
+    assert not list(store.overdue())
+
+
+async def test_a_caller_may_wait_for_a_read_that_begins_after_the_call(
+    clock: ManualClock, open_store: OpenStore
+) -> None:
+    reader = ScriptedReader(clock)
+    store = open_store(reader)
+    state = store.lease("me", A, 60, math.inf)
+    reader.answers["a"] = Slow(1, Work(1))
+    await clock.advance(0.5)
+    asked = clock.now()
+    waits = [asyncio.ensure_future(store.wait([state], 9, anew=True)) for _ in range(5)]
+    await clock.advance(0.6)
+    assert not any(wait.done() for wait in waits), "the read that was under way is none of theirs"
+    await clock.advance(1)
+    assert all(wait.done() for wait in waits)
+    assert state.reading is not None
+    assert state.reading.at >= asked
+    assert reader.count("a") == 2, "one read for all who wait"
 
 
 async def test_what_nobody_asks_for_is_not_read_along(clock: ManualClock, open_store: OpenStore) -> None:

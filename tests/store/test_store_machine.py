@@ -11,9 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from scaler.core.domain import Place, Reading
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+from scaler.demo.asked_store import AskedStore
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, ScriptedReader, Slow, Spot, TogetherReader, Work
-from scaler.store.snapshots import Snapshots
 
 NAMES = "abcd"
 SPOTS = st.sampled_from([Spot(name, "one" if name < "d" else "two") for name in NAMES])
@@ -33,7 +33,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = ManualClock()
         self.reader = self.reader_class(self.clock)
-        self.store = Snapshots([self.reader], self.clock, limits={"scripted": 4}, dice=lambda: 0.5)
+        self.store = AskedStore([self.reader], self.clock, limits={"scripted": 4}, dice=lambda: 0.5)
         self.numbers = itertools.count(1)
         self.values: dict[str, list[tuple[float, float]]] = {}  # since when each spot has which value
         self.asked: dict[asyncio.Task[dict[Place, Reading]], tuple[Spot, float, float]] = {}
@@ -120,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert status.fault is None
             assert status.age is not None
             assert status.interval is None or status.age <= status.interval + 1
-            assert self.store._entries[status.place].reading.value == self.reader.answers[status.place.name]
+            assert self.store.state(status.place).reading.value == self.reader.answers[status.place.name]
 
     @invariant()
     def no_place_is_read_twice_at_once(self) -> None:
@@ -128,15 +128,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_are_right(self) -> None:
-        inside = self.store._refresher
-        assert sum(len(members) for members in inside.members.values()) == len(inside.entries)
-        assert inside.members.keys() == inside.lanes.keys() or not all(inside.members.values())
-        for backend, turns in inside.ready.items():
+        inside = self.store._schedule
+        assert sum(len(members) for members in inside.members.values()) == len(inside.states)
+        assert inside.members.keys() == inside.rate_limits.keys() or not all(inside.members.values())
+        for backend, turns in inside.queues.items():
             assert turns
             assert all(entry.started is None and entry.place in inside.members[backend] for entry in turns)
-        for lane in inside.lanes.values():
-            assert 0 <= lane.in_flight <= lane.max_in_flight
-        waiters = sum(len(entry.waiters) for entry in inside.entries.values())
+        for rate_limit in inside.rate_limits.values():
+            assert 0 <= rate_limit.in_flight <= rate_limit.max_in_flight
+        waiters = sum(len(entry.waiters) for entry in inside.states.values())
         assert waiters == sum(not task.done() for task in self.asked)
 
     def teardown(self) -> None:
@@ -144,8 +144,10 @@ class StoreMachine(RuleBasedStateMachine):
             task.cancel()
         self.asked.clear()
         self.runner.run(self.clock.advance(300))
-        inside = self.store._refresher
-        assert not any((inside.entries, inside.lanes, inside.ready, inside.members, inside._heap, inside._tasks))
+        inside = self.store._schedule
+        assert not any(
+            (inside.states, inside.rate_limits, inside.queues, inside.members, inside.dates._heap, inside._tasks)
+        )
         assert self.clock.pending == 0
         self.runner.run(self.store.close())
         self.runner.close()

@@ -3,18 +3,22 @@
 import asyncio
 import ssl
 import zlib
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 from yarl import URL
 
+from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
 
 MAX_REDIRECTS = 3
+MAX_ERROR_BYTES = 64 * 1024
+SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
+"""As net/http of Go says it, with status 400 and without TLS."""
 PIECE_BYTES = 64 * 1024
 """What is handed on at a time; between two pieces other tasks get their turn."""
 
@@ -28,17 +32,30 @@ class Request:
     max_bytes: int  # of the body, unpacked
     address: str | None = None  # connect to this one; the Host header and TLS keep to the name in `url`
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # besides those that `Authorization` holds
     form: Mapping[str, str] | None = None  # sent by POST
     tls: ssl.SSLContext | bool = True
-    answers: frozenset[int] = frozenset({200})  # whose body is wanted
+    server_name: str | None = None  # that the certificate must be for, instead of the host in `url`
+    quotes: bool = False  # whether to tell what the server says with an error
+    hint: str = ""  # told with a certificate or credentials that are refused
+    hop: "Callable[[URL], Request] | None" = None
+    """Judges every redirect: returns what to fetch instead, with credentials of its own, or raises `Fault`.
+
+    Without it a redirect is followed within its origin (scheme, host and port) alone.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How the server answered."""
+    """How the server answered. `end` says what showed that the body was whole; it is empty if nothing did.
+
+    A body with neither length nor chunks ends with its connection, which may also have been cut: whether that was its
+    end is for the caller to see in it.
+    """
 
     status: int
     content_type: str
+    end: str
 
 
 def checked_url(url: str) -> str:
@@ -62,22 +79,6 @@ def without_credentials(url: str) -> tuple[URL, dict[str, str]]:
     return whole.with_user(None).with_fragment(None), {"Authorization": f"Basic {login}"}
 
 
-SHORTEST_SECRET = 4
-"""Characters of a password that is looked for in what a server answers."""
-
-
-def without_secrets(body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Return `body` without the credentials of the request's `headers`: some servers and proxies quote what they refuse."""
-    scheme, _, secret = headers.get("Authorization", "").partition(" ")
-    secrets = [secret]
-    if scheme == "Basic":
-        secrets.append(b64decode(secret).decode().partition(":")[2])
-    for each in secrets:
-        if len(each) >= SHORTEST_SECRET:  # anything shorter is in any text, and proves nothing
-            body = body.replace(each.encode(), b"***")
-    return body
-
-
 def shown(url: URL) -> str:
     """Return `url` for messages: neither credentials nor the query, which may hold a token."""
     return str(url.with_user(None).with_query(None).with_fragment(None))
@@ -98,35 +99,37 @@ async def deadline(clock: Clock, seconds: float, where: str) -> AsyncIterator[No
         raise Unavailable(f"{where}: no complete answer within {seconds:g} s") from None
 
 
-async def fetch(session: aiohttp.ClientSession, request: Request, take: Callable[[bytes], None]) -> Answer:
-    """Hand the body of the answer to `take` piece by piece, and return when it was whole; raises `Fault`.
+async def fetch(
+    session: aiohttp.ClientSession,
+    request: Request,
+    take: Callable[[bytes], None],
+    turns: AbstractAsyncContextManager[object] | None = None,
+) -> Answer:
+    """Hand the body of the answer to `take` piece by piece, and return when it has ended; raises `Fault`.
 
-    A redirect is followed only on the same host, because that is what was allowed to be read, and never from https to
-    http. The status decides the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`. A body with
-    neither length nor chunks ends with its connection; whether that was its end is for the caller to see in it.
+    `turns` is a lock that is held for each piece: of many answers at the same time, other tasks wait for one piece only.
+    A redirect to another host or from https to http is never followed, others as `Request.hop` says. The status decides
+    the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`.
     """
-    url = request.url
-    with faults(request.where):
+    with faults(request.where, tls=request.url.scheme == "https", hint=request.hint):
         for _ in range(MAX_REDIRECTS + 1):
-            async with _open(session, request, url) as response:
+            async with _open(session, request) as response:
                 if response.status in {301, 302, 303, 307, 308}:
-                    url = _redirected(url, response.headers.get("Location", ""), request.where)
+                    request = _redirected(request, response.headers.get("Location", ""))
                     continue
-                if response.status not in request.answers:
-                    raise _status_fault(response.status, request.where)
-                await _stream(response, request, take)
-                return Answer(response.status, response.headers.get("Content-Type", "").lower())
+                if response.status != 200:
+                    raise _status_fault(response.status, request, await _said(response, request))
+                end = await _stream(response, request, take, turns or nullcontext())
+                return Answer(response.status, response.headers.get("Content-Type", "").lower(), end)
     raise Unavailable(f"{request.where}: more than {MAX_REDIRECTS} redirects")
 
 
-def _open(
-    session: aiohttp.ClientSession, request: Request, url: URL
-) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+def _open(session: aiohttp.ClientSession, request: Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    url, name = request.url, request.server_name
     headers = {"Accept-Encoding": "gzip", **request.headers}
-    name = None
     if request.address is not None:
         headers["Host"] = url.host_port_subcomponent or ""
-        name = url.raw_host if url.scheme == "https" else None
+        name = name or url.raw_host
         url = url.with_host(request.address)
     return session.request(
         "GET" if request.form is None else "POST",
@@ -134,39 +137,66 @@ def _open(
         headers=headers,
         data=request.form,
         ssl=request.tls,
-        server_hostname=name,
+        server_hostname=name if url.scheme == "https" else None,
         allow_redirects=False,
         auto_decompress=False,  # aiohttp takes a compressed body that was cut short for a whole one
     )
 
 
-def _redirected(url: URL, location: str, where: str) -> URL:
+def _redirected(request: Request, location: str) -> Request:
+    where = request.where
     try:
-        target = url.join(URL(location))
+        target = request.url.join(URL(location)).with_fragment(None)
     except ValueError:
         target = URL()
-    if target.scheme not in {"http", "https"} or target.host != url.host or target.user is not None:
+    if target.scheme not in {"http", "https"} or target.host != request.url.host or target.user is not None:
         raise Unavailable(f"{where}: redirects to another host, which is not followed; give the address that it means")
-    if (url.scheme, target.scheme) == ("https", "http"):
+    if (request.url.scheme, target.scheme) == ("https", "http"):
         raise Unavailable(f"{where}: redirects from https to http, which is not followed")
-    return target
+    if request.hop is not None:
+        return request.hop(target)
+    if target.origin() != request.url.origin():
+        raise Unavailable(f"{where}: redirects to {target.origin()}, which is not followed; give the address itself")
+    return replace(request, url=target)
 
 
-def _status_fault(status: int, where: str) -> Fault:
+def _status_fault(status: int, request: Request, said: str) -> Fault:
+    where, told = request.where, f"; the server says {said!r}" if said else ""
     match status:
+        case 400 if said == SPEAKS_TLS:
+            return Refused(f"{where}: this port speaks https, and the URL says http")
         case 401 | 403:
-            return Refused(f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some")
+            return Refused(
+                f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some"
+                f"{request.hint}{told}"
+            )
         case 404:
-            return Refused(f"{where}: HTTP 404, there is nothing under this path")
+            return Refused(f"{where}: HTTP 404, there is nothing under this path{told}")
         case 429:
-            return Throttled(f"{where}: HTTP 429, the server asks to be asked less often")
+            return Throttled(f"{where}: HTTP 429, the server asks to be asked less often{told}")
         case _ if 400 <= status < 500:
-            return Refused(f"{where}: HTTP {status}")
+            return Refused(f"{where}: HTTP {status}{told}")
         case _:
-            return Unavailable(f"{where}: HTTP {status}")
+            return Unavailable(f"{where}: HTTP {status}{told}")
 
 
-async def _stream(response: aiohttp.ClientResponse, request: Request, take: Callable[[bytes], None]) -> None:
+async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
+    """Return what the server says with an error, cleaned; of one that is not to be quoted, only `SPEAKS_TLS`."""
+    body = bytearray()
+    # An error that is large, not whole or not well packed is an error all the same, of which less is told.
+    with suppress(Unavailable, aiohttp.ClientError, OSError, zlib.error):
+        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend, nullcontext())
+    if SPEAKS_TLS.encode() in body:
+        return SPEAKS_TLS
+    return quoted(bytes(body), (*request.secrets, *secrets_of(request.headers))) if request.quotes else ""
+
+
+async def _stream(
+    response: aiohttp.ClientResponse,
+    request: Request,
+    take: Callable[[bytes], None],
+    turns: AbstractAsyncContextManager[object],
+) -> str:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
         raise Unavailable(f"{request.where}: answers in an encoding that was not asked for; gzip or none is understood")
@@ -179,10 +209,21 @@ async def _stream(response: aiohttp.ClientResponse, request: Request, take: Call
                 raise Unavailable(
                     f"{request.where}: the answer is larger than {request.max_bytes} bytes, which is the limit"
                 )
-            take(piece)
-            await asyncio.sleep(0)
+            async with turns:
+                take(piece)
+                await asyncio.sleep(0)
     if unpacker is not None:
         unpacker.end()
+    return _end(response.headers, packed=unpacker is not None)
+
+
+def _end(headers: Mapping[str, str], *, packed: bool) -> str:
+    """Return what has shown that the body of an answer with `headers` was whole; aiohttp has checked it."""
+    if headers.get("Transfer-Encoding", "").lower().endswith("chunked"):
+        return "its last chunk"
+    if "Content-Length" in headers:
+        return "its length"
+    return "its checksum" if packed else ""
 
 
 def _cut(chunk: bytes) -> Iterator[bytes]:
@@ -210,29 +251,35 @@ class _Gzip:
 
 
 @contextmanager
-def faults(where: str) -> Iterator[None]:
-    """Tell the errors of aiohttp as faults, without the URL and the headers that those quote."""
+def faults(where: str, *, tls: bool = True, hint: str = "") -> Iterator[None]:
+    """Tell the errors of aiohttp as faults, without the URL and the headers that those quote.
+
+    `tls` says whether the connection was meant to be one of TLS; `hint` is told with a certificate that is refused.
+    """
     try:
         yield
     except (aiohttp.ClientError, OSError, zlib.error) as error:
-        raise Unavailable(f"{where}: {_problem(let_go(error))}") from None
+        reason = getattr(let_go(error), "os_error", None)
+        if isinstance(reason, Fault):  # of the look-up or the address guard
+            raise (Refused if isinstance(reason, Refused) else Unavailable)(f"{where}: {reason}") from None
+        raise Unavailable(f"{where}: {_problem(error, tls=tls, hint=hint)}") from None
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception, *, tls: bool, hint: str) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
-            problem = f"the TLS certificate is refused: {reason}"
+            problem = f"the TLS certificate is refused: {reason}{hint}"
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             problem = "no TLS connection; does the server speak https on this port?"
-        case aiohttp.ClientConnectorDNSError():
-            problem = "the host name has no address"
         case aiohttp.ClientConnectorError():
             problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
         case aiohttp.ClientPayloadError():
             problem = "the answer broke off before its end"
         case aiohttp.ClientResponseError():
-            problem = "the answer is no valid HTTP"
+            problem = "the answer is no valid HTTP" + ("" if tls else "; is it a port that speaks https?")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            problem = "the connection was closed before the answer" + ("" if tls else "; does the port speak https?")
         case _:
             problem = f"the connection failed ({type(error).__name__})"
     return problem

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_LINE_BYTES = 64 * 1024
-MAX_SUMS = 20_000
-"""Sums kept of one page: a label that differs from series to series is none to add up by."""
+MAX_SUM_BYTES = 1024 * 1024
+"""Memory for the sums of one page, about 4,000: a label that differs from series to series is none to add up by."""
+SUM_BYTES = 200
+"""What a sum takes besides the text of its label value: two strings, a number and its place in a table."""
 MAX_GROUP_BYTES = 1024
 """Length of a label value by which series are added up."""
 MAX_LAYOUTS, MAX_LAYOUT_BYTES = 16, 4096
@@ -23,6 +25,8 @@ _SAMPLE = re.compile(
     rb"(?:[ \t]++[-+.0-9eE]++)?+"  # its time
     rb"(?:[ \t]++\#.*+)?+[ \t\r]*+"  # an exemplar
 )
+END = b"# EOF"
+"""The last line of a page of OpenMetrics."""
 _ESCAPED = re.compile(rb'\\([\\n"])')
 _NOTHING = re.compile(rb"(?!)")
 
@@ -48,7 +52,7 @@ Sums = dict[str, dict[str, float]]
 
 
 LEADER = Family("leader_election_master_status")
-"""Published by client-go's leader election: 0 while a pod only stands by, and has no work queues."""
+"""Published by client-go's leader election, one series for each: 0 while the pod only stands by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Page:
 
     @property
     def stands_by(self) -> bool:
-        """Tell whether the pod says that it takes part in leader elections and leads nothing."""
+        """Tell whether the pod says that it takes part in leader elections, and in none of them leads."""
         return self.sums.get(LEADER.name, {}).get("") == 0
 
 
@@ -78,7 +82,8 @@ class PageParser:
         # A line may begin with blanks; whose series it is shows when it is taken apart.
         self._prefixes = (*self._by, b" ", b"\t")
         self._sums: dict[bytes, dict[bytes, float]] = {}
-        self._kept = 0
+        self.kept_bytes = 0
+        """About what the sums take in memory."""
         self._alike = _NOTHING
         self._alike_sums: dict[bytes, float] = {}
         self._layouts = 0
@@ -97,16 +102,28 @@ class PageParser:
             if line.startswith(self._prefixes):
                 self._take(line)
 
-    def close(self, *, openmetrics: bool = False) -> Sums:
-        """Return the sums of the whole page, which as `openmetrics` must say itself that it has ended."""
-        if self._rest:
+    def close(self, end: str, *, openmetrics: bool = False) -> tuple[Sums, str]:
+        """Return the sums of the whole page, and what has shown that it is whole.
+
+        That is `end`, which the transport has seen (see `fetch.Answer`), or where it has seen none the last line of
+        OpenMetrics. A page of type `openmetrics` must have that line. Raises `PageError` for one that has no certain end.
+        """
+        last = self._rest or self._last
+        says_so = last.rstrip(b"\r") == END
+        if self._rest and not says_so:
             raise PageError("the last line has no end: the page was cut short")
-        if openmetrics and self._last.rstrip(b"\r") != b"# EOF":
+        if openmetrics and not says_so:
             raise PageError("the page does not end with # EOF: it was cut short")
-        return {
+        if not end and not says_so:
+            raise PageError(
+                "nothing shows that this is all of the page: it came without a length and without chunks (HTTP/1.0, or a "
+                "proxy that speaks it), and a connection that was cut looks the same"
+            )
+        sums = {
             name.decode(): {group.decode(): as_count(total) for group, total in groups.items()}
             for name, groups in self._sums.items()
         }
+        return sums, end or "its # EOF"
 
     def _take(self, line: bytes) -> None:
         """Add up `line`; one laid out like the line before costs a fifth of another."""
@@ -149,9 +166,9 @@ class PageParser:
             raise PageError(f"not a number: {_shown(value)}") from None
 
     def _admit(self, group: bytes) -> None:
-        self._kept += 1
-        if self._kept > MAX_SUMS:
-            raise PageError(f"more than {MAX_SUMS} sums would have to be kept, which is the limit")
+        self.kept_bytes += SUM_BYTES + len(group)
+        if self.kept_bytes > MAX_SUM_BYTES:
+            raise PageError(f"its sums would take more than {MAX_SUM_BYTES} bytes, which is the limit")
         if len(group) > MAX_GROUP_BYTES:
             raise PageError(f"a label value is longer than {MAX_GROUP_BYTES} bytes, which is the limit")
         try:

@@ -1,25 +1,31 @@
-"""Prometheus servers, by name or URL: their settings, and the pages of metrics that they have read already."""
+"""Prometheus servers, by name or URL, and the pages of metrics that they have read already."""
 
 import asyncio
 import re
-import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_core import from_json
+from yarl import URL
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, shown, without_credentials, without_secrets
+from scaler.clients.http.fetch import Request, deadline, fetch, shown, without_credentials
+from scaler.clients.http.names import Names
+from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.session import open_session
-from scaler.clients.pages.exposition import Family, Page, Sums, as_count
+from scaler.clients.http.tls import trust
+from scaler.clients.pages.exposition import LEADER, Family, Page, Sums, as_count
+from scaler.clients.pages.judge import judged
+from scaler.clients.pages.kept import Kept, bytes_of
+from scaler.clients.pages.places import Wanted
+from scaler.clients.pages.settings import PrometheusServer
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
-from scaler.core.section import Section
 
 if TYPE_CHECKING:
     import aiohttp
@@ -29,27 +35,13 @@ MAX_ANSWER_BYTES = 512 * 1024
 """About 2,000 series, which is what can be decoded at once without holding up other tasks."""
 LONG_QUERY = 2_000
 """Longer ones go by POST: not every proxy lets POST through, and none lets every URL through."""
+UNDER_WAY_BYTES = 8 * MAX_ANSWER_BYTES
+"""Memory for one query: the answer, and what it is while it is taken apart."""
 QUERY_SECONDS = 4.5
 TARGET_LABELS = ("instance", "job", "pod")
 """Which tell apart the pages that Prometheus has read."""
 
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\[\\"nrt])*)"\s*(?:,|$)')
-
-
-class PrometheusServer(Section):
-    """One entry of `prometheus:` in the configuration."""
-
-    url: SecretStr = Field(
-        description="Base URL of the HTTP API, `https://prometheus.monitoring.svc:9090`; may hold a user name and password."
-    )
-    token_file: Path | None = Field(None, description="File with a bearer token; read again when it changes.")
-    ca_file: Path | None = Field(None, description="CA certificates, instead of the system's.")
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, url: SecretStr) -> SecretStr:
-        checked_url(url.get_secret_value())
-        return url
 
 
 def label_matchers(selector: str) -> str:
@@ -103,11 +95,14 @@ class PrometheusPages(Place):
         A target that could not be scraped has lost its series, so that the sum would be smaller without a word. It
         shows in `up == 0`, among the targets that the selector picks and whose job has the series on other targets.
         """
-        names = "|".join(sorted(family.name for family in self.families))
+        names = sorted(family.name for family in self.families)
         labels = sorted({*TARGET_LABELS, *(label for family in self.families for label in family.by)})
-        series = f'{{__name__=~"{names}"{"," if self.selector else ""}{self.selector}}}'
-        down = f"(up{{{self.selector}}} == 0) and on (job) {series}"
+        down = f"(up{{{self.selector}}} == 0) and on (job) {self._series(names)}"
+        series = self._series(sorted({*names, LEADER.name}))
         return f"sum by (__name__, {', '.join(labels)}) ({series}) or ({down})"
+
+    def _series(self, names: Sequence[str]) -> str:
+        return f'{{__name__=~"{"|".join(names)}"{"," if self.selector else ""}{self.selector}}}'
 
 
 class _Vector(BaseModel):
@@ -116,7 +111,10 @@ class _Vector(BaseModel):
 
 
 class _Answer(BaseModel):
-    """The answer of the HTTP API (prometheus.io/docs/prometheus/latest/querying/api)."""
+    """The answer of the HTTP API (prometheus.io/docs/prometheus/latest/querying/api).
+
+    Its `infos` are remarks on the query; only `warnings` may mean that something is missing.
+    """
 
     status: Literal["success", "error"]
     data: _Vector | None = None
@@ -125,17 +123,20 @@ class _Answer(BaseModel):
     is_partial: bool = Field(False, alias="isPartial")  # VictoriaMetrics; Thanos warns
 
 
-def pages_of(place: PrometheusPages, body: bytes) -> tuple[Page, ...]:
-    """Return the pages that an answer to the query of `place` tells of; raises `Fault` if any might be missing."""
+def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -> tuple[Page, ...]:
+    """Return the pages that an answer to the query of `place` tells of; raises `Fault` if any might be missing.
+
+    `secrets` are not told, should the answer quote them.
+    """
     try:
         answer = _Answer.model_validate(from_json(body))  # model_validate_json takes twice as long
     except ValueError:
         raise Unavailable(f"{place}: the answer is not that of the HTTP API of Prometheus") from None
     if answer.status == "error" or answer.data is None:
-        raise Unavailable(f"{place}: the query failed: {answer.error[:200]!r}")
+        raise Unavailable(f"{place}: the query failed: {_told(answer.error, secrets)!r}")
     if answer.warnings or answer.is_partial:
-        raise Unavailable(f"{place}: the answer may be partial: {' '.join(answer.warnings)[:200]!r}")
-    by = {family.name: family.by for family in place.families}
+        raise Unavailable(f"{place}: the answer may be partial: {_told(' '.join(answer.warnings), secrets)!r}")
+    by = {family.name: family.by for family in place.families | {LEADER}}
     found: dict[tuple[str, ...], Sums] = {}
     try:
         for series in answer.data.result:
@@ -152,19 +153,19 @@ def pages_of(place: PrometheusPages, body: bytes) -> tuple[Page, ...]:
             sums[group] = sums.get(group, 0.0) + as_count(float(series["value"][1]))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise Unavailable(f"{place}: the answer holds a series that is not understood") from None
-    if not found:
-        raise Unavailable(f"{place}: no series of {' or '.join(sorted(by))}; is `selector` right, and is it scraped?")
-    return tuple(
-        Page(pod or instance, sums) for (instance, _, pod), sums in sorted(found.items(), key=lambda item: item[0])
-    )
+    ours = {family.name for family in place.families}
+    pages = [
+        Page(pod or instance, sums)
+        for (instance, _, pod), sums in sorted(found.items(), key=lambda item: item[0])
+        if sums.keys() & ours  # a selector may pick other controllers that only tell who leads
+    ]
+    if not pages:
+        raise Unavailable(f"{place}: no series of {' or '.join(sorted(ours))}; is `selector` right, and is it scraped?")
+    return judged(str(place), Wanted(place.families, frozenset(ours)), pages)
 
 
-@lru_cache(maxsize=16)
-def _tls(ca_file: Path, _changed: int) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=ca_file)
-
-
-PROOF = Proof("status: success", "the Prometheus of the configuration or the URL")
+def _told(text: str, secrets: Iterable[str]) -> str:
+    return quoted(text.encode("utf-8", "replace"), secrets)
 
 
 class PrometheusReader(Reader):
@@ -172,17 +173,21 @@ class PrometheusReader(Reader):
 
     kinds = frozenset({PrometheusPages.kind})
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the clients of the process that it uses
         self,
         clock: Clock,
         addresses: Addresses,
+        names: Names,
         prometheus: Mapping[str, PrometheusServer],
+        may_fetch: Callable[[str], None],
+        budget: Budget,
         count_requests: CountRequests,
     ) -> None:
-        """Ask the servers in `prometheus` by name, and others where `addresses` allows it."""
-        self._clock, self._addresses, self._servers = clock, addresses, prometheus
-        self._count_requests = count_requests
+        """Ask the servers in `prometheus` by name, and others where `addresses` and, after a redirect, `may_fetch` allow."""
+        self._clock, self._addresses, self._names, self._servers = clock, addresses, names, prometheus
+        self._may_fetch, self._budget, self._count_requests = may_fetch, budget, count_requests
         self._session: aiohttp.ClientSession | None = None
+        self._kept = Kept()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Report a tuple of `Page`, ordered by target, for each place."""
@@ -194,46 +199,61 @@ class PrometheusReader(Reader):
     async def _read(self, place: Place, report: Report) -> None:
         if not isinstance(place, PrometheusPages):
             raise TypeError(place)
+        kept = self._kept.held()
         try:
             pages = await self._ask(place)
+            kept.resize(bytes_of(pages))
         except Fault as fault:
             report(place, fault)
         else:
-            report(place, Found(pages, PROOF))
+            self._kept.keep(place, kept)
+            proof = Proof("status success without warnings", f"{place}: {len(pages)} targets, none of them down")
+            report(place, Found(pages, proof))
 
     async def _ask(self, place: PrometheusPages) -> tuple[Page, ...]:
         if self._session is None:
-            self._session = open_session(self._addresses)
+            self._session = open_session(self._addresses, self._names)
         self._count_requests(place.backend, "query", 1)
         request, received = self._request(place), bytearray()
-        async with deadline(self._clock, QUERY_SECONDS, str(place)):
-            answer = await fetch(self._session, request, received.extend)
-        body = without_secrets(bytes(received), request.headers)
-        if answer.status != 200:
-            raise Refused(f"{place}: HTTP {answer.status}, the query is refused: {_error_of(body)!r}")
-        return pages_of(place, body)
+        async with (
+            self._budget.turn(UNDER_WAY_BYTES, self._clock, QUERY_SECONDS, str(place)),
+            deadline(self._clock, QUERY_SECONDS, str(place)),
+        ):
+            await fetch(self._session, request, received.extend)
+            return pages_of(place, bytes(received), (*request.secrets, *secrets_of(request.headers)))
 
     def _request(self, place: PrometheusPages) -> Request:
         server = self._server(place)
-        base, headers = without_credentials(server.url.get_secret_value())
-        url = base / "api/v1/query"
-        query = {"query": place.query()}
-        long = len(query["query"]) > LONG_QUERY
+        base, login = without_credentials(server.url.get_secret_value())
+        given = {name: value.get_secret_value() for name, value in server.parameters.items()}
+        headers = login | {name: value.get_secret_value() for name, value in server.headers.items()}
+        secrets = (*given.values(), *(value.get_secret_value() for value in server.headers.values()))
+        query = {**given, "query": place.query()}
         try:
             if server.token_file is not None:
                 headers["Authorization"] = f"Bearer {server.token_file.read_text().strip()}"
-            tls = True if server.ca_file is None else _tls(server.ca_file, server.ca_file.stat().st_mtime_ns)
+            tls = trust(server.ca_file)
         except (OSError, ValueError) as error:
             raise Unavailable(f"{place}: tokenFile or caFile cannot be read ({type(error).__name__})") from None
-        return Request(
+        long = len(query["query"]) > LONG_QUERY
+        url = base / "api/v1/query"
+        request = Request(
             url=url if long else url.with_query(query),
             where=str(place),
             max_bytes=MAX_ANSWER_BYTES,
             headers=headers,
+            secrets=secrets,
             form=query if long else None,
             tls=tls,
-            answers=frozenset({200, 400, 422}),  # the last two tell what is wrong with the query
+            quotes=True,
         )
+        return request if place.server else replace(request, hop=partial(self._hop, request))
+
+    def _hop(self, request: Request, url: URL) -> Request:
+        """Follow a redirect of a server that a trigger has named, without its credentials if it leads elsewhere."""
+        self._may_fetch(shown(url))
+        same = url.origin() == request.url.origin()
+        return replace(request, url=url, headers=request.headers if same else {})
 
     def _server(self, place: PrometheusPages) -> PrometheusServer:
         if not place.server:
@@ -244,14 +264,11 @@ class PrometheusReader(Reader):
             raise Refused(f"prometheus: {place.server!r} is not in the configuration, which has {known}")
         return server
 
+    def forget(self, place: Place) -> None:
+        """Give back the memory for what was read."""
+        self._kept.forget(place)
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
-
-
-def _error_of(body: bytes) -> str:
-    try:
-        return _Answer.model_validate_json(body).error[:200]
-    except ValueError:
-        return "without a reason"

@@ -93,11 +93,28 @@ def _parse_host(text: str, default_port: int) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?", text)
     if match is None:
         raise ValueError
-    host = str(ipaddress.IPv6Address(match["v6"])) if match["v6"] else match["name"].lower()
-    port = int(match["port"] or default_port)
-    if not 1 <= port <= 65_535:
+    return checked_host(match["v6"] or match["name"], int(match["port"] or default_port))
+
+
+def checked_host(name: str, port: int) -> tuple[str, int]:
+    """Return a host as it is compared and dialled; raises `ValueError` for what is no name, address or port."""
+    host = str(ipaddress.IPv6Address(name)) if ":" in name else name.lower()
+    if not 1 <= port <= 65_535 or not re.fullmatch("[a-z0-9._:-]{1,253}", host):
         raise ValueError
     return host, port
+
+
+@dataclass(frozen=True, slots=True)
+class RedisRef:
+    """Which Redis, and as whom: a connection of the configuration by its name, or the URL of a trigger."""
+
+    backend: str
+    name: str | None = None
+    url: SecretStr | None = None
+    namespace: str | None = None  # whose access rules hold for what the Sentinels of `url` name; else None
+
+    def __str__(self) -> str:
+        return self.backend
 
 
 class RedisServer(Section):

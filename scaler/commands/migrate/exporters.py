@@ -46,7 +46,7 @@ _TRANSPARENT = frozenset({"ceil", "floor", "round", "scalar", "clamp_min", "clam
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a query tells: `role` (÷ `per`) × `factor`, of `queues` (None: of all of them)."""
+    """What a query tells: `role` (÷ `per`) times `factor`, of `queues` (None: of all of them)."""
 
     role: str = ""
     per: str = ""
@@ -75,25 +75,22 @@ def _meaning(tree: Expression) -> Meaning:
     if tree.op == "or" and _is_zero(tree.right):
         found = _meaning(tree.left)
         return replace(found, notes=(*found.notes, "no data counted as 0; here it is a fault, and replicas are held"))
-    left, right = _meaning(tree.left), _meaning(tree.right)
+    return _calculated(tree.op, _meaning(tree.left), _meaning(tree.right))
+
+
+def _calculated(op: str, left: Meaning, right: Meaning) -> Meaning:
     notes = (*left.notes, *right.notes)
-    if tree.op == "*" and not (left.role and right.role):
-        both = left if left.role else right
-        return replace(both, factor=left.factor * right.factor, notes=notes)
-    if (
-        tree.op == "/"
-        and right.factor
-        and not right.per
-        and not right.plus_waiting
-        and (not right.role or not left.per)
-    ):
-        if not right.role:
-            return replace(left, factor=left.factor / right.factor)
+    if op == "*" and not (left.role and right.role):
+        return replace(left if left.role else right, factor=left.factor * right.factor, notes=notes)
+    divides = right.factor and not right.per and not right.plus_waiting and not (right.role and left.per)
+    if op == "/" and divides and not right.role:
+        return replace(left, factor=left.factor / right.factor)
+    if op == "/" and divides:
         queues = left.queues if left.queues is not None else right.queues
         return replace(left, per=right.role, factor=left.factor / right.factor, queues=queues, notes=notes)
-    if tree.op == "+" and left.factor == right.factor and not left.per and not right.per:
+    if op == "+" and left.factor == right.factor and not left.per and not right.per:
         return _added(left, right)
-    raise NotUnderstoodError(f"{tree.op!r} between these is not known")
+    raise NotUnderstoodError(f"{op!r} between these is not known")
 
 
 def _selected(selector: Selector) -> Meaning:
@@ -108,7 +105,7 @@ def _selected(selector: Selector) -> Meaning:
 def _queues(selector: Selector, labels: frozenset[str]) -> tuple[str, ...] | None:
     """Return the queues that the matchers name one by one; None where they name none."""
     named = [(op, value) for label, op, value in selector.matchers if label in labels]
-    if not named or named == [("=~", ".+")] or named == [("=~", ".*")]:
+    if not named or named in ([("=~", ".+")], [("=~", ".*")]):
         return None
     found: list[str] = []
     for op, value in named:

@@ -120,6 +120,8 @@ class Sidekiq:
     prefix: str = ""
     was: Mapping[str, str] = field(default_factory=dict)
     """Old metadata keys whose places the new ones take: `queues`, and the key of the target."""
+    counts_waiting: bool = False
+    """Whether waiting jobs count as if busy."""
     notes: tuple[str, ...] = ()
 
 

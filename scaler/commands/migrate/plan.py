@@ -100,7 +100,7 @@ def _fits(parts: Iterable[Asked], wish: Sidekiq) -> bool:
         if not isinstance(part, Sidekiq) or (part.connection, part.prefix) != (wish.connection, wish.prefix):
             return False
         same = (part.kind, part.target, part.activation) == (wish.kind, wish.target, wish.activation)
-        if not same and (part.kind.split("+")[0] == wish.kind.split("+")[0] or part.queues != wish.queues):
+        if not same and (part.kind == wish.kind or part.queues != wish.queues):
             return False
     return True
 
@@ -114,10 +114,10 @@ def _sidekiq_entries(around: Around, parts: Sequence[Sidekiq], *, busy: bool) ->
     entries.append(Entry("queues", ",".join(queues), was.get("queues")))
     entries += [Entry("keyPrefix", first.prefix)] if first.prefix else []
     entries += _selection(around)
-    wanted = {part.kind.split("+")[0]: part for part in parts}
+    wanted = {part.kind: part for part in parts}
     if "busy" in wanted:
         entries.append(Entry("busyRatio", wanted["busy"].target, was.get("target")))
-        entries += [Entry("countWaiting", "true")] if wanted["busy"].kind != "busy" else []
+        entries += [Entry("countWaiting", "true")] if wanted["busy"].counts_waiting else []
     elif around.one_metric or not busy:
         entries.append(Entry("busyRatio", "off"))
     for kind, key in (("waiting", "queueLength"), ("latency", "queueLatency")):
@@ -151,8 +151,8 @@ def _finished(around: Around, entries: Sequence[Entry]) -> tuple[Rewrite | None,
     kind = "external"
     if isinstance(around.owner, ScaledObject):
         modifiers = around.owner.advanced.scaling_modifiers
-        asleep = around.in_formula and modifiers is not None and modifiers.activation_target.strip("0.+- ")
-        kind = "external" if asleep else "external-push"
+        above = modifiers.activation_above if around.in_formula and modifiers is not None else 0
+        kind = "external" if above > 0 else "external-push"  # a push would wake it whatever the formula says
     drop = {"authenticationRef"}
     sidekiq = any(entry == Entry("source", "sidekiq") for entry in entries)
     if sidekiq or isinstance(around.owner, ScaledJob):

@@ -1,7 +1,7 @@
 """KEDA's `prometheus` and `metrics-api`: queries of Sidekiq's exporters and of work queues, with their targets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from scaler.commands.migrate import exporters
@@ -9,6 +9,8 @@ from scaler.commands.migrate.edits import Entry
 from scaler.commands.migrate.exporters import BUSY, DEPTH, LATENCY, PROCESSES, THREADS, WAITING, Meaning
 from scaler.commands.migrate.model import Around, Asked, Connection, Left, Other, Sidekiq
 
+MAX_RATIO = 1.5
+"""Above it a target of busy threads is none, unless waiting jobs count too: then a percentage was meant."""
 DEFAULT_QUEUE = "default"
 """Sidekiq's own, for jobs that name none."""
 _SECURED = ("authModes", "authMode", "customHeaders", "queryParameters", "unsafeSsl", "cortexOrgID")
@@ -58,37 +60,12 @@ def _number(around: Around, key: str) -> float:
 
 
 def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str, str]) -> Sidekiq:
-    if found.factor <= 0:
-        raise Left("its query multiplies by nothing or by less")
-    target, notes = threshold / found.factor, list(found.notes)
-    per_value = around.trigger.metric_type == "Value"
-    if found.role == BUSY and found.per == THREADS:
-        kind = BUSY
-        if target > 1.5 and found.factor == 1.0:
-            raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
-        if not per_value:
-            notes.append(
-                f"metricType AverageValue divided the ratio by the number of pods; here {target:g} is the share of busy threads"
-            )
-    elif found.role == BUSY:
-        raise Left(
-            "it counts busy threads: write source sidekiq with busyRatio, its threshold ÷ the threads of a process"
-        )
-    elif found.role == WAITING and found.per in {"", PROCESSES}:
-        kind = WAITING
-        if per_value and not found.per:
-            notes.append(
-                f"metricType Value compared all waiting jobs with {target:g}; here it is the jobs for each process"
-            )
-    elif found.role == LATENCY and not found.per:
-        kind = LATENCY
-        if not per_value:
-            notes.append(
-                f"metricType AverageValue divided the latency by the number of pods; here {target:g} s is the target"
-            )
-    else:
-        raise Left("its query tells of Sidekiq, but nothing that source sidekiq has a target for")
+    kind = _kind(found)
+    target = threshold / found.factor
+    if kind == BUSY and target > MAX_RATIO and found.factor == 1.0:
+        raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
     queues, said = _queues(around, found, kind)
+    notes = [*said, *found.notes, *_other_division(around, found, kind, target)]
     activation = around.metadata.get("activationThreshold") or around.metadata.get("activationTargetValue") or ""
     if activation and not (kind == WAITING and activation.isdigit()):
         notes.append(
@@ -98,12 +75,38 @@ def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str,
     return Sidekiq(
         _connection(around),
         queues,
-        kind + "+waiting" * found.plus_waiting,
+        kind,
         written(target),
         activation,
         was=dict(was),
-        notes=(*said, *notes),
+        counts_waiting=found.plus_waiting,
+        notes=tuple(notes),
     )
+
+
+def _kind(found: Meaning) -> str:
+    """Return which target of source `sidekiq` a query has; raises `Left` for none."""
+    if found.factor <= 0:
+        raise Left("its query multiplies by nothing or by less")
+    if found.role == BUSY and found.per == THREADS:
+        return BUSY
+    if found.role == BUSY:
+        raise Left(
+            "it counts busy threads: write source sidekiq with busyRatio, its threshold ÷ the threads of a process"
+        )
+    if (found.role == WAITING and found.per in {"", PROCESSES}) or (found.role == LATENCY and not found.per):
+        return found.role
+    raise Left("its query tells of Sidekiq, but nothing that source sidekiq has a target for")
+
+
+def _other_division(around: Around, found: Meaning, kind: str, target: float) -> Iterator[str]:
+    """Tell where the HPA divided by the number of pods and does so no more, or the other way round."""
+    by_value = around.trigger.metric_type == "Value"
+    if kind == WAITING and by_value and not found.per:
+        yield f"metricType Value compared all waiting jobs with {target:g}; here it is the jobs for each process"
+    elif kind != WAITING and not by_value:
+        unit = "the share of busy threads" if kind == BUSY else "the seconds that the oldest job may wait"
+        yield f"metricType AverageValue divided it by the number of pods; here {target:g} is {unit}"
 
 
 def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -116,10 +119,11 @@ def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...],
         return around.workload.queues, ("its queues are those of the workload's command line",)
     if kind != BUSY:
         raise Left("its query counts every queue: name those of this workload with --queues")
-    return (DEFAULT_QUEUE,), (
-        f"no queue is named anywhere, so {DEFAULT_QUEUE} is assumed, and jobs in others wake nothing: put in all that this "
-        "workload fetches, or use --queues",
+    note = (
+        f"no queue is named anywhere, so {DEFAULT_QUEUE} is assumed, and jobs in others wake nothing: use --queues, or put "
+        "in all that this workload fetches"
     )
+    return (DEFAULT_QUEUE,), (note,)
 
 
 def _connection(around: Around) -> Connection:
@@ -129,13 +133,11 @@ def _connection(around: Around) -> Connection:
     variable = next((name for name in ("REDIS_URL", "SIDEKIQ_REDIS_URL") if name in around.workload.variables), "")
     if variable:
         return Connection(variable=variable)
-    return Connection(
-        variable="REDIS_URL",
-        doubts=(
-            "its Redis is taken from the workload's variable REDIS_URL, which Sidekiq reads by default; "
-            "with another, change redisURLFromEnv, or use --redis NAME for a connection of the configuration",
-        ),
+    doubt = (
+        "its Redis is taken from the workload's variable REDIS_URL, which Sidekiq reads by default; with another, change "
+        "redisURLFromEnv, or use --redis NAME for a connection of the configuration"
     )
+    return Connection(variable="REDIS_URL", doubts=(doubt,))
 
 
 def _sums(query: str) -> bool:

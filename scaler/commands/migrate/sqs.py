@@ -31,23 +31,21 @@ def translate(around: Around) -> Other:
 def _identity(around: Around) -> tuple[str, tuple[str, ...]]:
     """Return the role that the trigger shall assume, "" for none, and what a person must decide about it."""
     authentication = around.authentication
-    if authentication is not None and authentication.role:
-        return authentication.role, ()
-    written = around.metadata.get("awsRoleArn")
-    if written:
-        return written, ()
+    role = authentication.role if authentication is not None else ""
+    if role or (role := around.metadata.get("awsRoleArn", "")):
+        return role, ()
+    ref = around.trigger.authentication_ref
     if around.given("awsRoleArn"):
         where = around.where("awsRoleArn")
-        return "", (f"its role comes from {where}: set awsRoleArn to it, and grant it in aws.roles; without it {OWN}",)
-    if found := [key for key in _KEYS if around.given(key)]:
+        note = f"its role comes from {where}: set awsRoleArn to it, and grant it in aws.roles; without it {OWN}"
+    elif found := [key for key in _KEYS if around.given(key)]:
         where = ", ".join(dict.fromkeys(around.where(key) for key in found))
-        return "", (f"static keys ({where}) are not taken over: {OWN}, so allow that role to read it",)
-    if around.metadata.get("identityOwner") == "operator":
-        return "", (f"KEDA's operator read it with its role; now {OWN}, so allow that role to read it",)
-    ref = around.trigger.authentication_ref
-    if ref is not None and authentication is None:
-        return "", (f"{ref.kind} {ref.name} is not among the files, so whose role read the queue is not known; {OWN}",)
-    who = f"podIdentity {authentication.provider}" if authentication and authentication.provider else "pod identity"
-    return "", (
-        f"{who} read it with a role of KEDA or of the workload: {OWN}; set awsRoleArn where it must be another",
-    )
+        note = f"static keys ({where}) are not taken over: {OWN}, so allow that role to read it"
+    elif around.metadata.get("identityOwner") == "operator":
+        note = f"KEDA's operator read it with its role; now {OWN}, so allow that role to read it"
+    elif ref is not None and authentication is None:
+        note = f"{ref.kind} {ref.name} is not among the files, so whose role read the queue is not known; {OWN}"
+    else:
+        who = f"podIdentity {authentication.provider}" if authentication and authentication.provider else "pod identity"
+        note = f"{who} read it with a role of KEDA or of the workload: {OWN}; set awsRoleArn where it must be another"
+    return "", (note,)

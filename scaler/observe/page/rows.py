@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from scaler.answers.scaledobject import ScaledObject
 
-STATES = ("error", "stale", "unknown", "active", "inactive")
-"""The worst first. `stale` goes along with `active` or `inactive`: what was told stands on a reading that is too old."""
+STATES = ("error", "held", "stale", "settling", "unknown", "active", "inactive")
+"""The worst first. `stale` goes along with what was told: it stands on a reading that is too old."""
 MAX_LIMIT = 1_000
 
 
@@ -29,7 +29,7 @@ class Row:
 
 
 def _ratio(row: Row) -> float | None:
-    told = row.asker.assessment
+    told = row.asker.told
     if told is None:
         return None
     return max(metric.value / spec.target for metric, spec in zip(told.metrics, row.asker.specs, strict=True))

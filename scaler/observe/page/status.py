@@ -7,13 +7,14 @@ from statistics import median
 from typing import Any
 
 from scaler.answers.history import STEP_SECONDS
+from scaler.answers.registry import Registry
 from scaler.answers.scaledobject import ScaledObject
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.core.clock import Clock
 from scaler.observe.explainer import Explainer, place_view, state_of
 from scaler.observe.page.rows import Row
 from scaler.observe.traffic import Traffic
-from scaler.sources.sqs.prices import CostSettings, dollars_per_month
+from scaler.sources.prices import dollars_per_month
+from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
 
 ROWS_AT_ONCE = 500
@@ -29,7 +30,7 @@ class Status:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts it reads
         self,
-        scaled_objects: ScaledObjects,
+        registry: Registry,
         snapshots: Snapshots,
         explainer: Explainer,
         traffic: Traffic,
@@ -37,7 +38,7 @@ class Status:
         cost: CostSettings,
     ) -> None:
         """Show what these hold."""
-        self._objects, self._snapshots, self._explainer = scaled_objects, snapshots, explainer
+        self._registry, self._snapshots, self._explainer = registry, snapshots, explainer
         self._traffic, self._clock, self.cost = traffic, clock, cost
         self._rows: list[Row] = []
         self._rows_at = -math.inf
@@ -49,7 +50,7 @@ class Status:
         if self._clock.now() - self._rows_at < SHARED_SECONDS:
             return self._rows
         rows: list[Row] = []
-        for index, asker in enumerate(self._objects, 1):
+        for index, asker in enumerate(self._registry, 1):
             rows.append(self.row(asker))
             if index % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -58,17 +59,17 @@ class Status:
 
     def row(self, asker: ScaledObject) -> Row:
         """Return the row of `asker`: stale if its backend fails now, or if what it was told is too old."""
-        now, places = self._clock.now(), (*asker.places, *asker.found)
+        now, places = self._clock.now(), asker.places
         known = [status for place in places if (status := self._snapshots.status(place)) is not None]
         state = state_of(asker)
-        age = max((now - reading.at for reading in asker.readings), default=None)
+        age = None if math.isinf(asker.settling.told_at) else now - asker.settling.told_at
         if asker.listeners and known and all(status.age is not None for status in known):
             # Whoever listens is judged again when a reading changes, so the newest reading is what it stands on.
             age = max(status.age or 0.0 for status in known)
         failing = any(status.fault is not None for status in known)
         slowest = max((place.min_refresh_seconds for place in places), default=0.0)
         too_old = age is not None and age > asker.trigger.stale_seconds + slowest
-        return Row(asker, state, state in {"active", "inactive"} and (failing or too_old), age)
+        return Row(asker, state, state in {"active", "inactive", "settling"} and (failing or too_old), age)
 
     def row_view(self, row: Row) -> dict[str, Any]:
         """Return a row with the explanation of the trigger and the values of the last hour."""
@@ -80,13 +81,13 @@ class Status:
             "stale": row.stale,
             "readingAge": None if row.age is None else round(row.age, 3),
             "fault": faults[0] if faults else None,
-            "lastErrorAge": round(now - asker.error_at, 3) if math.isfinite(asker.error_at) else None,
+            "lastErrorAge": round(now - error_at, 3) if math.isfinite(error_at := asker.settling.error_at) else None,
             "recent": self._recent(value=asker.history.recent(now), target=asker.specs[0].target),
         }
 
     def triggers(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return the triggers of one ScaledObject, in an order that stays; empty if it did not ask lately."""
-        askers = [asker for asker in self._objects if asker.namespace == namespace and asker.name == name]
+        askers = [asker for asker in self._registry if asker.namespace == namespace and asker.name == name]
         askers.sort(key=lambda asker: ([spec.name for spec in asker.specs], asker.key))
         return [self.row_view(self.row(asker)) for asker in askers]
 

@@ -1,7 +1,7 @@
 """Source `sidekiq`: what Sidekiq tells of its processes, queues and scheduled jobs in Redis."""
 
-from scaler.sources.base import Source
+from scaler.sources.base import Rate, Source
 from scaler.sources.sidekiq.reader import SidekiqReader
 from scaler.sources.sidekiq.trigger import SidekiqTrigger
 
-SOURCE = Source("sidekiq", SidekiqTrigger, (SidekiqReader,))
+SOURCE = Source("sidekiq", SidekiqTrigger, (SidekiqReader,), (Rate("redis", 50, "Pipelined reads of one Redis."),))

@@ -51,7 +51,9 @@ def components(
         if count:
             yield Component(name, count, "processes", note)
     if known is None:
-        yield Component("known queues", 0, "queues", "`queues` may not be read, so misspelt names are not noticed")
+        yield Component(
+            "known queues", 0, "queues", "`queues` may not be read, or is too large: misspelt names are not noticed"
+        )
     else:
         yield Component("known queues", len(known), "queues", _named(known))
 

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import chain, islice
 
-from scaler.sources.sidekiq.fleet import Processes, deployment_of, owner_of, stateful_set_of
+from scaler.sources.sidekiq.fleet import Group, Processes, deployment_of, owner_of, stateful_set_of
 from scaler.sources.sidekiq.known_queues import Elsewhere
 from scaler.sources.sidekiq.state import Process
-from scaler.sources.sidekiq.workload import Selection, members, select
+from scaler.sources.sidekiq.workload import Selection, fits_host, members, select
 
 MAX_NAMED = 8
 MAX_COMPARED = 2_000
@@ -68,38 +68,42 @@ class Scene:
         if self.selection.queues is not None:
             return ()
         groups, (belonging, _) = self.processes.groups, select(self.processes, self.selection)
-        watched = frozenset[int]().union(*(self._fetch(queue) for queue in self.waiting))
         pattern = self.selection.hostname_regex
-        busy = {
-            position: [process for process in groups[position].busy if position not in belonging or pattern is not None]
-            for position in watched
-        }
-        if not any(busy.values()):
+        others = frozenset[int]().union(*(self._fetch(queue) for queue in self.waiting)) & self.processes.working
+        if pattern is None:
+            others -= belonging
+        if not others:
             return ()
-        chosen = [self._chosen(position) for position in belonging]
-        owners = frozenset[str]().union({self.selection.deployment or ""}, *(owners for _, owners in chosen))
-        mine = frozenset[str]().union(*(identities for identities, _ in chosen))
+        chosen = self._owners(belonging)
+        if chosen:
+            meant = chosen | {self.selection.deployment or ""}
+            others = frozenset(position for position in others if not groups[position].owners.isdisjoint(meant))
         return tuple(
             process
-            for position in sorted(busy)
-            for process in busy[position]
-            if process.identity not in mine and (not mine or owner_of(process.hostname) in owners)
+            for position in sorted(others)
+            for process in groups[position].busy
+            if not chosen or owner_of(process.hostname) in meant
+            if pattern is None or position not in belonging or not fits_host(pattern, process.hostname)
         )
 
-    def _chosen(self, position: int) -> tuple[frozenset[str], frozenset[str]]:
-        """Return the identities and the owners of the processes of a group that belong."""
-        group, key = self.processes.groups[position], ("chosen", self.selection.hostname_regex)
-        found = group.memo.get(key)
+    def _owners(self, belonging: frozenset[int]) -> frozenset[str]:
+        """Return the Deployments or StatefulSets of the processes that belong, worked out once for each reading."""
+        key = ("owners", belonging, self.selection.hostname_regex)
+        found = self.processes.memo.get(key)
         if found is None:
-            belonging = members(group, self.selection)
-            identities = frozenset(process.identity for process in belonging)
-            found = identities, frozenset(owner_of(process.hostname) for process in belonging)
-            group.memo[key] = found
-        chosen: tuple[frozenset[str], frozenset[str]] = found
-        return chosen
+            groups = [self.processes.groups[position] for position in belonging]
+            fitting = ((group, members(group, self.selection)) for group in groups)
+            found = frozenset[str]().union(*(_owners(group, fit) for group, fit in fitting if fit))
+            self.processes.memo[key] = found
+        owners: frozenset[str] = found
+        return owners
 
     def _fetch(self, queue: str) -> frozenset[int]:
         return self.processes.having("queue", queue)
+
+
+def _owners(group: Group, fitting: tuple[Process, ...]) -> frozenset[str]:
+    return group.owners if len(group.owners) == 1 else frozenset(owner_of(process.hostname) for process in fitting)
 
 
 def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
+from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.page_size import PAGE_BYTES, PageSize
-from scaler.sources.sidekiq.places import Answers, SidekiqPlace
-from scaler.sources.sidekiq.state import Due, RedisClock
+from scaler.sources.sidekiq.places import SidekiqPlace
+from scaler.sources.sidekiq.state import Due
 
 MAX_DUE = 500
 """Entries read of `schedule` and of `retry`: more of them do not change that something is due."""

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Self
@@ -14,6 +14,8 @@ _POD = re.compile(r"(?P<deployment>.+)-[a-z0-9]{1,10}-[a-z0-9]{5}")
 """A Deployment's pods: its name, the hash of the ReplicaSet, five random characters."""
 _ORDINAL = re.compile(r"(?P<set>.+)-[0-9]{1,6}")
 """A StatefulSet's pods: its name and a number."""
+MAX_WATCHED = 20_000
+MANY_QUEUES = 8
 
 
 @lru_cache(maxsize=1 << 16)
@@ -76,17 +78,49 @@ class Group:
                 return self.info.tag == value
 
 
+class Watched:
+    """The queues that triggers have asked about lately: only for these it is worked out who fetches them."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._names: dict[str, None] = {}
+        self._snapshot: frozenset[str] | None = frozenset()
+
+    def ask(self, name: str) -> None:
+        """Have `name` worked out with the next read."""
+        if name not in self._names:
+            if len(self._names) >= MAX_WATCHED:
+                self._names.clear()  # whatever is still asked about is soon back
+            self._names[name] = None
+            self._snapshot = None
+
+    def names(self) -> frozenset[str]:
+        """Return all of them."""
+        if self._snapshot is None:
+            self._snapshot = frozenset(self._names)
+        return self._snapshot
+
+
+WATCHED = Watched()
+
+
 class Grouping:
     """Tells processes apart by their Deployment and by what they say of themselves, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: frozenset[str] = frozenset()) -> None:
+        """Note for each group which of the queues `watched` it fetches: in 28 MB of names each takes 25 ms to find."""
+        self.watched = watched
+        self._fetched: dict[int, frozenset[str]] = {}
         self._positions: defaultdict[tuple[str | None, int], list[int]] = defaultdict(list)
         self._count = 0
 
     def add(self, process: Process) -> None:
         """Add the next process; it keeps its host name and its `info`."""
-        key = (deployment_of(process.hostname), id(process.info))  # equal infos are mostly the same
-        self._positions[key].append(self._count)
+        said = id(process.info)  # equal infos are mostly the same
+        if said not in self._fetched:
+            info = process.info
+            self._fetched[said] = frozenset() if info is None else self.watched.intersection(info.queues)
+        self._positions[deployment_of(process.hostname), said].append(self._count)
         self._count += 1
 
     def groups(self, live: Sequence[Process]) -> tuple[Group, ...]:
@@ -95,6 +129,14 @@ class Grouping:
             Group(deployment, live[positions[0]].info, tuple(map(live.__getitem__, positions)))
             for (deployment, _), positions in self._positions.items()
         )
+
+    def fetching(self) -> dict[str, frozenset[int]]:
+        """Return the positions of the groups that fetch each of the watched queues that somebody fetches."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for position, (_, said) in enumerate(self._positions):
+            for queue in self._fetched[said]:
+                found[queue].append(position)
+        return {queue: frozenset(positions) for queue, positions in found.items()}
 
 
 @dataclass(frozen=True)
@@ -125,10 +167,26 @@ class Processes:
         """Return `live`, to which `grouping` was added while they were read."""
         made = cls(tuple(live), ghosts, strangers)
         made.__dict__["groups"] = grouping.groups(made.live)  # that of 20,000 takes 20 ms
+        made.__dict__["fetching"] = grouping.fetching()
+        made.__dict__["watched"] = grouping.watched
         return made
+
+    @cached_property
+    def watched(self) -> frozenset[str]:
+        """The queues for which `fetching` knows who fetches them."""
+        return frozenset()
+
+    @cached_property
+    def fetching(self) -> Mapping[str, frozenset[int]]:
+        """The positions of the groups that fetch a watched queue, by queue."""
+        return {}
 
     def having(self, kind: str, value: str | None) -> frozenset[int]:
         """Return the positions of the groups that have `value` for what `kind` names, and keep them."""
+        if kind == "queue" and value is not None:
+            WATCHED.ask(value)
+            if value in self.watched:
+                return self.fetching.get(value, frozenset())
         found = self.memo.get((kind, value))
         if found is None:
             fitting = (position for position, group in enumerate(self.groups) if group.fits(kind, value))
@@ -136,10 +194,28 @@ class Processes:
         positions: frozenset[int] = found
         return positions
 
+    def look_up(self, queues: Collection[str]) -> None:
+        """Find out who fetches `queues` in one pass, if there are many that nobody has asked about before."""
+        new = frozenset(queue for queue in queues if queue not in self.watched and ("queue", queue) not in self.memo)
+        if len(new) < MANY_QUEUES:
+            return
+        found: dict[str, list[int]] = {queue: [] for queue in new}
+        for position, group in enumerate(self.groups):
+            for queue in new.intersection(group.info.queues) if group.info is not None else ():
+                found[queue].append(position)
+        for queue, positions in found.items():
+            WATCHED.ask(queue)
+            self.memo["queue", queue] = frozenset(positions)
+
     @cached_property
     def everything(self) -> frozenset[int]:
         """The positions of all groups."""
         return frozenset(range(len(self.groups)))
+
+    @cached_property
+    def working(self) -> frozenset[int]:
+        """The positions of the groups with a process that works."""
+        return frozenset(position for position, group in enumerate(self.groups) if group.busy)
 
     @cached_property
     def unknown(self) -> frozenset[int]:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from scaler.core.domain import Place, Readings
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.info import Capsule, Info
 from scaler.sources.sidekiq.plan import Plan
 from scaler.sources.sidekiq.private_queues import Orphans
-from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process, RedisClock
+from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
 from scaler.sources.sidekiq.workload import Selection, compile_pattern
 
 USUAL_CONCURRENCY = 5

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
+from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import state
-from scaler.sources.sidekiq.places import Answers, SidekiqPlace
-from scaler.sources.sidekiq.state import RedisClock
+from scaler.sources.sidekiq.places import SidekiqPlace
 
+MAX_QUEUES = 20_000
 SCAN_KEYS = 1_000
 SCAN_STEPS = 10
 """Enough for a small Redis; in a large one it is a hint less."""
@@ -28,10 +29,13 @@ class KnownQueues(SidekiqPlace):
         return (("SMEMBERS", f"{self.prefix}queues"),)
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> frozenset[str] | None:
-        """Return the names; None where the user of the scaler may not read them, because nothing else depends on it."""
+        """Return the names; None where they may not be read or are too many: nothing else depends on them."""
         del now, clock
         (command,) = self.first()
         if answers.refused(command):
+            return None
+        told: Any = answers[command]
+        if isinstance(told, list) and len(told) > MAX_QUEUES:
             return None
         return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(answers[command]))
 

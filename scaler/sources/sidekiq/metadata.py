@@ -3,9 +3,8 @@
 import re
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from scaler.clients.redis.server import parse_url
 from scaler.sources.base import (
     CommaList,
     Count,
@@ -13,11 +12,11 @@ from scaler.sources.base import (
     Interval,
     Seconds,
     Target,
-    Trigger,
     idle_refresh_field,
     refresh_field,
     settle_field,
 )
+from scaler.sources.redis_keys import RedisKeys
 from scaler.sources.sidekiq import queue_names
 from scaler.sources.sidekiq.workload import compile_pattern
 
@@ -28,18 +27,9 @@ MAX_DEPLOYMENT_NAME = 46
 """A pod's name keeps 58 characters before its five random ones (Kubernetes names/generate.go), 12 are the hash's."""
 
 
-class SidekiqMetadata(Trigger):
+class SidekiqMetadata(RedisKeys):
     """Scales Sidekiq processes on what Sidekiq tells of itself in Redis."""
 
-    redis: str | None = Field(
-        None, description="A connection named in the scaler's configuration. Either this or `redisURL`."
-    )
-    redis_url: SecretStr | None = Field(
-        None,
-        alias="redisURL",
-        description="`redis://`, `rediss://` or `redis+sentinel://host:port,…/master/db`; typically `redisURLFromEnv: REDIS_URL`.",
-        json_schema_extra={"secret": True},
-    )
     queues: CommaList = Field(description="The queues that wake this workload, separated by commas.")
     deployment: str | None = Field(None, description="Only processes in pods of this Deployment.")
     hostname_regex: str | None = Field(
@@ -89,13 +79,6 @@ class SidekiqMetadata(Trigger):
     idle_refresh_seconds: Interval = idle_refresh_field(0.25)
     settle_seconds: Seconds = settle_field(15)
 
-    @field_validator("redis_url")
-    @classmethod
-    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parse_url(url.get_secret_value())
-        return url
-
     @field_validator("queues")
     @classmethod
     def _check_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
@@ -131,15 +114,6 @@ class SidekiqMetadata(Trigger):
     def _end_with_colon(cls, prefix: str) -> str:
         """Accept the namespace itself too: redis-namespace puts a colon after it."""
         return prefix if not prefix or prefix.endswith(":") else f"{prefix}:"
-
-    @model_validator(mode="after")
-    def _check_redis(self) -> Self:
-        if (self.redis is None) == (self.redis_url is None):
-            raise ValueError(
-                "redis, redisURL: exactly one is required: a connection of the configuration, or a URL, "
-                "such as redisURLFromEnv: REDIS_URL"
-            )
-        return self
 
     @model_validator(mode="after")
     def _keep_a_metric(self) -> Self:

@@ -4,17 +4,18 @@ PAGE_BYTES = 1 << 20
 
 
 class PageSize:
-    """The number of entries to ask for next: it begins small and grows, so that a round brings about `PAGE_BYTES`."""
+    """The number of entries to ask for next: it begins small and grows, so that a round brings about as much as it may."""
 
     GROWTH = 4
 
-    def __init__(self, first: int, most: int) -> None:
-        """Ask for `first` entries, and never for more than `most`."""
+    def __init__(self, first: int, most: int, page_bytes: int = PAGE_BYTES) -> None:
+        """Ask for `first` entries, and never for more than `most`, nor for more than about `page_bytes`."""
         self.entries = first
         self._most = most
+        self._bytes = page_bytes
         self._largest = 1
 
     def learn(self, largest: int) -> None:
         """Take in that the largest entry of the last round had `largest` bytes; the rest may be as large."""
         self._largest = max(self._largest, largest)
-        self.entries = max(1, min(self.entries * self.GROWTH, self._most, PAGE_BYTES // self._largest))
+        self.entries = max(1, min(self.entries * self.GROWTH, self._most, self._bytes // self._largest))

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
 from scaler.core.errors import Unavailable
+from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import state
-from scaler.sources.sidekiq.places import Answers, SidekiqPlace
-from scaler.sources.sidekiq.state import RedisClock
+from scaler.sources.sidekiq.places import SidekiqPlace
 
 FIRST_STEP, LARGEST_STEP = 1_000, 8_000
 """Keys that one SCAN looks at; Redis serves nobody else during a step, about 2 ms for the largest."""

@@ -6,14 +6,18 @@ from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
 from scaler.core.errors import Unavailable
+from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import state
-from scaler.sources.sidekiq.fleet import Grouping, Processes
+from scaler.sources.sidekiq.fleet import WATCHED, Grouping, Processes
 from scaler.sources.sidekiq.page_size import PageSize
-from scaler.sources.sidekiq.places import Answers, SidekiqPlace
-from scaler.sources.sidekiq.state import Process, RedisClock
+from scaler.sources.sidekiq.places import SidekiqPlace
+from scaler.sources.sidekiq.state import Process
 
+FIRST_PAGE = 64
 PAGE = 256
-"""Heartbeats of one round, of their usual size: about 5 ms of the event loop."""
+"""Heartbeats of one round."""
+PARSED_BYTES = 128 << 10
+"""Of one round: heartbeats that are full of names of queues take 10 ms of the event loop for these."""
 MAX_KEPT_BYTES = 64 << 20
 """Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
 PROCESS_BYTES = 400
@@ -59,17 +63,17 @@ class _Pages:
 
     def __init__(self, prefix: bytes, identities: tuple[bytes, ...], *, jobs: bool) -> None:
         self.live: list[Process] = []
-        self.grouping = Grouping()
+        self.grouping = Grouping(WATCHED.names())
         self.ghosts = self.strangers = 0
         self._prefix = prefix
         self._identities = identities
         self._jobs = jobs
         self._asked: tuple[bytes, ...] = ()
         self._position = 0
-        self._size = PageSize(PAGE, PAGE)
+        self._size = PageSize(FIRST_PAGE, PAGE, PARSED_BYTES)
         self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
         self._asked_jobs: list[int] = []
-        self._threads = PageSize(PAGE // 4, PAGE)
+        self._threads = PageSize(FIRST_PAGE, PAGE)
         self._bytes = 0
         self._infos: set[int] = set()
 

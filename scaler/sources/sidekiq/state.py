@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq.info import Info, count, parse_info
 
 HEARTBEAT_FIELDS = ("info", "busy", "beat", "quiet", "concurrency")
@@ -53,21 +54,6 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisClock:
-    """The time of a Redis, as seconds that it is ahead of this machine."""
-
-    ahead: float
-
-    def to_redis(self, wall: float) -> float:
-        """Return Redis' Unix time at the Unix time `wall` of this machine."""
-        return wall + self.ahead
-
-    def to_wall(self, redis: float) -> float:
-        """Return the Unix time of this machine at Redis' Unix time."""
-        return redis - self.ahead
-
-
-@dataclass(frozen=True, slots=True)
 class Oldest:
     """The job that is taken next from a queue, which waits longest; `since` is None if it does not tell its time."""
 
@@ -86,14 +72,6 @@ class Due:
     times: Mapping[str | None, tuple[float, ...]]
     complete_until: float
     clock: RedisClock
-
-
-def parse_time(answer: Any) -> float:
-    """Return the Unix time that `TIME` answered."""
-    if not isinstance(answer, list):
-        raise ValueError("no time")  # noqa: TRY004 - an answer of a wrong shape, as everywhere here
-    seconds, microseconds = answer
-    return int(seconds) + int(microseconds) / 1e6
 
 
 def parse_members(answer: Any) -> tuple[bytes, ...]:
@@ -119,6 +97,8 @@ def parse_process(identity: bytes, fields: Any, pttl: Any, now: float) -> Proces
         raise ValueError("no heartbeat")
     told, busy, beat, quiet, concurrency = fields
     age = _age(pttl, beat, now)
+    if told is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
+        raise ValueError("a heartbeat without its info")  # Sidekiq writes all of it at once (launcher.rb)
     if told is None or age > HEARTBEAT_TTL_SECONDS:
         return None
     info = parse_info(told)

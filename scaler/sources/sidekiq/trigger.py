@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
-from scaler.clients.redis.server import address, parse_url
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.sources.base import Claim
 from scaler.sources.names import metric_name
@@ -17,7 +16,7 @@ from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, laten
 from scaler.sources.sidekiq.imagined import imagined
 from scaler.sources.sidekiq.known_queues import KnownQueues, NearQueue
 from scaler.sources.sidekiq.metadata import SidekiqMetadata
-from scaler.sources.sidekiq.places import OldestJob, QueueDepth, RedisRef
+from scaler.sources.sidekiq.places import OldestJob, QueueDepth
 from scaler.sources.sidekiq.plan import Plan
 from scaler.sources.sidekiq.private_queues import Orphans, PrivateQueues
 from scaler.sources.sidekiq.process_set import ProcessSet
@@ -55,7 +54,7 @@ class SidekiqTrigger(SidekiqMetadata):
     @cached_property
     def plan(self) -> Plan:
         """The places of this trigger."""
-        redis, prefix = self._redis_ref(), self.key_prefix
+        redis, prefix = self.redis_ref(), self.key_prefix
         return Plan(
             processes=ProcessSet(redis, prefix, jobs=self.capsule is not None or self.spare_busy != "off"),
             due=DueJobs(redis, prefix, self.schedule_lead_seconds),
@@ -67,23 +66,16 @@ class SidekiqTrigger(SidekiqMetadata):
 
     def found(self, readings: Readings) -> tuple[Place, ...]:
         """Return the surroundings of queues that Sidekiq does not know: a hint at what was meant is there."""
+        readings[self.plan.processes].look_up(self.queues)
         strange = self._scene(readings, self._queues(readings)).strange_queues
         return tuple(map(self._near, strange[:MAX_LOOKED_AROUND]))
 
     def _near(self, queue: str) -> NearQueue:
         return NearQueue(self.plan.known.redis, self.key_prefix, queue)
 
-    def _redis_ref(self) -> RedisRef:
-        if self.redis_url is None:
-            return RedisRef(f"redis/{self.redis}", name=self.redis)
-        url = parse_url(self.redis_url.get_secret_value())
-        return RedisRef(f"redis/{','.join(address(*host) for host in url.hosts)}", url=self.redis_url)
-
     def claims(self) -> tuple[Claim, ...]:
-        """Return the named connection, or the URL without user name and password; of Sentinels one for each."""
-        if self.redis_url is None:
-            return (Claim("redis", self.redis or ""),)
-        return tuple(Claim("url", url) for url in parse_url(self.redis_url.get_secret_value()).each_host())
+        """Return the Redis."""
+        return self.redis_claims()
 
     @cached_property
     def selection(self) -> Selection:
@@ -101,7 +93,7 @@ class SidekiqTrigger(SidekiqMetadata):
         return imagined(self.plan, self.selection, counts, (replicas, now))
 
     one_metric_each: ClassVar[str] = (
-        "`busyRatio: off` leaves the busy metric out of one with queueLength or queueLatency"
+        '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
     )
 
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
@@ -121,7 +113,7 @@ class SidekiqTrigger(SidekiqMetadata):
         if target_kind == "Job" and self.busy_ratio is not None:
             told.append(
                 "the busy metric counts work that has begun, for which no Job is wanted; "
-                "write busyRatio: off, and queueLength for the jobs that wait"
+                'write busyRatio: "off", and queueLength for the jobs that wait'
             )
         return tuple(told)
 
@@ -135,6 +127,7 @@ class SidekiqTrigger(SidekiqMetadata):
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Judge by the counts of Redis and, for what is due and how long jobs have waited, by its clock."""
         processes = readings[self.plan.processes]
+        processes.look_up(self.queues)
         workload = workload_of(processes, self.selection)
         queues = self._queues(readings)
         open_queues = {queue.name for queue in queues if not queue.paused}

@@ -133,14 +133,15 @@ def compile_pattern(pattern: str) -> Any:
 
 
 @lru_cache(maxsize=1 << 16)
-def _fits(pattern: str, hostname: str) -> bool:
+def fits_host(pattern: str, hostname: str) -> bool:
+    """Tell whether a part of `hostname` fits."""
     return compile_pattern(pattern).search(hostname) is not None
 
 
 @lru_cache(maxsize=512)
 def _fitting(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
     """Return the positions of the host names with a part that fits: they change far less often than busy threads."""
-    return frozenset(position for position, hostname in enumerate(hostnames) if _fits(pattern, hostname))
+    return frozenset(position for position, hostname in enumerate(hostnames) if fits_host(pattern, hostname))
 
 
 def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:

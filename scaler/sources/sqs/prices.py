@@ -1,4 +1,4 @@
-"""What the reading costs: the estimated bill of SQS. Other backends have no price for a request."""
+"""What SQS bills."""
 
 from pydantic import Field
 
@@ -12,16 +12,10 @@ class CostSettings(Section):
     price_date: str = Field("2026-08", description="When the price was looked up.")
 
 
-HOURS_PER_MONTH = 730
-"""As AWS's pricing calculator counts."""
-
-
-def dollars_per_month(backend: str, requests_per_hour: float | None, cost: CostSettings) -> float | None:
-    """Return what `backend` costs at this rate, or None if it has no price or no rate yet.
+def price_per_million(backend: str, cost: CostSettings) -> float | None:
+    """Return what a million requests to `backend` cost in US dollars, or None if it is no SQS.
 
     SQS bills every request alike (https://aws.amazon.com/sqs/pricing/); its free million a month is not taken off,
     because it counts for the whole account.
     """
-    if requests_per_hour is None or not backend.startswith("sqs/"):
-        return None
-    return requests_per_hour * HOURS_PER_MONTH * cost.sqs_price_per_million / 1e6
+    return cost.sqs_price_per_million if backend.startswith("sqs/") else None

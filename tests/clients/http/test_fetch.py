@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -50,7 +51,7 @@ async def test_the_body_is_handed_on(server: RawServer, session: aiohttp.ClientS
     server.answer = answer(b"hello\n", headers={"Content-Type": "Text/Plain; version=0.0.4"})
     pieces: list[bytes] = []
     told = await fetch(session, request(server, headers={"Accept": "text/plain"}), pieces.append)
-    assert (told, b"".join(pieces)) == (Answer(200, "text/plain; version=0.0.4"), b"hello\n")
+    assert (told, b"".join(pieces)) == (Answer(200, "text/plain; version=0.0.4", "its length"), b"hello\n")
     assert "Accept: text/plain\r\n" in server.heads[0]
     assert "Accept-Encoding: gzip\r\n" in server.heads[0]
 
@@ -105,7 +106,9 @@ async def test_every_form_of_a_body(
         pytest.param(
             answer(gzip.compress(bytes(50_000_000)), headers=GZIP), Unavailable, f"larger than {LIMIT}", id="gzip bomb"
         ),
-        pytest.param(b"", Unavailable, "connection failed", id="closed at once"),
+        pytest.param(
+            b"", Unavailable, "connection was closed before the answer; does the port speak https", id="closed at once"
+        ),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, Unavailable, "", id="endless head"),
         pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", Unavailable, "no valid HTTP", id="no HTTP"),
     ],
@@ -126,11 +129,43 @@ async def test_a_gzip_bomb_is_unpacked_in_small_pieces(server: RawServer, sessio
     assert max(sizes) <= 65_536
 
 
-async def test_an_answer_whose_body_is_wanted_is_no_fault(server: RawServer, session: aiohttp.ClientSession) -> None:
-    server.answer = answer(b"why\n", status=400)
-    pieces: list[bytes] = []
-    told = await fetch(session, request(server, answers=frozenset({200, 400})), pieces.append)
-    assert (told.status, pieces) == (400, [b"why\n"])
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        pytest.param(answer(b"hello\n"), "its length", id="length"),
+        pytest.param(answer(b"6\r\nhello\n\r\n0\r\n\r\n", headers=CHUNKED), "its last chunk", id="chunked"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\nhello\n", "", id="HTTP/1.0"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello\n", "", id="Connection: close"),
+        pytest.param(
+            b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + PACKED, "its checksum", id="gzip without a length"
+        ),
+    ],
+)
+async def test_an_answer_tells_what_has_shown_its_end(
+    server: RawServer, session: aiohttp.ClientSession, told: bytes, end: str
+) -> None:
+    server.answer = told
+    assert (await fetch(session, request(server), lambda _: None)).end == end
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 6\r\n\r\nhello\n", id="two lengths"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello\n\r\n0\r\n\r\n",
+            id="a length and chunks",
+        ),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello\n", id="a negative length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 6x\r\n\r\nhello\n", id="no length"),
+    ],
+)
+async def test_an_end_that_is_told_in_two_ways_is_none(
+    server: RawServer, session: aiohttp.ClientSession, told: bytes
+) -> None:
+    server.answer = told
+    with pytest.raises(Unavailable):
+        await fetch(session, request(server), lambda _: None)
 
 
 async def test_a_form_is_posted(server: RawServer, session: aiohttp.ClientSession) -> None:
@@ -146,7 +181,9 @@ async def test_nothing_listens(server: RawServer, session: aiohttp.ClientSession
 
 async def test_a_name_without_address(session: aiohttp.ClientSession) -> None:
     wanted = Request(url=URL("http://no-such-host.invalid/"), where="the page", max_bytes=LIMIT)
-    with pytest.raises(Unavailable, match="the page: the host name has no address"):
+    with pytest.raises(
+        Unavailable, match=r"the page: no-such-host.invalid: (the host name has no address|no name server answers)"
+    ):
         await body_of(session, wanted)
 
 
@@ -198,6 +235,28 @@ async def test_a_redirect_elsewhere_is_a_fault(
     with pytest.raises(Unavailable, match="redirect"):
         await body_of(session, request(server))
     assert len(server.heads) == 1 or location == ""
+
+
+async def test_a_redirect_to_another_port_is_followed_as_its_judge_says_and_without_the_credentials(
+    server: RawServer, session: aiohttp.ClientSession
+) -> None:
+    other = RawServer(answer(b"there\n"))
+    await other.start()
+    server.answer = answer(b"", status=302, headers={"Location": f"http://127.0.0.1:{other.port}/metrics"})
+    wanted = request(server, headers={"Authorization": "Bearer canary"})
+    with pytest.raises(Unavailable, match=f"redirects to http://127.0.0.1:{other.port}, which is not followed"):
+        await body_of(session, wanted)
+    assert other.heads == []
+    judged: list[URL] = []
+
+    def hop(url: URL) -> Request:
+        judged.append(url)
+        return request(other, url=url)
+
+    assert await body_of(session, replace(wanted, hop=hop)) == b"there\n"
+    assert judged == [URL(f"http://127.0.0.1:{other.port}/metrics")]
+    assert "canary" not in other.heads[0]
+    await other.close()
 
 
 async def test_redirects_in_a_circle_end(server: RawServer, session: aiohttp.ClientSession) -> None:
@@ -282,6 +341,27 @@ async def test_https_on_a_port_that_speaks_http(session: aiohttp.ClientSession) 
     with pytest.raises(Unavailable, match="the page: no TLS connection"):
         await body_of(session, Request(url=URL(controller.url).with_scheme("https"), where="the page", max_bytes=LIMIT))
     await controller.close()
+
+
+async def test_http_on_a_port_that_speaks_https(tls_server: RawServer, session: aiohttp.ClientSession) -> None:
+    with pytest.raises(Unavailable, match=r"the page: .*(does the port speak|is it a port that speaks) https"):
+        await body_of(session, request(tls_server))
+
+
+async def test_go_says_itself_that_a_port_speaks_https(server: RawServer, session: aiohttp.ClientSession) -> None:
+    server.answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+    with pytest.raises(Refused, match="this port speaks https, and the URL says http"):
+        await body_of(session, request(server))
+
+
+async def test_the_certificate_may_be_for_a_name_of_its_own(
+    tls_server: RawServer, session: aiohttp.ClientSession, authority: trustme.CA
+) -> None:
+    url = URL(f"https://127.0.0.1:{tls_server.port}/")
+    wanted = Request(url=url, where="the page", max_bytes=LIMIT, tls=trusting(authority))
+    with pytest.raises(Unavailable, match=r"TLS certificate is refused: .*IP address mismatch"):
+        await body_of(session, wanted)
+    assert await body_of(session, replace(wanted, server_name="metrics.argocd.svc")) == b"hello\n"
 
 
 async def test_a_redirect_from_https_to_http_is_a_fault(

@@ -5,8 +5,10 @@ import pytest
 from aiohttp import web
 
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
 from scaler.clients.http.session import open_session
 from scaler.core.errors import Refused
+from scaler.demo.name_server import NameServer
 
 
 @pytest.fixture
@@ -43,6 +45,17 @@ async def test_the_guard_sits_where_connections_are_made(url: str) -> None:
         with pytest.raises((Refused, aiohttp.ClientConnectorError)) as caught:
             await session.get(url)
     assert "no trigger reads loopback" in f"{caught.value} {caught.value.__cause__}"
+
+
+async def test_a_name_with_one_forbidden_address_is_refused_whole_and_named() -> None:
+    server = NameServer({"a.test": ["10.0.0.1", "169.254.169.254", "fe80::1"]})
+    await server.start()
+    async with open_session(Addresses(), Names(servers=[server.address])) as session:
+        with pytest.raises(aiohttp.ClientConnectorError) as caught:
+            await session.get("http://a.test./")
+    assert isinstance(caught.value.os_error, Refused)
+    assert "a.test.: address 169.254.169.254 is refused: link-local" in str(caught.value.os_error)
+    server.close()
 
 
 async def test_a_redirect_passes_the_guard_too(url: str) -> None:

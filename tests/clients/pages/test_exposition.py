@@ -15,10 +15,10 @@ DEPTH = Family("workqueue_depth", ("name", "controller"))
 FAMILIES = [DEPTH, Family("workqueue_adds_total", ("name", "controller")), Family("up_now")]
 
 
-def parse(page: str | bytes, *, openmetrics: bool = False) -> Sums:
+def parse(page: str | bytes, *, end: str = "its length", openmetrics: bool = False) -> Sums:
     parser = PageParser(FAMILIES)
     parser.feed(page.encode() if isinstance(page, str) else page)
-    return parser.close(openmetrics=openmetrics)
+    return parser.close(end, openmetrics=openmetrics)[0]
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,20 @@ def test_what_cannot_be_understood_is_an_error(page: str | bytes, reason: str) -
 
 
 def test_too_many_sums_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_page, "MAX_SUMS", 10)
+    monkeypatch.setattr(metrics_page, "MAX_SUM_BYTES", 10 * (metrics_page.SUM_BYTES + 1))
     assert len(parse("".join(f'workqueue_depth{{name="{n}"}} 1\n' for n in range(10)))["workqueue_depth"]) == 10
-    with pytest.raises(PageError, match="more than 10 sums"):
+    with pytest.raises(PageError, match=f"its sums would take more than {10 * (metrics_page.SUM_BYTES + 1)} bytes"):
         parse("".join(f'workqueue_depth{{name="{n}"}} 1\n' for n in range(11)))
+
+
+@pytest.mark.parametrize("last", ["# EOF\n", "# EOF\r\n", "# EOF"])
+@pytest.mark.parametrize("openmetrics", [True, False])
+def test_a_page_without_length_or_chunks_is_whole_only_if_it_says_so(last: str, *, openmetrics: bool) -> None:
+    page = 'workqueue_depth{name="a"} 3\n'
+    assert parse(page + last, end="", openmetrics=openmetrics) == {"workqueue_depth": {"a": 3}}
+    for cut in (page, page + "# EO\n", page + "# EOF\nx 1\n", ""):
+        with pytest.raises(PageError, match=r"nothing shows that this is all|EOF"):
+            parse(cut, end="", openmetrics=openmetrics)
 
 
 def test_openmetrics_tells_its_end() -> None:
@@ -173,7 +183,7 @@ def test_it_does_not_matter_how_the_page_is_cut(lines: list[str], cuts: list[int
     bounds = sorted({0, len(page), *(cut for cut in cuts if cut < len(page))})
     for start, end in itertools.pairwise(bounds):
         parser.feed(page[start:end])
-    assert comparable(parser.close()) == comparable(parse(page))
+    assert comparable(parser.close("its length")[0]) == comparable(parse(page))
 
 
 @settings(deadline=None)
@@ -236,7 +246,7 @@ def cpu_seconds(page: bytes) -> float:
     parser = PageParser(FAMILIES)
     for start in range(0, len(page), 65536):
         parser.feed(page[start : start + 65536])
-    sums = parser.close()
+    sums, _ = parser.close("its length")
     assert len(sums["workqueue_depth"]) == 20
     return time.process_time() - started
 

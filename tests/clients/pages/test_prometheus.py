@@ -1,4 +1,5 @@
 import asyncio
+import html
 import json
 import math
 import ssl
@@ -20,10 +21,10 @@ from scaler.clients.pages.exposition import Family, Page
 from scaler.clients.pages.prometheus import (
     PrometheusPages,
     PrometheusReader,
-    PrometheusServer,
     label_matchers,
     pages_of,
 )
+from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
@@ -101,8 +102,9 @@ def test_no_selector_breaks_out_of_its_braces(selector: str) -> None:
 
 def test_the_query_asks_for_sums_and_for_targets_that_are_down() -> None:
     series = '{__name__=~"active|workqueue_depth",namespace="argocd",job=~"argocd-.*"}'
+    also_who_leads = series.replace("active|", "active|leader_election_master_status|")
     assert PLACE.query() == (
-        f"sum by (__name__, controller, instance, job, name, pod) ({series}) "
+        f"sum by (__name__, controller, instance, job, name, pod) ({also_who_leads}) "
         f'or ((up{{namespace="argocd",job=~"argocd-.*"}} == 0) and on (job) {series})'
     )
     everything = PrometheusPages("main", "", "", FAMILIES)
@@ -138,6 +140,23 @@ def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
 
 
 UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
+
+
+def test_a_standby_does_not_count_in_prometheus_either() -> None:
+    def leader(pod: str, value: str) -> dict[str, Any]:
+        return {"metric": {"__name__": "leader_election_master_status", "pod": pod}, "value": [1, value]}
+
+    def depth(pod: str, value: str) -> dict[str, Any]:
+        return {"metric": {"__name__": "workqueue_depth", "pod": pod, "name": "a"}, "value": [1, value]}
+
+    both = [depth("c-0", "7"), depth("c-1", "0")]
+    first, second = pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
+    assert first.sums["workqueue_depth"] == {"a": 7}
+    assert second.sums == {"leader_election_master_status": {"": 0}}
+    with pytest.raises(Unavailable, match="none of 2 pods leads"):
+        pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
+    with pytest.raises(Unavailable, match="no series of"):  # a broad selector: others that only tell who leads
+        pages_of(PLACE, vector(leader("other", "1")))
 
 
 @pytest.mark.parametrize(
@@ -247,6 +266,32 @@ async def test_a_short_query_goes_by_get(asking: Asking, raw: RawServer) -> None
     assert asking.counted == [("prometheus/main", "query", 1)]
 
 
+async def test_tenants_and_options_go_with_every_query_and_are_never_told(raw: RawServer) -> None:
+    canary = 'canary-"te\\nant"'
+    asking = Asking(raw, headers={"X-Scope-OrgID": canary}, parameters={"dedup": "canary-parameter"})
+    for selector in ("", f'job="{"x" * 900}"'):
+        await asking.ask(PrometheusPages("main", "", selector, FAMILIES))
+    assert [f"X-Scope-OrgID: {canary}\r\n" in head for head in raw.heads] == [True, True]
+    assert "dedup=canary-parameter" in raw.heads[0]
+    for body in (
+        json.dumps({"status": "error", "error": f"no tenant {canary}, canary-parameter"}).encode(),
+        f"<p>no tenant {html.escape(canary)}, canary-parameter</p>".encode(),
+        f"no tenant {canary[:9]}".encode(),
+    ):
+        for status in (200, 400, 401, 500):
+            raw.answer = answer(body, status=status)
+            with pytest.raises(Fault) as fault:
+                await asking.ask()
+            assert "canary" not in str(fault.value)
+            assert status == 200 or "no tenant" in str(fault.value)
+    raw.answer = answer(vector(row(name="a"), warnings=[f"store of {canary} is away"]))
+    with pytest.raises(Unavailable, match=r"may be partial: 'store of \*\*\* is away'"):
+        await asking.ask()
+    raw.answer = answer(vector(row(name="a"), infos=["not a counter"]))
+    assert len(await asking.ask()) == 1
+    await asking.reader.close()
+
+
 async def test_a_long_query_goes_by_post(asking: Asking, raw: RawServer) -> None:
     selector = f'job="{"x" * 900}"'
     await asking.ask(PrometheusPages("main", "", selector, FAMILIES))
@@ -259,10 +304,14 @@ async def test_a_long_query_goes_by_post(asking: Asking, raw: RawServer) -> None
         pytest.param(
             answer(b'{"status":"error","errorType":"bad_data","error":"bad regexp"}', status=400),
             Refused,
-            "HTTP 400, the query is refused: 'bad regexp'",
+            "HTTP 400; the server says 'bad regexp'",
             id="a bad query",
         ),
-        pytest.param(answer(b"nope", status=422), Refused, "HTTP 422.*without a reason", id="422 without JSON"),
+        pytest.param(answer(b"nope", status=422), Refused, "HTTP 422; the server says 'nope'", id="422 without JSON"),
+        pytest.param(
+            answer(b"no org id\n", status=401), Refused, "HTTP 401.*the server says 'no org id'", id="tenants"
+        ),
+        pytest.param(answer(b"", status=500), Unavailable, "HTTP 500$", id="without a word"),
         pytest.param(answer(b"", status=401), Refused, "HTTP 401", id="401"),
         pytest.param(answer(b"", status=429), Throttled, "HTTP 429", id="429"),
         pytest.param(answer(b"", status=503), Unavailable, "HTTP 503", id="503"),

@@ -1,29 +1,46 @@
 import asyncio
 import gzip
+import itertools
 import math
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any
 
 import pytest
 
 from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names, NoAddress
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.pages import kept
 from scaler.clients.pages import reader as pages
 from scaler.clients.pages.exposition import LEADER, Family, Page
-from scaler.clients.pages.reader import PagesReader, Pod, PodPages, UrlPages, Wanted, addresses_of, project_pod
+from scaler.clients.pages.reader import PagesReader, Pod, PodPages, UrlPages, Wanted, project_pod
+from scaler.core.budget import Budget
 from scaler.core.domain import Place
 from scaler.core.errors import Fault, Refused, Unavailable
+from scaler.core.tenant import TENANT
 from scaler.demo.clock import ManualClock
 from scaler.demo.controllers import Controller
 from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.raw_http import RawServer, answer
 from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
+
+
+class KnownNames(Names):
+    """Knows the names that it is given, and otherwise those of the machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: Mapping[str, Sequence[str]] = {}
+
+    async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
+        if host in self.known and not self.known[host]:
+            raise NoAddress(f"{host}: the host name has no address")
+        return tuple(self.known[host]) if host in self.known else await super().look_up(host, fresh=fresh)
+
 
 WANTED = Wanted(frozenset({Family("workqueue_depth", ("name",))}), frozenset({"workqueue_depth"}), "what now?")
 PAGE = b'go_goroutines 9\nworkqueue_depth{name="a"} 3\n'
@@ -51,7 +68,8 @@ class Reading:
         self.clock = ManualClock()
         self.counted: list[tuple[str, str, int]] = []
         self.kubernetes = ListedPods()
-        self.addresses: Mapping[str, Sequence[str]] = {}
+        self.names = KnownNames()
+        self.budget = Budget(64 * 2**20)
         self.reader = self.made()
 
     def made(self, addresses: Addresses | None = None) -> PagesReader:
@@ -59,12 +77,11 @@ class Reading:
             clock=self.clock,
             addresses=addresses or Addresses(),
             kubernetes=self.kubernetes,
+            names=self.names,
+            budget=self.budget,
             count_requests=lambda *counted: self.counted.append(counted),
         )
-        return backends.hand(partial(PagesReader, resolve=self.resolve))
-
-    async def resolve(self, host: str, port: int) -> Sequence[str]:
-        return self.addresses[host] if host in self.addresses else await addresses_of(host, port)
+        return backends.hand(PagesReader)
 
     async def read(self, *places: Place) -> dict[Place, Any]:
         told = Reported()
@@ -128,14 +145,14 @@ def pod(number: int, *, leaving: bool = False) -> Pod:
 
 
 async def test_every_address_of_a_name_is_a_page(reading: Reading, pods: list[Controller]) -> None:
-    reading.addresses = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     place = UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED)
     assert by_pod(await reading.one(place)) == {"127.0.0.1": 1, "127.0.0.2": 2, "127.0.0.3": 3}
     assert reading.counted == [(f"pages/controller.ns.svc:{port_of(pods)}", "GET", 3)]
 
 
 async def test_one_address_that_cannot_be_read_is_a_fault(reading: Reading, pods: list[Controller]) -> None:
-    reading.addresses = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     await pods[1].close()
     with pytest.raises(Unavailable, match=r"http://controller\.ns\.svc:\d+/metrics, 127\.0\.0\.2: no connection"):
         await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
@@ -145,7 +162,7 @@ async def test_one_address_that_cannot_be_read_is_a_fault(reading: Reading, pods
 async def test_a_name_without_address_is_a_fault(reading: Reading, addresses: Sequence[str] | None) -> None:
     name = "controller.invalid"
     if addresses is not None:
-        reading.addresses = {name: addresses}
+        reading.names.known = {name: addresses}
     with pytest.raises(Unavailable, match="no address; a controller at zero replicas has no page"):
         await reading.one(UrlPages(f"http://{name}/metrics", WANTED))
 
@@ -155,26 +172,10 @@ async def test_a_name_that_no_resolver_takes_is_a_fault(reading: Reading) -> Non
         await reading.one(UrlPages(f"http://{'a' * 64}.invalid/metrics", WANTED))
 
 
-@pytest.mark.parametrize(
-    ("found", "used"),
-    [
-        pytest.param(
-            ["10.0.0.2", "fd00::1", "10.0.0.1", "fd00::2"], ["10.0.0.1", "10.0.0.2"], id="two pods, dual-stack"
-        ),
-        pytest.param(["fd00::2", "fd00::1", "fd00::1"], ["fd00::1", "fd00::2"], id="IPv6 alone, one twice"),
-    ],
-)
-async def test_a_pod_with_two_addresses_is_read_once(
-    monkeypatch: pytest.MonkeyPatch, found: list[str], used: list[str]
-) -> None:
-    async def getaddrinfo(*_: object, **__: object) -> list[tuple[Any, ...]]:
-        return [
-            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80))
-            for address in found
-        ]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    assert await addresses_of("a.svc", 80) == used
+async def test_a_pod_with_two_addresses_is_read_once(reading: Reading, pods: list[Controller]) -> None:
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "fd00::1", "fd00::2")}
+    found = await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
+    assert by_pod(found) == {"127.0.0.1": 1, "127.0.0.2": 2}
 
 
 async def test_places_do_not_wait_for_each_other(reading: Reading, raw: RawServer, pods: list[Controller]) -> None:
@@ -213,6 +214,65 @@ async def test_a_page_that_is_not_whole_is_a_fault_that_names_it(
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
 
 
+WHOLE = (
+    b'workqueue_adds_total{name="a"} 9\n'
+    b'workqueue_depth{name="a",priority="-100"} 2\n'
+    b'workqueue_depth{name="a",priority="0"} 3\n'
+)
+OF_TWO = Wanted(WANTED.families | {Family("workqueue_adds_total", ("name",))}, frozenset({"workqueue_adds_total"}))
+GZIP = {"Content-Encoding": "gzip"}
+OPENMETRICS = b"HTTP/1.0 200 OK\r\nContent-Type: application/openmetrics-text\r\n\r\n"
+
+
+def chunked(body: bytes, size: int = 40) -> bytes:
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize(
+    ("head", "wire", "whole"),
+    [
+        pytest.param(answer(b"", headers={"Content-Length": str(len(WHOLE))}), WHOLE, True, id="length"),
+        pytest.param(answer(b"", headers={"Transfer-Encoding": "chunked"}), chunked(WHOLE), True, id="chunked"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n", WHOLE, False, id="HTTP/1.0"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", WHOLE, False, id="Connection: close"),
+        pytest.param(OPENMETRICS, WHOLE + b"# EOF\n", True, id="OpenMetrics"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n", gzip.compress(WHOLE), True, id="gzip alone"),
+        pytest.param(
+            answer(b"", headers={**GZIP, "Transfer-Encoding": "chunked"}),
+            chunked(gzip.compress(WHOLE)),
+            True,
+            id="gzip in chunks",
+        ),
+    ],
+)
+async def test_a_page_that_is_cut_anywhere_is_a_fault(
+    reading: Reading, raw: RawServer, head: bytes, wire: bytes, *, whole: bool, resets: bool
+) -> None:
+    """A cut between two series of a queue would be a part of its items; one before its depth series would be 0."""
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", OF_TWO)
+    raw.resets = resets
+    for cut in range(len(wire)):
+        raw.answer = head + wire[:cut]
+        found = (await reading.read(place))[place]
+        # The last byte of OpenMetrics, and those of the last chunk, tell nothing that was not known before them.
+        known = wire[:cut].endswith(b"# EOF")
+        assert isinstance(found, Unavailable) or known, (cut, found)
+    raw.answer, raw.resets = head + wire, False
+    found = (await reading.read(place))[place]
+    assert isinstance(found, tuple) == whole, found
+    if whole:
+        assert by_pod(found) == {"127.0.0.1": 5}
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE)))
+async def test_a_length_that_is_too_short_is_a_fault(reading: Reading, raw: RawServer, length: int) -> None:
+    raw.answer = answer(WHOLE, headers={"Content-Length": str(length)})
+    found = (await reading.read(place := UrlPages(f"http://127.0.0.1:{raw.port}/metrics", OF_TWO)))[place]
+    assert isinstance(found, Unavailable), found
+
+
 async def test_openmetrics_is_read(reading: Reading, raw: RawServer) -> None:
     raw.answer = answer(PAGE + b"# EOF\n", headers={"Content-Type": "application/openmetrics-text; version=1.0.0"})
     assert by_pod(await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))) == {"127.0.0.1": 3}
@@ -227,12 +287,11 @@ async def test_a_page_over_the_limit_is_a_fault(
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
 
 
-@pytest.mark.parametrize("limit", ["MAX_PAGES", "MAX_SUMS_OF_PLACE"])
-async def test_too_many_pages_or_sums_are_a_fault(
-    reading: Reading, pods: list[Controller], monkeypatch: pytest.MonkeyPatch, limit: str
+async def test_too_many_pages_are_a_fault(
+    reading: Reading, pods: list[Controller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, limit, 2)
-    reading.addresses = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    monkeypatch.setattr(pages, "MAX_PAGES", 2)
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
     with pytest.raises(Unavailable, match=r"limit"):
         await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
 
@@ -242,7 +301,7 @@ async def test_a_forbidden_address_is_refused(raw: RawServer) -> None:
     reading.reader = reading.made(Addresses(allow_loopback=False))
     with pytest.raises(Refused, match="loopback"):
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
-    reading.addresses = {"a.svc": ["169.254.169.254"]}
+    reading.names.known = {"a.svc": ["169.254.169.254"]}
     with pytest.raises(Refused, match="metadata"):
         await reading.one(UrlPages("http://a.svc/latest/meta-data", WANTED))
     assert raw.heads == []
@@ -296,6 +355,38 @@ async def test_no_pod_is_a_fault(reading: Reading) -> None:
         await reading.one(PodPages("ns", "app=controller", 8080, "/metrics", WANTED))
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        pytest.param([], "namespace ns has no running pod at all", id="no pod"),
+        pytest.param(
+            [{"app.kubernetes.io/name": "openshift-gitops-repo-server", "pod-template-hash": "1"}] * 2
+            + [{"app": "redis", "statefulset.kubernetes.io/pod-name": "redis-0"}],
+            "set podSelector: the 3 pods there have app.kubernetes.io/name=openshift-gitops-repo-server, app=redis",
+            id="as on OpenShift",
+        ),
+        pytest.param([{}], "the 1 pods there have no labels", id="without labels"),
+        pytest.param([{f"l{n}": "x"} for n in range(20)], "and 12 more", id="many"),
+    ],
+)
+async def test_where_no_pod_is_picked_the_labels_of_the_others_are_told(
+    double: KubernetesDouble,
+    open_client: Callable[[str], AbstractAsyncContextManager[Kubernetes]],
+    labels: list[dict[str, str]],
+    said: str,
+) -> None:
+    for number, each in enumerate(labels):
+        metadata = {"name": f"p-{number}", "namespace": "ns", "labels": each}
+        double.put("pods", {"metadata": metadata, "status": {"phase": "Running", "podIP": "10.0.0.1"}})
+    async with open_client(double.url) as kubernetes:
+        reader, told = Backends(kubernetes=kubernetes).hand(PagesReader), Reported()
+        place = PodPages("ns", "app.kubernetes.io/name=argocd-repo-server", 8084, "/metrics", WANTED)
+        await reader.read([place], told)
+        assert said in str(told[place])
+        assert list(kubernetes._watches) == [reader._lists[place]]  # that of the others is closed
+        await reader.close()
+
+
 async def test_a_pod_that_died_between_list_and_scrape_is_a_fault(reading: Reading, pods: list[Controller]) -> None:
     reading.kubernetes.pods = (pod(1), pod(2))
     await pods[1].close()
@@ -314,17 +405,79 @@ async def test_a_pod_on_its_way_out_counts_while_it_answers(reading: Reading, po
         await reading.one(place)
 
 
-async def test_a_pod_that_stands_by_has_no_queues(reading: Reading, pods: list[Controller]) -> None:
+async def test_a_pod_that_stands_by_does_not_count_even_if_its_queues_exist(
+    reading: Reading, raw: RawServer, pods: list[Controller]
+) -> None:
+    """As with client-go, which makes them at once, empty."""
     reading.kubernetes.pods = (pod(1), pod(2))
     place = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED)
     pods[0].leads, pods[1].leads = True, False
     standby = Page("pod controller-2", {LEADER.name: {"": 0.0}})
-    leader, other = await reading.one(place)
-    assert by_pod((leader,)) == {"pod controller-1": 1}
-    assert other == standby
+    for with_queues in (False, True):
+        pods[1].stands_by_with_queues = with_queues
+        leader, other = await reading.one(place)
+        assert by_pod((leader,)) == {"pod controller-1": 1}
+        assert other == standby
     pods[0].leads = False
     with pytest.raises(Unavailable, match="none of 2 pods leads at present"):
         await reading.one(place)
+
+
+@pytest.mark.parametrize(
+    ("elections", "leads"),
+    [
+        pytest.param({"a": "1"}, True, id="one, led"),
+        pytest.param({"a": "0", "b": "1", "c": "0"}, True, id="several, of which one is led"),
+        pytest.param({"a": "0"}, False, id="one, not led"),
+        pytest.param({"a": "0", "b": "0"}, False, id="several, none led"),
+        pytest.param({"a": "NaN"}, None, id="not known"),
+        pytest.param({"a": "1", "b": "-1"}, None, id="no status"),
+    ],
+)
+async def test_a_page_leads_if_it_leads_in_any_election(
+    reading: Reading, raw: RawServer, elections: Mapping[str, str], *, leads: bool | None
+) -> None:
+    status = "".join(f'leader_election_master_status{{name="{name}"}} {value}\n' for name, value in elections.items())
+    raw.answer = answer(status.encode() + PAGE)
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    if leads:
+        assert by_pod(await reading.one(place)) == {"127.0.0.1": 3}
+        return
+    reason = "none of 1 pods leads at present.*headless Service" if leads is False else "not known who leads"
+    with pytest.raises(Unavailable, match=reason):
+        await reading.one(place)
+
+
+async def test_a_service_before_leader_and_standby_tells_the_leaders_queue_or_nothing(
+    reading: Reading, raw: RawServer
+) -> None:
+    turn = itertools.cycle([1, 0])
+    raw.answer = lambda _: answer(
+        f'leader_election_master_status{{name="x"}} {(leads := next(turn))}\nworkqueue_depth{{name="a"}} {7 * leads}\n'.encode()
+    )
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    for _ in range(3):
+        assert by_pod(await reading.one(place)) == {"127.0.0.1": 7}
+        with pytest.raises(Unavailable, match="none of 1 pods leads"):
+            await reading.one(place)
+
+
+async def test_the_proof_says_how_each_end_was_certain_and_whose_pages_they_are(
+    reading: Reading, raw: RawServer, pods: list[Controller]
+) -> None:
+    reading.kubernetes.pods = (pod(1), pod(2))
+    pods[0].leads, pods[1].leads = True, False
+    told = Reported()
+    place = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED)
+    await reading.reader.read([place], told)
+    assert str(told.proofs[place]) == (
+        "whole: 2 of 2 pages to their end, by its length; "
+        "from: every running pod with app=controller in namespace ns; pod controller-1 leads, 1 stand by"
+    )
+    raw.answer = b"HTTP/1.0 200 OK\r\n\r\n" + PAGE + b"# EOF\n"
+    other = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    await reading.reader.read([other], told)
+    assert str(told.proofs[other]) == "whole: 1 of 1 pages to their end, by its # EOF; from: every address of 127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -369,6 +522,35 @@ async def test_an_error_in_the_code_is_not_silent(reading: Reading) -> None:
 async def test_equal_pages_are_equal_readings(reading: Reading, pods: list[Controller]) -> None:
     place = UrlPages(pods[0].url, WANTED)
     assert await reading.one(place) == await reading.one(place)
+
+
+async def test_what_is_kept_is_bounded_for_each_tenant_and_given_back(
+    reading: Reading, raw: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MAX_KEPT_BYTES", 100_000)
+    reading.reader = reading.made()
+    raw.answer = answer("".join(f'workqueue_depth{{name="q{n}"}} 1\n' for n in range(100)).encode())
+    places = [UrlPages(f"http://127.0.0.1:{raw.port}/{number}", WANTED) for number in range(4)]
+    TENANT.set("hostile")
+    for _ in range(3):  # to read again takes no more
+        assert len(await reading.one(places[0])) == 1
+    await reading.one(places[1])
+    with pytest.raises(Unavailable, match=r"namespace hostile, which holds .* share of 100000 bytes of sums of pages"):
+        await reading.one(places[2])
+    TENANT.set("shop")
+    await reading.one(places[3])
+    for place in places:
+        reading.reader.forget(place)
+    assert reading.reader._kept._budget.total == 0
+
+
+async def test_scrapes_beyond_the_share_wait_for_their_turn(reading: Reading, pods: list[Controller]) -> None:
+    reading.budget = Budget(2 * pages.SCRAPE_BYTES)  # one at a time
+    reading.reader = reading.made()
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    found = await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
+    assert by_pod(found) == {"127.0.0.1": 1, "127.0.0.2": 2, "127.0.0.3": 3}
+    assert reading.budget.total == 0
 
 
 async def test_the_event_loop_is_never_held_up(reading: Reading, raw: RawServer) -> None:

@@ -1,16 +1,16 @@
 import asyncio
 import socket
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import pytest
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.redis import connection as redis_connection
-from scaler.clients.redis.connection import CLIENT_NAME
+from scaler.clients.redis import link
+from scaler.clients.redis.link import CLIENT_NAME
 from scaler.core.errors import Fault, Refused, Unavailable
-from scaler.demo.resp import RespServer, Script, array
-from scaler.demo.valkey import Valkey, free_port
+from scaler.demo.resp import MASTER, RespServer, Script, array
+from scaler.demo.valkey import Valkey
 
 # A real server
 
@@ -24,6 +24,16 @@ async def test_one_round_trip_answers_each_command_and_keeps_errors_in_their_pla
         assert "wrong number of arguments" in str(connection.fault(answers[2], ("GET",)))
         assert answers[3] == b"x"
         assert await connection.ask([("CLIENT", "GETNAME")]) == [CLIENT_NAME.encode()]
+
+
+async def test_connection_that_hears_of_changes(connected: Any, valkey: Valkey) -> None:
+    async with connected(valkey.url, protocol=3) as connection:
+        assert await connection.ask([("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "heard:")]) == [b"OK"]
+        client = valkey.client()
+        await client.mset({"heard:a": 1, "other": 2})
+        await client.aclose()
+        async with asyncio.timeout(5):
+            assert await connection.invalidated() == [b"heard:a"]
 
 
 async def test_database_of_the_url_is_the_one_that_is_read(connected: Any, valkey: Valkey) -> None:
@@ -104,7 +114,7 @@ async def test_cluster_is_refused_with_the_reason(connected: Any) -> None:
             (answer,) = await connection.ask([("LLEN", "queue:default")])
             fault = connection.fault(answer, ("LLEN", "queue:default"))
     assert isinstance(fault, Refused)
-    assert "Sidekiq does not run on one" in str(fault)
+    assert "a Redis Cluster, which is not supported" in str(fault)
 
 
 async def test_user_without_the_right_to_a_command_is_told_which(connected: Any, valkey: Valkey) -> None:
@@ -116,7 +126,7 @@ async def test_user_without_the_right_to_a_command_is_told_which(connected: Any,
         assert length == 0
         fault = connection.fault(members, ("SMEMBERS", "processes"))
     assert isinstance(fault, Refused)
-    assert "may not run SMEMBERS processes; give it the access rules of docs/sidekiq.md" in str(fault)
+    assert "may not run SMEMBERS processes; give it the access rules of the source's documentation" in str(fault)
 
 
 # The guard
@@ -128,61 +138,45 @@ async def test_loopback_is_refused_where_it_is_not_allowed(refusal: Any, valkey:
     assert "127.0.0.1 is refused" in str(fault)
 
 
-async def test_name_is_judged_by_the_address_that_is_connected_to(
-    refusal: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_name_is_judged_by_the_address_that_is_connected_to(refusal: Any, zone: Any) -> None:
     """A name that leads somewhere else the second time is not looked up a second time."""
-    looked_up = []
-
-    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
-        looked_up.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", port))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    fault = await refusal("redis://innocent.example")
+    names = zone(("169.254.169.254",))
+    fault = await refusal("redis://innocent.example", names=names)
     assert isinstance(fault, Refused)
     assert "169.254.169.254 is refused" in str(fault)
-    assert looked_up == ["innocent.example"]
+    assert names.asked == [("innocent.example", True)]
 
 
-async def test_connection_goes_to_the_address_that_was_judged(
-    connected: Any, monkeypatch: pytest.MonkeyPatch, valkey: Valkey
-) -> None:
-    answers = iter(["127.0.0.1", "169.254.169.254"])
-
-    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    async with connected(valkey.url.replace("127.0.0.1", "rebound.example")) as connection:
+async def test_connection_goes_to_the_address_that_was_judged(connected: Any, zone: Any, valkey: Valkey) -> None:
+    names = zone(("127.0.0.1",), ("169.254.169.254",))
+    async with connected(valkey.url.replace("127.0.0.1", "rebound.example"), names=names) as connection:
         assert await connection.ask([("PING",)]) == [b"PONG"]
 
 
-async def test_next_address_is_tried_when_one_does_not_answer(
-    connected: Any, monkeypatch: pytest.MonkeyPatch, valkey: Valkey
-) -> None:
-    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
-        nobody = ("127.0.0.1", free_port())
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (nobody, ("127.0.0.1", port))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    async with connected(valkey.url.replace("127.0.0.1", "twice.example")) as connection:
+async def test_next_address_is_tried_when_one_does_not_answer(connected: Any, zone: Any, valkey: Valkey) -> None:
+    names = zone(("127.9.9.9", "127.0.0.1"))
+    async with connected(valkey.url.replace("127.0.0.1", "twice.example"), names=names) as connection:
         assert await connection.ask([("PING",)]) == [b"PONG"]
 
 
-async def test_name_that_does_not_resolve_is_unavailable(refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def resolve(host: str, port: int, **options: Any) -> Never:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    assert "cannot be resolved" in str(await refusal("redis://nowhere.example"))
+async def test_name_that_does_not_resolve_is_unavailable(refusal: Any, zone: Any) -> None:
+    names = zone(socket.gaierror(-2, "Name or service not known"))
+    assert "cannot be resolved" in str(await refusal("redis://nowhere.example", names=names))
 
 
 # A server that misbehaves
 
 
 def login_then(answer: bytes | None) -> Script:
-    return lambda command: b"+OK\r\n" if command[0] == b"CLIENT" else answer
+    told = {b"CLIENT": b"+OK\r\n", b"INFO": b"$0\r\n\r\n", b"ROLE": MASTER}
+    silent: list[bytes] = []
+
+    def script(command: list[bytes]) -> bytes | None:
+        if command[0] not in told and answer is None:
+            silent.append(command[0])
+        return None if silent else told.get(command[0], answer)
+
+    return script
 
 
 async def test_server_that_does_not_answer_is_unavailable_in_time(connected: Any) -> None:
@@ -209,15 +203,15 @@ async def test_what_is_not_the_protocol_is_unavailable(connected: Any, answer: b
 
 
 async def test_endless_answer_is_cut(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_connection, "MAX_ANSWER_BYTES", 1 << 20)
-    endless = b"$536870912\r\n" + b"x" * (2 << 20)
+    monkeypatch.setattr(link, "MAX_ANSWER_BYTES", 1 << 20)
+    endless = b"*100000\r\n" + b"$1024\r\n%s\r\n" % (b"x" * 1_024) * 2_000
     async with RespServer(login_then(endless)) as fake, connected(f"redis://127.0.0.1:{fake.port}") as connection:
         with pytest.raises(Unavailable, match="more than 1 MiB of answers"):
             await connection.ask([("PING",)])
 
 
 async def test_limit_counts_for_each_round_trip_anew(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_connection, "MAX_ANSWER_BYTES", 1_000)
+    monkeypatch.setattr(link, "MAX_ANSWER_BYTES", 1_500)
     async with (
         RespServer(login_then(array(b"x" * 600))) as fake,
         connected(f"redis://127.0.0.1:{fake.port}") as connection,
@@ -239,7 +233,7 @@ async def test_error_of_the_whole_server_ends_the_round_trip(connected: Any, tex
 async def test_closed_connection_is_not_made_again(connected: Any) -> None:
     async with RespServer() as fake:
         async with connected(f"redis://127.0.0.1:{fake.port}") as connection:
-            await connection.close()
+            connection.close()
             with pytest.raises(Unavailable, match="connection is lost"):
                 await connection.ask([("PING",)])
         assert [b"PING"] not in fake.commands

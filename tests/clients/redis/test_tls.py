@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from scaler.core.errors import Unavailable
+from scaler.core.errors import Refused, Unavailable
 from scaler.demo.valkey import Valkey
 
 
@@ -37,7 +38,10 @@ async def tls_before(
                 writer.write(data)
         writer.close()
 
+    serving: set[asyncio.Task[None] | None] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
         there, back = await asyncio.open_connection("127.0.0.1", valkey.port)
         await asyncio.gather(pump(reader, back), pump(there, writer))
         for end in (writer, back):
@@ -50,7 +54,7 @@ async def tls_before(
     finally:
         listener.close()
         await listener.wait_closed()
-        await asyncio.sleep(0)
+        await asyncio.gather(*filter(None, serving))
 
 
 async def test_tls_with_an_authority_of_ones_own(
@@ -104,6 +108,33 @@ async def test_unusable_certificate_file_is_unavailable(
     assert "cannot use caFile" in str(fault)
 
 
-async def test_plain_server_behind_a_tls_url_is_unavailable(refusal: Any, valkey: Valkey) -> None:
-    fault = await refusal(f"rediss://localhost:{valkey.port}", seconds=0.3)
-    assert isinstance(fault, Unavailable)
+async def test_plain_server_behind_a_tls_url_is_told(refusal: Any, valkey: Valkey) -> None:
+    fault = await refusal(f"rediss://:canary-word@127.0.0.1:{valkey.port}", seconds=1.0)
+    assert isinstance(fault, Refused)
+    assert "the server speaks without; write redis://" in str(fault)
+
+
+@pytest.mark.parametrize("userinfo", ["", ":canary-word@"], ids=["no login", "login"])
+async def test_tls_server_behind_a_plain_url_is_told(
+    refusal: Any, valkey: Valkey, authority: trustme.CA, userinfo: str
+) -> None:
+    async with tls_before(valkey, authority.issue_cert("localhost")) as port:
+        fault = await refusal(f"redis://{userinfo}localhost:{port}")
+    assert isinstance(fault, Refused)
+    assert "the server speaks TLS and the URL does not; write rediss://" in str(fault)
+
+
+async def test_sentinel_with_tls_on_one_side_is_told(refusal: Any, valkey: Valkey, authority: trustme.CA) -> None:
+    fault = await refusal(f"rediss+sentinel://localhost:{valkey.port}/shop")
+    assert "Sentinel localhost" in str(fault)
+    assert "the server speaks without" in str(fault)
+    async with tls_before(valkey, authority.issue_cert("localhost")) as port:
+        assert "the server speaks TLS" in str(await refusal(f"redis+sentinel://localhost:{port}/shop"))
+
+
+async def test_silence_is_not_taken_for_the_other_protocol(refusal: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for scheme in ("redis", "rediss"):
+            fault = await refusal(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}", seconds=0.1)
+            assert isinstance(fault, Unavailable)
+            assert "no answer within 0.1 s" in str(fault)

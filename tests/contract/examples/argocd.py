@@ -41,6 +41,7 @@ EXAMPLES = {
         "podSelector": "app=sets",
         "podNamespace": "argo",
         "port": "9999",
+        "scheme": "https",
         "path": "/m",
         "queues": "applicationset",
     },

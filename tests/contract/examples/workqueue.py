@@ -7,6 +7,7 @@ EXAMPLES = {
         "podSelector": "app=controller",
         "podNamespace": "cert-manager",
         "port": "9402",
+        "scheme": "https",
         "path": "/own-metrics",
         "queues": "certificate",
         "aggregate": "max",

@@ -48,4 +48,4 @@ def test_all_repositories_are_added_up() -> None:
         b'argocd_repo_pending_request_total{repo="https://example.com/b.git"} 3\n'
         b'go_info{version="go1.25"} 1\n'
     )
-    assert pending_requests([Page("pod", parser.close())]) == {"pod": 5.0}
+    assert pending_requests([Page("pod", parser.close("its length")[0])]) == {"pod": 5.0}

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from scaler.core.domain import Fault, Place
 from scaler.demo.reported import Reported
-from scaler.demo.resp import Script, array
+from scaler.demo.resp import MASTER, Script, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
 from scaler.sources.base import NAMESPACE
@@ -120,6 +120,7 @@ def restore(redis: Redis) -> Callable[[str], Awaitable[dict[str, Any]]]:
 
 SANE = {
     b"TIME": array(b"1795345098", b"0"),
+    b"ROLE": MASTER,
     b"LLEN": b":1\r\n",
     b"LINDEX": b'$16\r\n{"created_at":1}\r\n',
     b"HMGET": array(b'{"queues":["default"],"concurrency":5}', b"1", b"1795345098", b"false", b"5"),

@@ -6,10 +6,11 @@ import pytest
 
 from scaler.core.domain import Assessment, Metric
 from scaler.sources import triggers
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.info import Info
-from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process, RedisClock
+from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
 
 NOW = 1_800_000_000.0
 CLOCK = RedisClock(100.0)

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.sources import triggers
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.deletion_cost import deletion_cost, deletion_costs, held_pods
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.info import Info
-from scaler.sources.sidekiq.state import Depth, Due, Process, RedisClock, parse_process, with_jobs
+from scaler.sources.sidekiq.state import Depth, Due, Process, parse_process, with_jobs
 from scaler.sources.sidekiq.workload import Selection
 
 NOW = 1_800_000_000.0

@@ -6,11 +6,12 @@ import pytest
 
 from scaler.core.domain import Assessment
 from scaler.sources import triggers
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.fleet import Processes, owner_of, stateful_set_of
 from scaler.sources.sidekiq.info import Info
 from scaler.sources.sidekiq.known_queues import Elsewhere
-from scaler.sources.sidekiq.state import Depth, Due, Process, RedisClock
+from scaler.sources.sidekiq.state import Depth, Due, Process
 
 NOW = 1_800_000_000.0
 CLOCK = RedisClock(0.0)
@@ -234,6 +235,8 @@ def test_pods_of_before_a_rollout_are_meant() -> None:
     )
     (doubt,) = judged(trigger(hostnameRegex="00002$"), old, new).doubts
     assert pod("shop", 1) in doubt
+    (doubt,) = judged(trigger(hostnameRegex="^shop", tag="x"), process(pod("shop"), 4)).doubts
+    assert "their tag is app" in doubt
     (doubt,) = judged(trigger(deployment="shop"), new, *STATEFUL).doubts
     assert "shop-0, shop-1" in doubt
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, latency
 from scaler.sources.sidekiq.info import Info
-from scaler.sources.sidekiq.state import Due, Oldest, Process, RedisClock
+from scaler.sources.sidekiq.state import Due, Oldest, Process
 from scaler.sources.sidekiq.workload import Selection, Workload, workload_of
 
 AVERAGE = BusyAim(0.75, average=True)

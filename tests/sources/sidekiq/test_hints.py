@@ -8,13 +8,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
+from scaler.clients.redis.hints import LONGEST_PAUSE_SECONDS, NOISY_MESSAGES, NOISY_PAUSE_SECONDS
 from scaler.core.domain import Fault, Place
 from scaler.demo.clock import ManualClock
-from scaler.demo.resp import RespServer, array
+from scaler.demo.resp import MASTER, RespServer, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.hints import LONGEST_PAUSE_SECONDS, NOISY_MESSAGES, NOISY_PAUSE_SECONDS
+from scaler.sources.sidekiq.private_queues import Orphans
 
 Trigger = Callable[..., SidekiqTrigger]
 DOCS = Path(__file__).parents[3] / "docs" / "sidekiq.md"
@@ -165,6 +166,7 @@ def no_tracking(refusal: bytes, at: bytes) -> Callable[[list[bytes]], bytes]:
             return refusal
         return {
             b"TIME": array(b"1795345098", b"0"),
+            b"ROLE": MASTER,
             b"HELLO": b"%1\r\n$5\r\nproto\r\n:3\r\n",
             b"SMEMBERS": array(),
             b"LLEN": b":1\r\n",
@@ -273,6 +275,22 @@ async def test_documented_rules_are_enough(
     await one.reader.close()
 
 
+async def test_super_fetch_needs_one_right_more(grant: Any, redis: Redis, asking: Any, trigger: Trigger) -> None:
+    await redis.lpush("queue:sq|gone:1:0a|default", "{}")
+    mine = trigger(redisURL=await grant(*documented_rules(), "+scan"), superFetch="true")
+    assert (await asking().readings(mine))[mine.plan.private] == Orphans((("default", 1),))
+    found = await asking().outcomes(trigger(redisURL=await grant(*documented_rules()), superFetch="true"))
+    assert "may not run SCAN" in str(found[mine.plan.private])
+
+
+async def test_wrong_names_are_noticed_with_the_documented_rules(grant: Any, asking: Any, trigger: Trigger) -> None:
+    mine = trigger(redisURL=await grant(*documented_rules()), queues="Default")
+    one = asking()
+    readings = await one.readings(mine)
+    await one.reader.read(mine.found(readings), readings)
+    assert "did you mean default?" in mine.assess(readings, 0).doubts[0]
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -296,6 +314,7 @@ async def test_documented_rules_forbid_all_else(grant: Any, command: tuple[Any, 
 
 
 NEEDED = [rule for rule in documented_rules() if rule.startswith("%R") or rule in {"+time", "+pttl", "+hgetall"}]
+NEEDED.remove("%R~queues")  # without it a misspelt queue is not noticed, and nothing else is wrong
 
 
 @pytest.mark.parametrize("rule", NEEDED)

@@ -4,16 +4,15 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.sources.redis_places import RedisClock, parse_time
 from scaler.sources.sidekiq.info import MAX_COUNT
 from scaler.sources.sidekiq.state import (
     Process,
-    RedisClock,
     parse_due,
     parse_length,
     parse_members,
     parse_oldest,
     parse_process,
-    parse_time,
     with_jobs,
 )
 

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from scaler.clients.redis.server import RedisRef
 from scaler.sources.backends import Backends
+from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.due_jobs import MAX_DUE, DueJobs
-from scaler.sources.sidekiq.fleet import Processes
+from scaler.sources.sidekiq.fleet import WATCHED, Processes
 from scaler.sources.sidekiq.info import Names, parse_info
 from scaler.sources.sidekiq.page_size import PAGE_BYTES, PageSize
-from scaler.sources.sidekiq.places import Answers, RedisRef
 from scaler.sources.sidekiq.process_set import PAGE, ProcessSet
-from scaler.sources.sidekiq.state import RedisClock
 from scaler.sources.sidekiq.workload import Selection, workload_of
 
 CLOCK = RedisClock(0.0)
@@ -41,7 +41,7 @@ async def beat(redis: Redis, count: int, queues: int = 2, *, distinct: bool = Fa
 
 
 async def test_processes_of_many_pages_are_all_read(redis: Redis, asking: Any, trigger: Any) -> None:
-    count = 3 * PAGE + 7
+    count = 3 * PAGE + 7  # the first page is a smaller one
     await beat(redis, count)
     await redis.sadd("processes", "ghost:1:0a", "stranger:1:0a")
     await redis.set("stranger:1:0a", "a string")
@@ -50,7 +50,7 @@ async def test_processes_of_many_pages_are_all_read(redis: Redis, asking: Any, t
     found: Processes = (await one.readings(trigger(queues="q0"))).of(ProcessSet)
     assert len(found.live) == len({process.identity for process in found.live}) == count
     assert (found.ghosts, found.strangers) == (1, 1)
-    assert asked.count("pipeline") == 5
+    assert asked.count("pipeline") == 1 + 4
     workload = workload_of(found, Selection(deployment="shop-1"))
     assert (workload.processes, workload.busy) == (count // 2, count // 2)
     assert found.groups == Processes(found.live).groups
@@ -91,6 +91,27 @@ async def test_many_names_take_about_the_bytes_of_their_text(redis: Redis, askin
     assert kept < 4_000_000
     assert peak < 16_000_000
     assert workload_of(found, Selection(queues=frozenset({"7-3"}))).processes == 1
+
+
+async def test_only_what_is_asked_about_is_worked_out_and_with_the_read(
+    redis: Redis, asking: Any, trigger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 200 queues each takes time to find in the names of all processes, which the event loop does not have."""
+    monkeypatch.setattr(WATCHED, "_names", {})
+    monkeypatch.setattr(WATCHED, "_snapshot", frozenset())
+    await beat(redis, 60, 700, distinct=True)
+    mine = trigger(queues=",".join(f"{number}-{number}" for number in range(100)), deployment="shop-1")
+    one = asking()
+    first = await one.readings(mine)
+    assert not first.of(ProcessSet).watched
+    told = mine.assess(first, 0.0)
+    second = await one.readings(mine)
+    assert second.of(ProcessSet).watched == set(mine.queues)
+    assert len(second.of(ProcessSet).fetching) == 60
+    assert mine.assess(second, 0.0) == told
+    assert not any(key[0] == "queue" for key in second.of(ProcessSet).memo)
+    few = trigger(queues="7-7", deployment="shop-1")
+    assert few.assess(second, 0.0).active == few.assess(first, 0.0).active
 
 
 JOB = '{"queue":"%s","args":["%s"]}'

@@ -99,6 +99,13 @@ async def test_surroundings_that_may_not_be_read_are_a_hint_less(
     await admin.execute_command("ACL", "DELUSER", "few")
 
 
+async def test_too_many_names_are_not_compared(redis: Redis, asking: Any, trigger: Any) -> None:
+    await redis.sadd("queues", *(f"tenant-{number}" for number in range(20_001)))
+    readings = await asking().readings(trigger())
+    assert readings.of(KnownQueues) is None
+    assert trigger().assess(readings, time.time()).doubts == ()
+
+
 async def test_known_queue_needs_no_look_around(redis: Redis, asking: Any, trigger: Any) -> None:
     await redis.sadd("queues", "default")
     readings = await asking().readings(trigger(queues="default,other"))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scaler.clients.redis.server import RedisRef
 from scaler.core.domain import MetricSpec
 from scaler.core.errors import MetadataError
 from scaler.sources import triggers
@@ -12,7 +13,7 @@ from scaler.sources.base import Claim
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.due_jobs import DueJobs
 from scaler.sources.sidekiq.known_queues import KnownQueues
-from scaler.sources.sidekiq.places import OldestJob, QueueDepth, RedisRef
+from scaler.sources.sidekiq.places import OldestJob, QueueDepth
 from scaler.sources.sidekiq.process_set import ProcessSet
 from scaler.sources.sidekiq.workload import Selection
 
@@ -141,6 +142,11 @@ def test_selection(metadata: dict[str, str], selection: Selection) -> None:
         ({"busyRatio": "0"}, "busyRatio: '0' is not allowed; it must be 0.001 or more"),
         ({"busyRatio": "75"}, "it must be 16.0 or less"),
         ({"busyRatio": "75%"}, "a number"),
+        ({"busyRatio": "none"}, "a number, or `off`"),
+        ({"busyRatio": "off"}, "busyRatio: `off` leaves no metric; give queueLength or queueLatency too"),
+        ({"busyRatio": "off", "spareBusy": "hold"}, "busyRatio: `off` leaves no metric"),
+        ({"spareBusy": "true"}, "one of 'off', 'prefer' or 'hold'"),
+        ({"superFetch": "on"}, "true or false"),
         ({"queueLength": "0"}, "queueLength"),
         ({"queueLatency": "-1"}, "queueLatency"),
         ({"countWaiting": "yes"}, "true or false"),
@@ -170,4 +176,74 @@ def documented() -> list[dict[str, str]]:
 def test_documented_triggers_are_right() -> None:
     parsed = [triggers.parse({**metadata, "redisURLFromEnv": "redis://cache"}, "shop") for metadata in documented()[:1]]
     parsed += [triggers.parse(metadata, "shop") for metadata in documented()[1:]]
-    assert [len(one.specs()) for one in parsed] == [1, 3]
+    assert [len(one.specs()) for one in parsed] == [1, 3, 1]
+
+
+# Which metrics there are
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kinds"),
+    [
+        ({}, ["busy"]),
+        ({"busyRatio": "off", "queueLength": "5"}, ["waiting"]),
+        ({"busyRatio": "off", "queueLatency": "5"}, ["latency"]),
+        ({"busyRatio": "off", "queueLatency": "5", "queueLength": "5"}, ["waiting", "latency"]),
+        ({"spareBusy": "prefer"}, ["busy"]),
+        ({"spareBusy": "hold"}, ["busy", "held"]),
+        ({"spareBusy": "hold", "queueLatency": "5", "queueLength": "5"}, ["busy", "waiting", "latency", "held"]),
+        ({"spareBusy": "hold", "busyRatio": "off", "queueLength": "5"}, ["waiting", "held"]),
+    ],
+)
+def test_metrics_keep_their_order(metadata: dict[str, str], kinds: list[str]) -> None:
+    parsed = trigger(**metadata)
+    assert [spec.name for spec in parsed.specs()] == [f"sidekiq-{kind}-default-mail" for kind in kinds]
+    told = parsed.assess(parsed.imagined({"waiting": 4, "busy": 2}, 2, 1_000.0), 1_000.0)
+    assert [metric.name for metric in told.metrics] == [spec.name for spec in parsed.specs()]
+    assert told.active
+
+
+def test_without_the_busy_metric_busy_threads_still_hold() -> None:
+    parsed = trigger(busyRatio="off", queueLength="5")
+    told = parsed.assess(parsed.imagined({"waiting": 0, "busy": 2}, 2, 1_000.0), 1_000.0)
+    assert told.active
+    assert told.metrics[0].value == 0
+
+
+# What is allowed but will not do what its author thinks
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kind", "told"),
+    [
+        ({}, "Deployment", []),
+        ({}, "StatefulSet", []),
+        ({"deployment": "shop"}, "Deployment", []),
+        ({"deployment": "shop"}, "Rollout", []),
+        ({"deployment": "shop.v2"}, "StatefulSet", [r"instead of it write hostnameRegex: ^shop\.v2-[0-9]+$"]),
+        ({"spareBusy": "hold"}, "Deployment", []),
+        ({"spareBusy": "prefer"}, "StatefulSet", ["spareBusy: prefer is for pods of a ReplicaSet"]),
+        ({"spareBusy": "hold", "deployment": "shop"}, "StatefulSet", ["hostnameRegex", "leave spareBusy out"]),
+        ({}, "Job", ['write busyRatio: "off", and queueLength']),
+        ({"busyRatio": "off", "queueLength": "1"}, "Job", []),
+    ],
+)
+def test_cautions(metadata: dict[str, str], kind: str, told: list[str]) -> None:
+    cautions = trigger(**metadata).cautions(kind, 10)
+    assert len(cautions) == len(told)
+    assert all(text in caution for text, caution in zip(told, cautions, strict=True))
+
+
+def test_advice_for_a_stateful_set_can_be_followed() -> None:
+    (caution,) = trigger(deployment="shop").cautions("StatefulSet", 10)
+    key, _, pattern = caution.rpartition("write ")[2].partition(": ")
+    parsed = trigger(**{key: pattern})
+    assert parsed.cautions("StatefulSet", 10) == ()
+    assert parsed.selection == Selection(hostname_regex="^shop-[0-9]+$")
+
+
+def test_advice_to_split_can_be_followed() -> None:
+    """Three triggers with one metric each, as `one_metric_each` says."""
+    assert SidekiqTrigger.one_metric_each.startswith('`busyRatio: "off"` leaves the busy metric out')
+    alone = [{}, {"busyRatio": "off", "queueLength": "5"}, {"busyRatio": "off", "queueLatency": "5"}]
+    assert [len(trigger(**metadata).specs()) for metadata in alone] == [1, 1, 1]

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from scaler.answers.scaledobject import ScaledObject
-from scaler.answers.scaledobjects import ScaledObjects
 from scaler.core.errors import LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
-from scaler.core.quota import Quota
+from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock, settle
+from scaler.demo.desk import Desk
 from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
 from scaler.sources.access import Access, AccessRule
-from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -28,7 +27,8 @@ Make = Callable[..., Any]
 
 
 async def told_by_is_active(objects: Any, who: ScaledObject) -> Any:
-    return objects.answered(who) or await objects.assess(who, WAIT_SECONDS)
+    answer = objects.answers.polled(who) or await objects.answers.answer(who, WAIT_SECONDS)
+    return answer.told
 
 
 # Who asks
@@ -57,7 +57,7 @@ def test_who_is_refused_is_not_remembered(
     objects = make_objects(Access([AccessRule(namespaces=("shop",), urls=("scripted://a",))]))
     with pytest.raises(error):
         objects.who(**metadata)
-    assert len(objects) == objects._quota.total == 0
+    assert len(objects) == objects.registry._quota.total == 0
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ async def test_who_listens_is_not_forgotten(objects: Any, clock: ManualClock) ->
 async def test_one_reading_answers_all(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
     reader.answers["a"] = Slow(1, Work(7))
     askers = [objects.find("shop", f"orders-{number}", {"source": "scripted", "spots": "a"}) for number in range(200)]
-    tasks = [asyncio.ensure_future(objects.answer(who, WAIT_SECONDS)) for who in askers]
+    tasks = [asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS)) for who in askers]
     await clock.advance(1)
-    assert {(await task).metrics[0].value for task in tasks} == {7}
+    assert {(await task).told.metrics[0].value for task in tasks} == {7}
     assert reader.count("a") == 1
 
 
@@ -151,10 +151,10 @@ async def test_a_fault_is_told_and_noted_without_frames(objects: Any, reader: Sc
     who = objects.who()
     with pytest.raises(Refused, match="no such spot"):
         await objects.told(who)
-    assert isinstance(who.error, Refused)
-    assert (str(who.error), who.error.__traceback__) == ("no such spot", None)
+    assert isinstance(who.error.error, Refused)
+    assert (str(who.error.error), who.error.error.__traceback__) == ("no such spot", None)
     assert not who.active
-    assert who.assessment is None
+    assert who.told is None
     reader.answers["a"] = Work()
     with pytest.raises(Refused):
         await objects.told(who)
@@ -165,7 +165,7 @@ async def test_readings_that_do_not_tell_are_a_fault_every_time(
 ) -> None:
     """Not once a fault, and then what was told before it."""
     reader.answers["a"] = Work(3)
-    who = objects.who(settleSeconds="45")
+    who = objects.who(settleSeconds="45", holdSeconds="0")
     await objects.told(who)
     reader.answers["a"] = Work(-1)
     await clock.advance(10)
@@ -195,7 +195,7 @@ async def test_a_caller_waits_no_longer_than_it_says(objects: Any, clock: Manual
     reader.answers["a*"] = Slow(1.5, ("b",))
     reader.answers["b"] = HANG
     who = objects.find("shop", "orders", {"source": "scripted", "prefix": "a"})
-    task = asyncio.ensure_future(objects.answer(who, WAIT_SECONDS))
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
     await clock.advance(1.8)
     assert not task.done()
     await clock.advance(0.1)
@@ -207,12 +207,12 @@ async def test_a_cancelled_caller_leaves_nothing(
     objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
 ) -> None:
     reader.answers["a"] = Slow(1, Work(1))
-    task = asyncio.ensure_future(objects.answer(objects.who(), WAIT_SECONDS))
+    task = asyncio.ensure_future(objects.answers.answer(objects.who(), WAIT_SECONDS))
     await settle()
     task.cancel()
     await clock.advance(1)
     assert task.cancelled()
-    assert not store._entries[Spot("a")].waiters
+    assert not store.state(Spot("a")).waiters
 
 
 # GetMetrics and IsActive
@@ -236,7 +236,8 @@ async def test_is_active_is_told_what_get_metrics_was(objects: Any, clock: Manua
 async def test_is_active_after_a_failed_get_metrics_fails_too(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
-    who = objects.who(refreshSeconds="1", staleSeconds="1")
+    reader.answers["a"] = Work(3)
+    who = objects.who(refreshSeconds="1", staleSeconds="1", holdSeconds="0")
     await objects.told(who)
     reader.answers["a"] = DOWN
     await clock.advance(1.5)
@@ -265,8 +266,7 @@ def test_whatever_happens_the_two_never_contradict_each_other(
         clock = ManualClock()
         reader = ScriptedReader(clock)
         store = Snapshots([reader], clock)
-        quota = Quota(9, "limits.maxScaledObjects")
-        objects = ScaledObjects(store, Access(), clock, max_scaled_objects=quota)
+        objects = Desk(store, Access(), clock, limit=9)
         number = 0
         with ExitStack() as streams:
             for what, before, between in steps:
@@ -280,10 +280,8 @@ def test_whatever_happens_the_two_never_contradict_each_other(
                     reader.answers["a"] = answers[what]
                     reader.hint(Spot("a"))
                 await clock.advance(before)
-                task = asyncio.ensure_future(objects.answer(who, WAIT_SECONDS))
-                await clock.advance(0)
                 try:
-                    value = (await task).metrics[0].value
+                    value = (await objects.told(who)).metrics[0].value
                 except Unavailable:
                     continue
                 reader.answers["a"] = Work(0)
@@ -313,10 +311,10 @@ async def test_whose_leases_have_ended_holds_on_to_nothing(
             await clock.advance(10)
             await objects.told(objects.who(spots="b"))
             objects.rest()
-        assert [bool(who.held) for who in (gone, asks, listens)] == [False, True, True]
-        assert [reading.value for reading in gone.readings] == [None], "only how old it is"
+        assert [bool(who.lease.held) for who in (gone, asks, listens)] == [False, True, True]
+        assert gone.answer.readings == ()
         assert store.status(Spot("a")) is None
-        assert gone.active, "what it was told is remembered"
+        assert gone.settling.told.active, "what it was told is remembered"
         assert (await objects.told(gone)).metrics[0].value == 3
 
 
@@ -331,7 +329,7 @@ async def test_a_listing_for_which_the_store_is_too_full_is_an_error_and_no_defe
         await objects.told(who)
         reader.answers["q*"] = tuple(f"q{number}" for number in range(1, 9))
         await clock.advance(61)
-        assert isinstance(who.error, LimitError)
+        assert isinstance(who.error.error, LimitError)
         assert not objects.says_active(who)
         await clock.advance(61)
         reader.answers |= {"q*": ("q1", "q2"), "q2": Work(1)}

@@ -1,4 +1,4 @@
-"""Hears from Redis which queues have changed, so that they are read at once; where it cannot, polling is enough."""
+"""Hears from Redis which keys have changed, so that they are read at once; where it cannot, polling is enough."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,12 @@ from scaler.clients.redis.connection import RedisConnection
 from scaler.core.clock import Clock, sleep
 from scaler.core.errors import Fault, Refused
 
+RESP3 = 3
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
 """Between attempts; a Redis that does not allow tracking is asked again only after this."""
 NOISY_MESSAGES = 200
-"""In one second: queues that change more often are polled, which is cheaper than to hear of each change."""
+"""In one second: keys that change more often are polled, which is cheaper than to hear of each change."""
 NOISY_PAUSE_SECONDS = 30.0
 
 
@@ -23,34 +24,48 @@ class Hints:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[RedisConnection]],
-        prefix: str,
+        connect: Callable[[int], Awaitable[RedisConnection]],
+        prefixes: tuple[str, ...],
         changed: Callable[[list[bytes] | None], None],
         clock: Clock,
     ) -> None:
-        """Listen until `close`: `connect` makes a RESP3 connection, `changed` gets keys, or None for all of them."""
+        """Listen until `close` to keys that begin with one of `prefixes`, which must not begin with each other.
+
+        `connect` makes a connection in the protocol that it is given, `changed` gets keys, or None for all of them.
+        """
         self._connect = connect
-        self._prefix = prefix
+        self._prefixes = prefixes
         self._changed = changed
         self._clock = clock
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"redis hints {prefix}")
+        self._task = self._start()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def _start(self) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._run(), name=f"redis hints {self._prefixes[0]}")
+
+    def move(self) -> None:
+        """Make the connection anew, as another server is read now."""
+        self._ending.add(self._task)
+        self._task.add_done_callback(self._ending.discard)
+        self._task.cancel()
+        self._task = self._start()
 
     async def close(self) -> None:
         """Stop listening."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(self._task, *self._ending, return_exceptions=True)
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                connection = await self._connect()
+                connection = await self._connect(RESP3)
                 try:
                     await self._track(connection)
                     pause = FIRST_PAUSE_SECONDS
                     await self._listen(connection)
                 finally:
-                    await connection.close()
+                    connection.close()
             except Refused:
                 pause = LONGEST_PAUSE_SECONDS
             except Fault:
@@ -61,8 +76,7 @@ class Hints:
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
 
     async def _track(self, connection: RedisConnection) -> None:
-        prefixes = [f"{self._prefix}{name}" for name in ("queue:", "schedule", "retry")]
-        options = [word for prefix in prefixes for word in ("PREFIX", prefix)]
+        options = [word for prefix in self._prefixes for word in ("PREFIX", prefix)]
         command = ("CLIENT", "TRACKING", "ON", "BCAST", *options)
         (answer,) = await connection.ask([command])
         if isinstance(answer, Exception):

@@ -1,0 +1,144 @@
+"""Host names to addresses, by c-ares: names that do not answer hold up nobody but the tenant that asks for them."""
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import aiodns
+import aiodns.error
+
+from scaler.core.budget import Budget
+from scaler.core.clock import Clock, SystemClock
+from scaler.core.errors import Unavailable, let_go
+from scaler.core.tenant import TENANT
+
+AT_ONCE = 64
+"""Look-ups under way in all; one tenant alone gets half of them."""
+SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 30.0
+"""Bounds of the time that an answer is kept, whatever its TTL."""
+FAILED_SECONDS = 5.0
+"""How long it is remembered that a name has no address."""
+MAX_KEPT = 10_000
+ASK_SECONDS, TRIES = 1.0, 2
+"""How long a name server may take, and how often it is asked; the second time it gets longer."""
+RESOLVER_SECONDS = 1.0
+"""c-ares keeps answers for all of their TTL, an hour if it says so, and only a new resolver forgets them (0.3 ms)."""
+_NO_SUCH_NAME = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME}
+
+
+class NoAddress(Unavailable, OSError):  # noqa: N818 - a fault, see core/errors.py
+    """A host name has no address, or nobody can tell; an `OSError` too, as the libraries that connect expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    addresses: tuple[str, ...]
+    until: float
+    why_none: str = ""
+
+    def told(self, host: str) -> tuple[str, ...]:
+        if not self.addresses:
+            raise NoAddress(f"{host}: {self.why_none}")
+        return self.addresses
+
+
+class Names:
+    """Looks up names as the machine does: /etc/hosts, then the name servers with their search domains and `ndots`.
+
+    Answers are kept for their TTL, between 2 and 30 s, failures for 5 s.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, servers: Sequence[str] = ()) -> None:
+        """Ask the name servers of the machine, or `servers` (HOST:PORT) instead."""
+        self._clock, self._servers = clock or SystemClock(), tuple(servers)
+        self._kept: dict[str, _Kept] = {}
+        self._under_way: dict[tuple[str, str], asyncio.Task[_Kept]] = {}
+        self._slots = Budget(AT_ONCE, "look-ups under way")
+        self._resolver: aiodns.DNSResolver | None = None
+        self._made_at = 0.0
+
+    async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
+        """Return every address of `host`, at least one, those of IPv4 first; an address, however written, is its own.
+
+        `fresh` does without what is kept: a look-up that is under way already is fresh enough. Raises `NoAddress`.
+        """
+        if (address := _address(host)) is not None:
+            return (address,)
+        kept = self._kept.get(host)
+        if kept is not None and not fresh and self._clock.now() < kept.until:
+            return kept.told(host)
+        key = TENANT.get(), host  # a tenant never waits in the queue of another, not even for the same name
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._under_way[key] = asyncio.create_task(self._ask(host))
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return (await asyncio.shield(task)).told(host)
+
+    def doubt(self, host: str) -> None:
+        """Take note that the addresses of `host` led nowhere: the next look-up asks again."""
+        kept = self._kept.get(host)
+        if kept is not None and kept.addresses:
+            del self._kept[host]
+
+    async def _ask(self, host: str) -> _Kept:
+        async with self._slots.hold(1):
+            found = await self._resolved(host)
+        self._kept.pop(host, None)
+        self._kept[host] = found
+        while len(self._kept) > MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return found
+
+    async def _resolved(self, host: str) -> _Kept:
+        resolver = self._current()  # held here until it has answered, since another may take its place meanwhile
+        try:
+            name = host.encode("ascii" if host.isascii() else "idna").decode()
+            answer = await resolver.getaddrinfo(name, type=socket.SOCK_STREAM)
+        except (aiodns.error.DNSError, UnicodeError) as error:
+            let_go(error)
+            unknown = isinstance(error, UnicodeError) or error.args[0] in _NO_SUCH_NAME
+            why = "the host name has no address" if unknown else f"no name server answers ({error.args[1]})"
+            return _Kept((), self._clock.now() + FAILED_SECONDS, why)
+        ttl = min([node.ttl for node in answer.nodes] + [cname.ttl for cname in answer.cnames], default=0)
+        found = sorted(
+            {node.addr[0].decode() for node in answer.nodes if node.family in {socket.AF_INET, socket.AF_INET6}},
+            key=lambda address: (":" in address, address),
+        )
+        until = self._clock.now() + min(max(ttl, SHORTEST_SECONDS), LONGEST_SECONDS)
+        return _Kept(tuple(found), until, "the host name has no address")
+
+    def _current(self) -> aiodns.DNSResolver:
+        now = self._clock.now()
+        if self._resolver is None or now - self._made_at >= RESOLVER_SECONDS:
+            self._made_at = now
+            self._resolver = aiodns.DNSResolver(self._servers or None, timeout=ASK_SECONDS, tries=TRIES)
+        return self._resolver
+
+    async def close(self) -> None:
+        """End the look-ups under way."""
+        tasks = tuple(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
+
+
+def _address(host: str) -> str | None:
+    """Return the address that `host` spells, also in the old forms 127.1, 0x7f000001 and 2130706433 of IPv4."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    if re.fullmatch("[0-9a-fA-FxX.]+", host) and host[0].isdigit():
+        with suppress(OSError):
+            return socket.inet_ntoa(socket.inet_aton(host))
+    return None
+
+
+def of_one_family(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses of IPv4 if there are any, else all: a dual-stack pod has one of each."""
+    return tuple(address for address in addresses if ":" not in address) or tuple(addresses)

@@ -1,0 +1,114 @@
+"""Quoting what a server answers with an error: readable, short, and without the secrets that it was sent."""
+
+import html
+import re
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from urllib.parse import unquote, unquote_plus
+
+from pydantic_core import from_json
+
+MAX_QUOTED = 200
+MAX_LOOKED_AT = 4096
+"""Characters of an answer in which a reason is looked for."""
+SHORTEST_SECRET = 4
+"""Characters of a secret that are looked for: anything shorter is in any text, and proves nothing."""
+SHORTEST_PART = 8
+"""Characters from within a secret that are taken for a part of it; from its beginning, `SHORTEST_SECRET` are enough."""
+MASK = "***"
+_REASONS = ("error", "message", "msg", "detail", "reason")
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " "}
+
+
+def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the secrets in `headers` of a request: the credentials of `Authorization`, and the password in them."""
+    scheme, _, secret = headers.get("Authorization", "").partition(" ")
+    found = [secret] if secret else []
+    if scheme == "Basic":
+        with suppress(ValueError):  # not one of ours
+            found.append(b64decode(secret).decode().partition(":")[2])
+    return tuple(found)
+
+
+def quoted(body: bytes, secrets: Iterable[str]) -> str:
+    """Return the reason that an error page or a JSON error gives, on one line, or nothing if it gives none."""
+    text = _reason(body)
+    # Some servers quote what they refuse, in whatever spelling; all are undone, and after each step it is looked for.
+    spelled = {form for secret in secrets for form in _spellings(secret) if len(form) >= SHORTEST_SECRET}
+    for undo in (None, _unescaped, html.unescape, unquote, _unescaped, html.unescape, unquote_plus):
+        text = _masked(undo(text) if undo else text, spelled)
+    text = re.sub(r"(?:\*\*\*)+", MASK, text)  # of parts that adjoin
+    text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"
+
+
+def without_secrets(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return `body` without the credentials of the request's `headers`, as they are and as JSON would spell them."""
+    for secret in secrets_of(headers):
+        for form in (secret, _in_json(secret)):
+            if len(form) >= SHORTEST_SECRET:
+                body = body.replace(form.encode(), MASK.encode())
+    return body
+
+
+def _reason(body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
+    try:
+        answer = from_json(body)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        found = next((answer[key] for key in _REASONS if answer.get(key)), "")
+        nested = found.get("message", "") if isinstance(found, dict) else found
+        return nested[:MAX_LOOKED_AT] if isinstance(nested, str) else ""
+    text = text[:MAX_LOOKED_AT]
+    if "<" in text:
+        text = re.sub(r"(?is)<(script|style|head)\b.*?</\1\s*>", " ", text)
+        text = re.sub(r"(?s)<!--.*?-->|<[^<>]*>", " ", text)
+    return text
+
+
+def _spellings(secret: str) -> set[str]:
+    return {secret, _unescaped(secret), html.unescape(secret), unquote(secret), unquote_plus(secret)}
+
+
+def _in_json(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _unescaped(text: str) -> str:
+    r"""Undo backslash escapes: `\"`, `\\`, `\n`, `\u0022`, `\x22`."""
+
+    def undone(found: re.Match[str]) -> str:
+        code = found[1] or found[2]
+        return chr(int(code, 16)) if code else _ESCAPES.get(found[3], found[3])
+
+    return re.sub(r"(?s)\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", undone, text)
+
+
+def _masked(text: str, secrets: Iterable[str]) -> str:
+    """Replace every part of `secrets` in `text`, also one that was cut off at its end or at its beginning."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        parts = {secret[at : at + SHORTEST_PART] for at in range(max(1, len(secret) - SHORTEST_PART + 1))}
+        out, position = [], 0
+        while position < len(text):
+            length = _common(text, position, secret, parts)
+            out.append(MASK if length else text[position])
+            position += length or 1
+        text = "".join(out)
+    return text
+
+
+def _common(text: str, position: int, secret: str, parts: set[str]) -> int:
+    """Return how many characters of `text` at `position` are a part of `secret` that may not be told."""
+    if text.startswith(secret[:SHORTEST_SECRET], position):
+        at = 0
+    elif (part := text[position : position + SHORTEST_PART]) in parts:
+        at = secret.index(part)
+    else:
+        return 0
+    length = 0
+    while at + length < len(secret) and text[position + length : position + length + 1] == secret[at + length]:
+        length += 1
+    return length

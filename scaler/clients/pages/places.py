@@ -1,0 +1,73 @@
+"""Pages of metrics as places: those of every address of a URL, or of every pod that a selector picks."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from yarl import URL
+
+from scaler.clients.http.fetch import shown
+from scaler.clients.pages.exposition import Family
+from scaler.core.domain import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to take from each page: `families`, and by which of them (`proof`, names) the right page is known.
+
+    A page with none of `proof` is a fault, told with `hint`, unless the page itself says that its pod only stands by.
+    A set of pages of which all only stand by is a fault too, unless the series of the leader election is in `proof`.
+    """
+
+    families: frozenset[Family]
+    proof: frozenset[str]
+    hint: str = "is it the right port and path?"
+
+
+@dataclass(frozen=True, slots=True)
+class UrlPages(Place):
+    """The pages at a URL, one for each address of its host name."""
+
+    kind: ClassVar[str] = "pages"
+
+    url: str = field(repr=False)
+    wanted: Wanted
+
+    @property
+    def backend(self) -> str:
+        """Return the host and port."""
+        return f"pages/{URL(self.url).host_port_subcomponent}"
+
+    @property
+    def whose(self) -> str:
+        """Return whose pages they are all of."""
+        return f"every address of {URL(self.url).host}"
+
+    def __str__(self) -> str:
+        return f"metrics of {shown(URL(self.url))}"
+
+
+@dataclass(frozen=True, slots=True)
+class PodPages(Place):
+    """The pages of all pods of a namespace that a label selector picks."""
+
+    kind: ClassVar[str] = "pages"
+
+    namespace: str
+    selector: str
+    port: int
+    path: str
+    wanted: Wanted
+    scheme: str = "http"
+
+    @property
+    def backend(self) -> str:
+        """Return the namespace and the selector."""
+        return f"pages/{self.namespace}/{self.selector}"
+
+    @property
+    def whose(self) -> str:
+        """Return whose pages they are all of."""
+        return f"every running pod with {self.selector} in namespace {self.namespace}"
+
+    def __str__(self) -> str:
+        return f"metrics of pods {self.selector} in namespace {self.namespace}"

@@ -1,0 +1,90 @@
+"""When a Redis may be connected to again: many wrong passwords at one host must not keep it, or the scaler, busy."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from scaler.core.clock import Clock
+from scaler.core.errors import Fault, Refused
+
+FIRST_PAUSE_SECONDS = 0.5
+"""After the second failure in a row; the first may be repeated at once."""
+LONGEST_PAUSE_SECONDS = 4.0
+LONGEST_REFUSED_PAUSE_SECONDS = 30.0
+"""For a login that is refused: time does not mend it."""
+HOST_PER_SECOND = 5.0
+"""Attempts at one host of all identities together whose last attempt failed."""
+HOST_AT_ONCE = 10.0
+
+
+@dataclass(slots=True)
+class _Failing:
+    kind: type[Fault]
+    text: str  # and not the fault, which would hold the frames that it came through
+    failures: int
+    until: float
+    host_worked: int  # how often the host had worked before that
+
+
+@dataclass(slots=True)
+class _Host:
+    """What is known of a host: the attempts that are left to those who fail, and how often it has worked."""
+
+    left: float
+    at: float
+    worked: int = 0
+    failing: dict[Hashable, _Failing] = field(default_factory=dict)
+
+
+class Attempts:
+    """Remembers the last failure of each identity at each host, until an attempt of it succeeds or it is forgotten."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Nothing has failed yet."""
+        self._clock = clock
+        self._hosts: dict[Hashable, _Host] = {}
+
+    def check(self, host: Hashable, identity: Hashable) -> None:
+        """Raise the last fault of `identity` again as long as it pauses, or while others who fail have used up the host."""
+        known = self._hosts.get(host)
+        failing = known.failing.get(identity) if known is not None else None
+        if known is None or failing is None:
+            return
+        if known.worked > failing.host_worked and not issubclass(failing.kind, Refused):
+            return  # the host is back
+        now = self._clock.now()
+        if now < failing.until:
+            raise failing.kind(failing.text)
+        known.left = min(HOST_AT_ONCE, known.left + (now - known.at) * HOST_PER_SECOND)
+        known.at = now
+        if known.left < 1:
+            raise failing.kind(failing.text)
+        known.left -= 1
+
+    def failed(self, host: Hashable, identity: Hashable, fault: Fault) -> None:
+        """Note that an attempt has ended with `fault`."""
+        now = self._clock.now()
+        known = self._hosts.setdefault(host, _Host(HOST_AT_ONCE, now))
+        before = known.failing.get(identity)
+        failures = 1 if before is None else before.failures + 1
+        longest = LONGEST_REFUSED_PAUSE_SECONDS if isinstance(fault, Refused) else LONGEST_PAUSE_SECONDS
+        pause = 0.0 if failures == 1 else min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 2, 20))
+        known.failing[identity] = _Failing(type(fault), str(fault), failures, now + pause, known.worked)
+
+    def worked(self, host: Hashable, identity: Hashable) -> None:
+        """Note that an attempt has succeeded; whoever could not reach the host may try again."""
+        known = self._hosts.get(host)
+        if known is not None:
+            known.worked += 1
+            known.failing.pop(identity, None)
+            self._tidy(host, known)
+
+    def forget(self, host: Hashable, identity: Hashable) -> None:
+        """Nobody asks for `identity` any more."""
+        known = self._hosts.get(host)
+        if known is not None:
+            known.failing.pop(identity, None)
+            self._tidy(host, known)
+
+    def _tidy(self, host: Hashable, known: _Host) -> None:
+        if not known.failing:
+            del self._hosts[host]

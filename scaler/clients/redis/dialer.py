@@ -1,0 +1,179 @@
+"""Makes connections to one server of the configuration or of a trigger, and speaks of it without its secrets."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Awaitable
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
+from scaler.clients.redis.faults import RIGHTS, Command, fault_of
+from scaler.clients.redis.link import Link
+from scaler.clients.redis.server import RedisServer
+from scaler.core.errors import Fault, Refused, Unavailable
+
+PROBE_SECONDS = 0.5
+SHARE = 0.8
+"""Of the time for a connection: what its socket may take, so that it is known what hindered it."""
+_TLS_RECORDS = {b"\x15", b"\x16"}  # alert, handshake (RFC 8446, 5.1)
+_ONLY_SERVER = "the server speaks TLS and the URL does not; write rediss:// (rediss+sentinel:// for Sentinels)"
+_ONLY_URL = "the URL asks for TLS and the server speaks without; write redis:// (redis+sentinel:// for Sentinels)"
+
+
+Made = TypeVar("Made")
+
+
+class Dialer:
+    """The way to `server`: its names, the guard of its addresses, its files, and its secrets."""
+
+    def __init__(self, server: RedisServer, guard: Addresses, names: Names, where: str, rights: str = RIGHTS) -> None:
+        """Call it `where` in messages; `rights` says where the access rules are written that it needs."""
+        self.server, self.url = server, server.where
+        self._guard, self._names, self._rights = guard, names, rights
+        self.where = f"{where} ({self.url})"
+        self._secrets: set[str] = set()
+        self.hide(self.url.password, self.url.username)
+
+    def hide(self, *secrets: str | None) -> None:
+        """Keep `secrets` out of every message."""
+        self._secrets.update(secret for secret in secrets if secret)
+
+    def fault(self, error: BaseException, *, command: Command = (), seconds: float = 0.0, where: str = "") -> Fault:
+        """Return `error` as a fault of this server, or of another one at `where`."""
+        return fault_of(
+            error, where or self.where, command=command, seconds=seconds, secrets=self._secrets, rights=self._rights
+        )
+
+    def secret(self, file: Path | None, setting: str) -> str | None:
+        """Return the content of a secret's file, read anew so that it may be rotated, or None without a file."""
+        if file is None:
+            return None
+        try:
+            found = file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise Unavailable(f"cannot read {setting} {file}: {reason}") from None
+        self.hide(found)
+        return found
+
+    async def look_up(self, host: str, *, fresh: bool) -> tuple[str, ...]:
+        """Return the addresses of `host`; it may be one itself."""
+        return await self._names.look_up(host, fresh=fresh)
+
+    async def dial(self, host: tuple[str, int], seconds: float) -> Link:
+        """Connect to `host`, one of its addresses after the other, within `seconds`; raises whatever goes wrong."""
+        addresses = await self.look_up(host[0], fresh=True)
+        failure: Exception = Unavailable("the host name has no address")
+        for address in addresses:
+            try:
+                sock = await _within(seconds, len(addresses), self._connect(address, host[1]))
+            except (OSError, Fault) as error:  # also TimeoutError
+                # One that took the connection says more than one that did not.
+                failure = failure if isinstance(failure, _SilentError) else error
+                continue
+            try:
+                context = await asyncio.to_thread(self._context) if self.url.tls else None  # it reads many certificates
+                return await _within(seconds, len(addresses), Link.over(sock, (address, host[1]), context, host[0]))
+            except BaseException as error:
+                sock.close()
+                if not isinstance(error, OSError):
+                    raise
+                failure = _SilentError(error, (address, host[1]))
+        raise failure
+
+    async def explain(self, error: Exception, link: Link | None, seconds: float, where: str = "") -> Fault:
+        """Close `link` and return what hindered a connection: also that only one side speaks TLS, for which it looks.
+
+        Neither side says so by itself: Redis waits for the rest of a handshake, and a TLS server hangs up.
+        """
+        silent = None
+        if isinstance(error, _SilentError):
+            silent, error = error.host, error.error
+        elif link is not None and not link.heard and not self.url.tls:
+            silent = link.host
+        if link is not None:
+            link.close()
+        if silent is not None and not isinstance(error, ssl.SSLCertVerificationError):
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    error = await self._tls_on_one_side(silent) or error
+            except (OSError, Fault):  # also TimeoutError: then it is not known
+                pass
+        return self.fault(error, seconds=seconds, where=where)
+
+    async def _tls_on_one_side(self, host: tuple[str, int]) -> Refused | None:
+        sock = await self._connect(*host)
+        try:
+            if not self.url.tls and await _speaks_tls(sock):
+                return Refused(_ONLY_SERVER)
+            if self.url.tls and await _speaks_plain(sock):
+                return Refused(_ONLY_URL)
+        finally:
+            sock.close()
+        return None
+
+    async def _connect(self, address: str, port: int) -> socket.socket:
+        """Connect to an address that the guard lets pass: no name is looked up after that."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = self._guard.open_socket((family, socket.SOCK_STREAM, 0, "", (address, port)))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _context(self) -> ssl.SSLContext:
+        server = self.server
+        if not (server.ca_file or server.cert_file):
+            return _system_context()
+        try:
+            context = ssl.create_default_context(cafile=server.ca_file)
+            if server.cert_file:
+                context.load_cert_chain(server.cert_file, server.key_file)
+        except OSError as error:  # also ssl.SSLError: no certificate in the file, or a key of another one
+            reason = error.strerror or type(error).__name__
+            raise Unavailable(f"cannot use caFile, certFile or keyFile: {reason}") from None
+        return context
+
+
+@cache
+def _system_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+class _SilentError(Exception):
+    """A `host` took the connection and then did not shake hands, because of `error`."""
+
+    def __init__(self, error: OSError, host: tuple[str, int]) -> None:
+        super().__init__(error, host)
+        self.error: Exception = error
+        self.host = host
+
+
+async def _within(seconds: float, of: int, way: Awaitable[Made]) -> Made:
+    """Return what `way`, one of several, comes to; each has its share of the time, and some is left for `explain`."""
+    async with asyncio.timeout(SHARE * seconds / of):
+        return await way
+
+
+async def _speaks_tls(sock: socket.socket) -> bool:
+    """Tell whether the other side answers the beginning of a handshake with a record of TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(coming, going, server_hostname="localhost").do_handshake()
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, going.read())
+    return (await loop.sock_recv(sock, 1))[:1] in _TLS_RECORDS
+
+
+async def _speaks_plain(sock: socket.socket) -> bool:
+    """Tell whether the other side answers as Redis does without TLS: `+PONG`, or that it wants a password."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, b"PING\r\n")
+    return await loop.sock_recv(sock, 1) in {b"+", b"-"}

@@ -1,0 +1,85 @@
+"""Who answers: what a Redis says of its place among others, and when it started."""
+
+import re
+from typing import Any, Literal
+
+from redis.exceptions import NoPermissionError, ResponseError
+
+from scaler.clients.redis.faults import Command
+from scaler.core.errors import Unavailable
+
+Role = Literal["master", "replica", "unknown"]
+
+ROLE: Command = ("ROLE",)
+INFO_REPLICATION: Command = ("INFO", "replication")
+INFO_SERVER: Command = ("INFO", "server")
+
+TOLD: dict[Role, str] = {
+    "master": "says that it is the master",
+    "replica": "says that it is a replica in step with its master",
+    "unknown": "does not tell its role: ROLE and INFO replication are refused (grant +role)",
+}
+"""For people."""
+_REPLICAS = {b"slave", b"replica", b"active-replica"}  # Redis and Valkey; Dragonfly; KeyDB
+_IN_STEP = {b"connected", b"online", b"stable_sync"}  # Redis, Valkey and KeyDB (`replicationGetSlaveName`); Dragonfly
+_REFUSED = re.compile("(unknown|unsupported) command|not (supported|allowed|available)", re.IGNORECASE)
+
+
+def is_refused(answer: Any) -> bool:
+    """Tell whether the server does not let the command be used, as access rules, hosted services and proxies do."""
+    return isinstance(answer, NoPermissionError) or (
+        isinstance(answer, ResponseError) and _REFUSED.search(str(answer)) is not None
+    )
+
+
+def judge_role(answer: Any) -> Role:
+    """Return what the answer to `ROLE` says; raises `Unavailable` for a replica that is not in step with its master.
+
+    A replica is `connected` only when it holds its master's data: before that it is `connect`, `connecting` or `sync`.
+    """
+    match answer:
+        case [b"master", *_]:
+            return "master"
+        case [kind, bytes(master), _, bytes(state), *_] if kind in _REPLICAS:
+            if state in _IN_STEP:
+                return "replica"
+            raise Unavailable(_out_of_step(master, f"its link is {_word(state)}"))
+        case [b"sentinel", *_]:
+            raise Unavailable("this is a Sentinel; a URL with redis+sentinel:// is meant for it")
+    raise Unavailable("an answer to ROLE that cannot be understood")
+
+
+def judge_info(answer: Any) -> Role:
+    """Return what the answer to `INFO replication` says; raises `Unavailable` as `judge_role` does."""
+    fields = fields_of(answer)
+    match fields.get(b"role"):
+        case b"master":
+            return "master"
+        case kind if kind in _REPLICAS:
+            state = fields.get(b"master_link_status", b"unknown")
+            if fields.get(b"master_sync_in_progress", b"0") != b"0":
+                state = b"sync"
+            if state == b"up":
+                return "replica"
+            raise Unavailable(_out_of_step(fields.get(b"master_host", b"?"), f"its link is {_word(state)}"))
+    raise Unavailable("an answer to INFO replication that cannot be understood")
+
+
+def _out_of_step(master: bytes, why: str) -> str:
+    return f"this is a replica that is not in step with its master {_word(master)}: {why}"
+
+
+def _word(told: bytes) -> str:
+    return told.decode("ascii", "replace")[:64]
+
+
+def fields_of(info: Any) -> dict[bytes, bytes]:
+    """Return the fields of an answer to `INFO`, none if it is something else."""
+    lines: list[bytes] = info.splitlines() if isinstance(info, bytes) else []
+    return {name: value for name, colon, value in (line.partition(b":") for line in lines) if colon}
+
+
+def running_seconds(info: Any) -> int | None:
+    """Return for how many seconds the server of an answer to `INFO server` has been running, or None."""
+    told = fields_of(info).get(b"uptime_in_seconds", b"")
+    return int(told) if told.isdigit() and len(told) <= 12 else None

@@ -1,0 +1,179 @@
+"""What KEDA and the HPA would make of the answers of a ScaledObject's triggers now, written out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from scaler.keda.arithmetic import Metric, Pods, Tolerances, written_out
+from scaler.keda.behavior import Behavior
+from scaler.keda.executor import MetricResult, Missing
+from scaler.keda.formula import compiled
+from scaler.keda.hpa import MESSAGES, ControllerFlags, Hpa, HpaSpec
+from scaler.keda.jobs import JobCounts, poll
+from scaler.keda.scalable import ScaledJob, ScaledObject
+
+Explained = dict[str, Any]
+"""A trigger as `explain` shows it; docs/explain.md describes its keys."""
+
+
+def of_job(owner: ScaledJob, triggers: Sequence[Explained], others: int, running: int | None) -> dict[str, Any]:
+    """Return what a poll of KEDA starts, with `running` Jobs that have not ended; none of them is taken as pending."""
+    lines = [f"a ScaledJob: jobs are started between {owner.min_replica_count} and {owner.max_replica_count}"]
+    jobs = JobCounts(running or 0)
+    started = poll(owner, [_results(trigger) for trigger in triggers], jobs)
+    if owner.paused:
+        lines.append("paused by annotation: KEDA does not poll, and starts none")
+    elif started.reason == "TriggerError":
+        lines.append("KEDA starts none while a trigger fails and no other is active")
+    elif started.demand.active:
+        lines.append(
+            f"a poll that finds {jobs.running} of them running starts {started.jobs}, by its scalingStrategy "
+            f"{owner.scaling_strategy.strategy or 'default'}: queue length {started.demand.queue_length}, "
+            f"{started.demand.max_scale} by the targets"
+        )
+    else:
+        lines.append("inactive: a poll starts none")
+    if others and not owner.paused:
+        lines.append("triggers of other scalers are left out here")
+    return {"replicas": None, "desired": None, "lines": lines}
+
+
+def _results(trigger: Explained) -> list[MetricResult]:
+    active = bool(trigger.get("active"))
+    return [
+        MetricResult(
+            f"s{trigger['index']}-{metric['name']}",
+            trigger["metricType"],
+            metric["target"],
+            Missing.FAILED if metric["value"] is None or trigger.get("error") else metric["value"],
+            active,
+        )
+        for metric in trigger.get("metrics", ())
+    ]
+
+
+def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, given: int | None) -> dict[str, Any]:
+    """Return the replicas that KEDA and the HPA would choose, with `given` of them now, and why as lines."""
+    failed = [trigger for trigger in triggers if trigger.get("error")]
+    modifiers = owner.advanced.scaling_modifiers
+    formula = "" if modifiers is None else modifiers.formula
+    active = owner.force_activation or (not formula and any(trigger.get("active") for trigger in triggers))
+    replicas = given if given is not None else max(owner.min_replica_count, 1 if active else 0)
+    lines = list(owner.held_by())
+    if owner.paused:
+        desired = replicas if owner.paused_replicas is None else owner.paused_replicas
+        return {"replicas": replicas, "desired": desired, "lines": lines}
+    if failed:
+        lines.append(f"{len(failed)} of {len(triggers)} triggers fail")
+    fallback_to_zero = owner.fallback is not None and owner.fallback.replicas == 0
+    if failed and not active and not (owner.sleeps and fallback_to_zero):
+        lines += _while_failing(owner, replicas)
+        return {"replicas": replicas, "desired": replicas, "lines": lines}
+    metrics = _metrics(triggers)
+    if modifiers is not None and formula:
+        value = _worked_out(formula, owner, triggers) if modifiers.target_value > 0 else None
+        lines.append(
+            f"scalingModifiers: KEDA is active by {formula} > {modifiers.activation_target or 0}, and the HPA sees only "
+            f"that value, with target {modifiers.target}"
+        )
+        if value is None:
+            lines.append("not worked out here: it is more than arithmetic over these triggers, or not all have a value")
+            return {"replicas": replicas, "desired": None, "lines": lines}
+        lines.append(f"{formula} = {value:g}")
+        active = active or value > modifiers.activation_above
+        metrics = [Metric(modifiers.metric_type, modifiers.target_value, value, "composite-metric")]
+    asleep = owner.idle_replica_count or 0
+    if not active and not others and owner.sleeps:
+        if not owner.paused_scale_in:
+            ground = "fallback.replicas is 0" if failed else "inactive"
+            lines.append(
+                f"{ground}: KEDA scales to {asleep} once nothing was active for cooldownPeriod {owner.cooldown_period} s"
+            )
+            return {"replicas": replicas, "desired": asleep, "lines": lines}
+        lines.append(f"inactive: but for the annotation KEDA would scale to {asleep} after cooldownPeriod")
+    before, replicas = replicas, _by_keda(owner, replicas, lines, active=active)
+    if replicas == 0:
+        lines.append(MESSAGES["ScalingDisabled"])
+        return {"replicas": before, "desired": 0, "lines": lines}
+    return {"replicas": before, "desired": _by_hpa(owner, metrics, replicas, lines), "lines": lines}
+
+
+def _while_failing(owner: ScaledObject, replicas: int) -> list[str]:
+    if owner.fallback is None:
+        fallback = "; there is no fallback"
+    else:
+        fallback = (
+            f", and goes to fallback.replicas {owner.fallback.replicas} after more than "
+            f"{owner.fallback.failure_threshold} failures in a row"
+        )
+    lines = [f"KEDA keeps the {replicas} replicas that there are while a trigger fails{fallback}"]
+    if replicas and owner.sleeps and not owner.paused_scale_in:
+        lines.append(
+            "unless it misses the error: KEDA 2.20 does when the HPA asks during a slow failing poll, and then scales to "
+            f"{owner.idle_replica_count or 0} after cooldownPeriod {owner.cooldown_period} s"
+        )
+    return lines
+
+
+def _by_keda(owner: ScaledObject, replicas: int, lines: list[str], *, active: bool) -> int:
+    """Return the replicas after KEDA's own part, 0 or idle up to the minimum."""
+    idle, least = owner.idle_replica_count, owner.min_replica_count
+    woken = max(1, least)
+    if active and (replicas == 0 or (idle is not None and replicas < least)):
+        if owner.paused_scale_out:
+            lines.append(f"active: but for the annotation KEDA would scale from {replicas} to {woken}")
+            return replicas
+        lines.append(f"active: KEDA scales from {replicas} to {woken} at once")
+        return woken
+    if not active and idle is None and replicas < least:
+        lines.append(f"below minReplicaCount: KEDA scales from {replicas} to {least} at once")
+        return least
+    return replicas
+
+
+def _metrics(triggers: Sequence[Explained]) -> list[Metric]:
+    return [
+        Metric(trigger["metricType"], metric["target"], metric["value"], f"s{trigger['index']}-{metric['name']}")
+        for trigger in triggers
+        for metric in trigger.get("metrics", ())
+    ]
+
+
+def _worked_out(formula: str, owner: ScaledObject, triggers: Sequence[Explained]) -> float | None:
+    """Return the value of `formula`; None if it is more than arithmetic over `triggers`, or one of them fails."""
+    values = {
+        owner.triggers[trigger["index"]].name: metric["value"]
+        for trigger in triggers
+        for metric in trigger.get("metrics", ())
+        if metric["value"] is not None
+    }
+    function = compiled(formula, values)
+    return None if function is None else function(values)
+
+
+def _by_hpa(owner: ScaledObject, metrics: Sequence[Metric], replicas: int, lines: list[str]) -> int:
+    flags, pods = ControllerFlags(downscale_stabilization_seconds=0), Pods(replicas, replicas, replicas)
+    tolerances = Tolerances(flags.tolerance, flags.tolerance)
+    for metric in metrics:
+        lines += [f"{metric.name}: {step}" for step in written_out(metric, pods, tolerances)]
+    spec = owner.hpa_spec()
+    given = None if spec.behavior is None else spec.behavior.scale_down.stabilization_window_seconds
+    window = ControllerFlags().downscale_stabilization_seconds if given is None else given
+    decision = Hpa(_unhurried(spec), flags).sync(0.0, pods, metrics)
+    lines += decision.steps()
+    if decision.desired < replicas and window:
+        lines.append(f"a scale-down waits until nothing has asked for more for {window:g} s (stabilisation window)")
+    return decision.desired
+
+
+def _unhurried(spec: HpaSpec) -> HpaSpec:
+    """Return `spec` without stabilisation windows: what was asked for before is not known here."""
+    if spec.behavior is None:
+        return spec
+    return replace(
+        spec,
+        behavior=Behavior(
+            replace(spec.behavior.scale_up, stabilization_window_seconds=0),
+            replace(spec.behavior.scale_down, stabilization_window_seconds=0),
+        ),
+    )

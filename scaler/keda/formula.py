@@ -1,0 +1,81 @@
+"""The formula of `scalingModifiers`, as far as it is plain arithmetic; KEDA's language is expr-lang.org, which has more."""
+
+import ast
+import math
+import operator
+import statistics
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from scaler.keda.quantity import milli
+
+Formula = Callable[[Mapping[str, float]], float]
+
+_OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda above, below: above / below if below else math.inf * above,  # 0 / 0 is no number
+}
+_OF_NUMBERS: dict[str, Callable[..., float]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "max": max,
+    "min": min,
+}
+_OF_A_LIST: dict[str, Callable[..., float]] = {
+    "max": max,
+    "mean": statistics.fmean,
+    "median": statistics.median,
+    "min": min,
+    "sum": sum,
+}
+
+
+def compiled(text: str, names: Collection[str]) -> Formula | None:
+    """Return a function of the values by trigger name; None for what is more than arithmetic over `names`.
+
+    It knows `+ - * /`, brackets, abs, ceil, floor, and max, min, mean, median and sum of numbers or a list. The result
+    is what the HPA reads: thousandths, and 0 for what is negative or no number (KEDA pkg/scaling/modifiers/formula.go).
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        _value(tree, dict.fromkeys(names, 1.0))
+    except (SyntaxError, ValueError, KeyError, RecursionError, ArithmeticError):
+        return None
+
+    def formula(values: Mapping[str, float]) -> float:
+        try:
+            return milli(_value(tree, values)) / 1000
+        except ArithmeticError:
+            return 0.0
+
+    return formula
+
+
+def _value(node: ast.expr, values: Mapping[str, float]) -> float:
+    """Work `node` out; raises `KeyError` for an unknown name or function, and `ValueError` for any other thing."""
+    match node:
+        case ast.Constant(value=bool()):
+            raise ValueError("a truth value")
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Name(id=name):
+            return values[name]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, values)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(left, values), _value(right, values))
+        case ast.Call(func=ast.Name(id=name), args=[ast.List(elts=items)], keywords=[]) if items:
+            return float(_OF_A_LIST[name]([_value(item, values) for item in items]))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if arguments:
+            return _of_numbers(name, [_value(argument, values) for argument in arguments])
+        case _:
+            raise ValueError("more than arithmetic")
+
+
+def _of_numbers(name: str, arguments: list[Any]) -> float:
+    if (name in {"max", "min"}) == (len(arguments) == 1):
+        raise ValueError("the wrong number of arguments")
+    return float(_OF_NUMBERS[name](*arguments))

@@ -1,0 +1,277 @@
+"""Reads from Redis for any source: all that is due of one Redis in two round trips, and large things in pages."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.names import Names
+from scaler.clients.redis.attempts import Attempts
+from scaler.clients.redis.connection import RedisConnection
+from scaler.clients.redis.faults import Command
+from scaler.clients.redis.hints import Hints
+from scaler.clients.redis.pool import KeptConnection, Reach
+from scaler.clients.redis.server import RedisRef, RedisServer
+from scaler.core.budget import Budget, Held
+from scaler.core.clock import Clock
+from scaler.core.domain import CountRequests, Found, Hint, Place, Reader, Report
+from scaler.core.errors import Fault, Unavailable
+from scaler.sources.access import Access
+from scaler.sources.base import Claim
+from scaler.sources.redis_places import Answers, ErrorAnswer, RedisClock, RedisPlace, parse_time
+
+CLOCK_TOLERANCE_SECONDS = 0.5
+"""Clocks are compared at every read; a smaller change is the network's, and would make every reading a new one."""
+MAX_ROUNDS = 2_000
+"""Round trips of one read; its time ends before that with any honest Redis."""
+PLACES_AT_ONCE = 32
+"""Worked on before others have their turn."""
+_TIME: Command = ("TIME",)
+
+
+class RedisReader(Reader):
+    """Keeps one connection to each Redis that is read, and one more that hears of changes. A source subclasses it."""
+
+    together: ClassVar[bool] = True
+    timeout_seconds: ClassVar[float] = 5.0
+    rights: ClassVar[str]  # where the access rules are written that it needs
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it is handed each client by its name
+        self,
+        clock: Clock,
+        addresses: Addresses,
+        names: Names,
+        redis: Mapping[str, RedisServer],
+        access: Access,
+        budget: Budget,
+        count_requests: CountRequests,
+    ) -> None:
+        """Connect to nothing yet; `redis` are the connections of the configuration by name."""
+
+        def allow(namespace: str, url: str) -> None:
+            access.check(namespace, [Claim("url", url)])
+
+        self._reach = Reach(clock, addresses, names, redis, Attempts(clock), allow, count_requests, self.rights)
+        self._budget = budget
+        self._hint: Hint | None = None
+        self._redises: dict[RedisRef, _Redis] = {}
+        self._of: dict[Place, _Redis] = {}  # a place knows its own hash; that of a URL has to be worked out each time
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def tracked(self, place: Any) -> tuple[str, ...]:
+        """Return the prefixes of keys to hear of, for `place` and others like it; none where polling is enough."""
+        del place
+        return ()
+
+    async def read(self, places: Sequence[Place], report: Report) -> None:
+        """Read every Redis on its own, so that none waits for another."""
+        groups: dict[_Redis, list[RedisPlace]] = {}
+        for place in cast("Sequence[RedisPlace]", places):
+            groups.setdefault(self._of.get(place) or self._remember(place), []).append(place)
+        await asyncio.gather(*(self._read_one(redis, group, report) for redis, group in groups.items()))
+
+    def _remember(self, place: RedisPlace) -> "_Redis":
+        ref = place.redis
+        redis = self._redises.get(ref)
+        if redis is None:
+            redis = self._redises[ref] = _Redis(ref, self._reach, self._hint)
+        redis.remember(place, self.tracked(place))
+        self._of[place] = redis
+        return redis
+
+    async def _read_one(self, redis: "_Redis", places: list[RedisPlace], report: Report) -> None:
+        waiting = dict.fromkeys(places)
+
+        def report_once(place: Place, outcome: Found | Fault) -> None:
+            del waiting[cast("RedisPlace", place)]
+            report(place, outcome)
+
+        held = self._budget.held()
+        try:
+            await redis.read(places, report_once, held)
+        except Fault as fault:
+            for place in waiting:
+                report(place, fault)
+        finally:
+            held.resize(0)
+
+    def listen(self, hint: Hint) -> None:
+        """Call `hint` for places whose keys Redis says have changed."""
+        self._hint = hint
+
+    def forget(self, place: Place) -> None:
+        """Close the connections of a Redis that nobody asks for any more."""
+        place = cast("RedisPlace", place)
+        redis = self._of.pop(place, None)
+        if redis is not None and redis.forget(place):
+            del self._redises[place.redis]
+            task = asyncio.get_running_loop().create_task(redis.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        redises, self._redises = list(self._redises.values()), {}
+        await asyncio.gather(*(redis.close() for redis in redises), *self._closing)
+
+
+class _Redis:
+    """One Redis as seen by one identity."""
+
+    def __init__(self, ref: RedisRef, reach: Reach, hint: Hint | None) -> None:
+        self._ref = ref
+        self._reach = reach
+        self._hint = hint
+        self._kept = KeptConnection(ref, reach)
+        self._closed = False
+        self._one_at_a_time = asyncio.Lock()
+        self._clock: RedisClock | None = None
+        self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
+        self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # so that each is kept once
+        self._by_key: dict[bytes, set[RedisPlace]] = {}
+        self._hints: dict[tuple[str, ...], Hints] = {}
+        self._moves = 0
+
+    async def read(self, places: Sequence[RedisPlace], report: Report, held: Held) -> None:
+        """Report each of `places`; raises a `Fault` for those that are left."""
+        async with self._one_at_a_time:
+            connection = await self._kept.get()
+        await _Read(self, connection, report, held).run(places)
+        if self._closed:  # nobody asks any more, since it was read
+            self._kept.close()
+        self._listen({self._tracked.get(place, ()) for place in places})
+
+    async def ask(self, connection: RedisConnection, commands: Sequence[Command], held: Held) -> list[Any]:
+        """Make one round trip; between those of a long read, others have their turn."""
+        async with self._one_at_a_time:
+            if not self._kept.has(connection):  # the next one may lead to another Redis
+                raise Unavailable(f"{self._ref}: the connection was lost meanwhile")
+            self._reach.count_requests(self._ref.backend, "pipeline", 1)
+            try:
+                return await connection.ask(commands, grow=lambda more: held.resize(held.amount + more))
+            except BaseException:
+                # Answers may be on their way that belong to no question any more. A lost connection is a fault even
+                # when the next one could be made at once: what comes after it may be a Redis that has lost its data.
+                self._kept.drop()
+                raise
+
+    def compare_clocks(self, now: float) -> RedisClock:
+        """Return how the clock of Redis, which says `now`, goes beside that of this machine."""
+        ahead = now - self._reach.clock.wall()
+        if self._clock is None or abs(ahead - self._clock.ahead) > CLOCK_TOLERANCE_SECONDS:
+            self._clock = RedisClock(ahead)
+        return self._clock
+
+    # Hints
+
+    def remember(self, place: RedisPlace, tracked: tuple[str, ...]) -> None:
+        """Hint at `place` when a key that it watches changes."""
+        self._tracked[place] = self._groups.setdefault(tracked, tracked)
+        for key in place.watched():
+            self._by_key.setdefault(key.encode(), set()).add(place)
+
+    def forget(self, place: RedisPlace) -> bool:
+        """Tell whether `place` was the last one."""
+        del self._tracked[place]
+        for key in map(str.encode, place.watched()):
+            self._by_key[key].discard(place)
+            if not self._by_key[key]:
+                del self._by_key[key]
+        return not self._tracked
+
+    def _listen(self, groups: set[tuple[str, ...]]) -> None:
+        """Listen to what is read, once it was read well, unless it was forgotten meanwhile; and where it was read."""
+        if self._hint is None or self._closed:
+            return
+        for prefixes in groups - {()} - self._hints.keys():
+            self._hints[prefixes] = Hints(self._kept.open, prefixes, self._changed, self._reach.clock)
+        if self._moves != self._kept.moves:
+            self._moves = self._kept.moves
+            for hints in self._hints.values():
+                hints.move()
+
+    def _changed(self, keys: list[bytes] | None) -> None:
+        if self._hint is None:
+            return
+        changed: Iterable[RedisPlace] = (
+            self._tracked if keys is None else {place for key in keys for place in self._by_key.get(key, ())}
+        )
+        for place in list(changed):
+            self._hint(place)
+
+    async def close(self) -> None:
+        """Close both connections."""
+        self._closed = True
+        await asyncio.gather(*(hints.close() for hints in self._hints.values()))
+        self._hints.clear()
+        self._kept.close()
+
+
+class _Read:
+    """One read of some places over one connection."""
+
+    def __init__(self, redis: _Redis, connection: RedisConnection, report: Report, held: Held) -> None:
+        self._redis, self._connection, self._told, self._held = redis, connection, report, held
+        self._answers = Answers()
+        self._asked = 0
+
+    async def run(self, places: Sequence[RedisPlace]) -> None:
+        """Ask the first commands, then what these lead to, until every place knows all."""
+        first = [command async for place in _in_turns(places) for command in place.first()]
+        await self._ask([_TIME, *first])
+        try:
+            now = parse_time(self._answers[_TIME])
+        except ErrorAnswer as answer:
+            raise self._connection.fault(answer.error, answer.command) from None
+        except (ValueError, TypeError):
+            raise Unavailable(f"{places[0].redis}: an answer to TIME that cannot be understood") from None
+        times = now, self._redis.compare_clocks(now)
+        before = self._held.amount
+        more = await self._next(places, times, first=True)
+        for _ in range(MAX_ROUNDS):
+            if not more:
+                return
+            asked = await self._ask([command for commands in more.values() for command in commands])
+            more = await self._next(tuple(more), times, first=False)
+            self._answers.forget(asked)
+            self._held.resize(before)
+        for place in more:
+            self._told(place, Unavailable(f"{place}: more than {MAX_ROUNDS} round trips"))
+
+    async def _ask(self, commands: Iterable[Command]) -> list[Command]:
+        asked = list(dict.fromkeys(commands))
+        self._answers.add(asked, await self._redis.ask(self._connection, asked, self._held))
+        self._asked += len(asked)
+        return asked
+
+    async def _next(
+        self, places: Sequence[RedisPlace], times: tuple[float, RedisClock], *, first: bool
+    ) -> dict[RedisPlace, list[Command]]:
+        """Report the places that know all; return what the others ask next."""
+        more: dict[RedisPlace, list[Command]] = {}
+        async for place in _in_turns(places):
+            try:
+                commands = list((place.second if first else place.more)(self._answers, times[0]))
+                if commands:
+                    more[place] = commands
+                    continue
+                outcome: Found | Fault = self._connection.found(place.value(self._answers, *times), self._asked)
+            except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
+                outcome = self._fault(place, error)
+            self._told(place, outcome)
+        return more
+
+    def _fault(self, place: RedisPlace, error: Exception) -> Fault:
+        if isinstance(error, ErrorAnswer):
+            return self._connection.fault(error.error, error.command)
+        if isinstance(error, Fault):
+            return type(error)(f"{place}: {error}")
+        return Unavailable(f"{place}: an answer that cannot be understood ({type(error).__name__})")
+
+
+async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
+    """Yield `places`, and let others have their turn now and then: there may be thousands."""
+    for number, place in enumerate(places, 1):
+        yield place
+        if not number % PLACES_AT_ONCE:
+            await asyncio.sleep(0)

@@ -1,0 +1,271 @@
+"""After trouble, slowly down: the rule itself, over any course of readings."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.answers.settling import NEVER, Evidence, Rule, Settling, Told, evidence, hold, note_error, settle
+from scaler.core.domain import Assessment, Metric, MetricSpec, Reading
+from scaler.core.errors import Unsettled
+from scaler.demo.scripted import Map, Spot
+
+RULE = Rule(settle_seconds=20, stale_seconds=60, hold_seconds=600)
+SPECS = (MetricSpec("jobs", 5),)
+
+
+@dataclass
+class Course:
+    """What a process remembers, and what it tells at each reading; a value of None is an answer that was refused."""
+
+    settling: Settling = field(default_factory=Settling)
+    rule: Rule = RULE
+
+    def __call__(
+        self, taken: float, value: float, trouble_at: float = NEVER, *, active: bool | None = None
+    ) -> tuple[float, bool] | None:
+        raw = Assessment((Metric("jobs", value),), value > 0 if active is None else active, ("read",))
+        try:
+            self.settling, told = settle(self.settling, raw, Evidence(taken, trouble_at), self.rule)
+        except Unsettled:
+            return None
+        assert told.metrics[0].value >= value, "no metric is told lower than it is"
+        assert told.active or not raw.active, "active is never hidden"
+        return told.metrics[0].value, told.active
+
+
+@pytest.fixture
+def told() -> Course:
+    return Course()
+
+
+def test_without_trouble_all_is_told_at_once(told: Course) -> None:
+    assert [told(0, 7), told(1, 3), told(2, 0), told(3, 9)] == [(7, True), (3, True), (0, False), (9, True)]
+
+
+# (taken, value, trouble_at, told value, told active), after 10 was told at 0
+TABLE = {
+    "lower is told when it was seen long enough": [
+        (30, 0, 30, 10, True),
+        (49, 0, 30, 10, True),
+        (50, 0, 30, 0, False),
+    ],
+    "a lower value that is active counts alike": [
+        (30, 4, 30, 10, True),
+        (49.9, 4, 30, 10, True),
+        (50, 4, 30, 4, True),
+    ],
+    "higher is told at once, and the floor stays": [
+        (30, 12, 30, 12, True),
+        (31, 11, 30, 11, True),
+        (32, 3, 30, 10, True),
+        (51, 3, 30, 10, True),
+        (52, 3, 30, 3, True),
+    ],
+    "the lowest of what was seen all the time is told": [(30, 5, 30, 10, True), (50, 2, 30, 2, True)],
+    "a break in the low run begins it anew": [
+        (30, 0, 30, 10, True),
+        (45, 10, 30, 10, True),
+        (46, 0, 30, 10, True),
+        (65, 0, 30, 10, True),
+        (66, 0, 30, 0, False),
+    ],
+    "what stood through the settling time ends the doubt": [
+        (30, 10, 30, 10, True),
+        (50, 10, 30, 10, True),
+        (51, 0, 30, 0, False),
+    ],
+    "what is lower than before the trouble is settled once": [
+        (30, 5, 30, 10, True),
+        (50, 5, 30, 5, True),
+        (51, 1, 30, 1, True),
+    ],
+    "another fault begins anew, from what was told": [
+        (30, 0, 30, 10, True),
+        (45, 0, 45, 10, True),
+        (64, 0, 45, 10, True),
+        (65, 0, 45, 0, False),
+    ],
+    "trouble after it settled counts from what was told then": [
+        (30, 4, 30, 10, True),
+        (50, 4, 30, 4, True),
+        (60, 0, 60, 4, True),
+        (80, 0, 60, 0, False),
+    ],
+    "seeing counts by the time of the readings": [
+        (30, 0, 30, 10, True),
+        (30, 0, 30, 10, True),
+        (50, 0, 30, 0, False),
+    ],
+    "a reading that began before the trouble proves nothing": [
+        (25, 0, 30, 10, True),
+        (49, 0, 30, 10, True),
+        (50, 0, 30, 0, False),
+    ],
+    "a backend that says it has just started is trouble too": [(100, 0, 95, 10, True), (120, 0, 95, 0, False)],
+    "one that has started long ago is none": [(100, 0, -900, 0, False)],
+}
+
+
+@pytest.mark.parametrize("rows", TABLE.values(), ids=TABLE.keys())
+def test_transitions(told: Course, rows: list[tuple[float, float, float, float, bool]]) -> None:
+    told(0, 10)
+    assert [told(taken, value, trouble_at) for taken, value, trouble_at, *_ in rows] == [
+        (value, active) for *_, value, active in rows
+    ]
+
+
+def test_the_activity_alone_is_held_too(told: Course) -> None:
+    told(0, 10)
+    assert told(30, 10, 30, active=False) == (10, True)
+    assert told(50, 10, 30, active=False) == (10, False)
+
+
+def test_the_reason_says_why(told: Course) -> None:
+    told(0, 10)
+    told(30, 0, 30)
+    raw = Assessment((Metric("jobs", 0),), active=False, reasons=("no job waits",))
+    _, answer = settle(told.settling, raw, Evidence(37, 30), RULE)
+    assert answer.reasons == (
+        (
+            "settling: inactive is read since trouble, but only seen for 7 s of settleSeconds 20; "
+            "KEDA is told what it was told before"
+        ),
+        "no job waits",
+    )
+    lower = replace(raw, active=True, metrics=(Metric("jobs", 1),))
+    assert settle(told.settling, lower, Evidence(37, 30), RULE)[1].reasons[0].startswith("settling: lower is read")
+
+
+def test_an_error_that_was_told_is_trouble(told: Course) -> None:
+    """A place that nobody asked for since may have been forgotten, and its fault with it."""
+    told(0, 10)
+    told.settling = note_error(told.settling, 15)
+    assert told(300, 0) == (10, True)
+    assert told(319, 0) == (10, True)
+    assert told(320, 0) == (0, False)
+
+
+def test_without_a_settling_time_all_is_told_at_once() -> None:
+    told = Course(rule=replace(RULE, settle_seconds=0))
+    assert told(29, 5, 29) == (5, True), "also as the first answer"
+    assert told(30, 0, 30) == (0, False)
+    told(31, 5, 30)
+    assert told(31, 0, 32) == (0, False)
+
+
+def test_who_was_told_nothing_is_told_nothing_while_there_are_signs_of_trouble(told: Course) -> None:
+    assert [told(taken, 3, 30) for taken in (30, 40, 49.9)] == [None, None, None]
+    assert told(50, 3, 30) == (3, True)
+    assert told(51, 0, 30) == (0, False), "it has settled"
+
+
+def test_who_was_told_nothing_waits_for_what_it_names(told: Course) -> None:
+    with pytest.raises(Unsettled, match=r"it waits 13 s more of settleSeconds 20"):
+        settle(Settling(), Assessment((), active=False, reasons=()), Evidence(37, 30), RULE)
+
+
+def test_who_was_told_nothing_is_told_at_once_without_a_sign(told: Course) -> None:
+    assert told(30, 0) == (0, False)
+
+
+def test_an_error_alone_is_no_sign_for_who_was_told_nothing(told: Course) -> None:
+    """A first read that took too long says nothing of the backend's health."""
+    told.settling = note_error(told.settling, 29)
+    assert told(30, 3) == (3, True)
+
+
+# Evidence
+
+
+def test_the_trouble_of_any_place_counts_and_the_oldest_reading() -> None:
+    places = [Spot("a"), Spot("b")]
+    readings = [Reading(1, 30, NEVER), Reading(1, 29, 28)]
+    assert evidence(places, readings, 31) == Evidence(29, 28)
+
+
+def test_what_is_read_seldom_is_as_good_as_new() -> None:
+    places = [Map("a"), Spot("a")]
+    assert evidence(places, [Reading((), 0), Reading(1, 30)], 31) == Evidence(30, NEVER)
+    assert evidence(places[:1], [Reading((), 0)], 31) == Evidence(31, NEVER), "but not from the future"
+
+
+# Holding
+
+ACTIVE = Settling(told=Told((10,), active=True), told_at=100)
+
+
+@pytest.mark.parametrize(
+    ("settling", "now", "held"),
+    [
+        pytest.param(ACTIVE, 160, True, id="stale just now"),
+        pytest.param(ACTIVE, 760, True, id="the last moment"),
+        pytest.param(ACTIVE, 760.1, False, id="too long"),
+        pytest.param(replace(ACTIVE, told=Told((10,), active=False)), 161, False, id="inactive was told"),
+        pytest.param(Settling(), 161, False, id="nothing was told"),
+    ],
+)
+def test_what_was_told_active_is_held_for_a_while(settling: Settling, now: float, *, held: bool) -> None:
+    told = hold(settling, SPECS, now, RULE, "no route to host")
+    assert (told is not None) == held
+    if told is not None:
+        assert (told.metrics, told.active) == ((Metric("jobs", 10),), True)
+        assert told.reasons == (
+            f"held: the last good reading is {now - 100:.0f} s old; KEDA is told what it was told then (no route to host)",
+        )
+
+
+def test_with_hold_seconds_0_nothing_is_held() -> None:
+    assert hold(ACTIVE, SPECS, 161, replace(RULE, hold_seconds=0), "down") is None
+
+
+# Any course
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([1.0, 5.0, 11.0]),
+        st.sampled_from(["read", "fault", "error", "restart"]),
+        st.sampled_from([0.0, 1.0, 3.0]),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS, st.sampled_from([0.0, 5.0, 20.0, 60.0]))
+def test_lower_is_never_told_within_the_settling_time_of_trouble(
+    steps: list[tuple[float, str, float]], settle_seconds: float
+) -> None:
+    """Held against a plain list of what was told, and when there was trouble."""
+    course, now, trouble_at, failing = Course(rule=replace(RULE, settle_seconds=settle_seconds)), 100.0, NEVER, False
+    told: list[tuple[float, float]] = []
+    error_at = NEVER
+    for seconds, what, value in steps:
+        now += seconds
+        if what == "fault":
+            failing = True
+        elif what == "error":
+            error_at = now
+            course.settling = note_error(course.settling, now)
+        elif what == "restart":
+            trouble_at = now
+        else:
+            if failing:
+                trouble_at, failing = now, False
+            answer = course(now, value, trouble_at)
+            if answer is None:
+                assert not told
+                assert now - trouble_at < settle_seconds
+                continue
+            last = max(trouble_at, error_at)
+            before = [each for at, each in told if at < last]
+            if before and now - last < settle_seconds:
+                assert answer[0] >= before[-1]
+            told.append((now, answer[0]))
+    for _ in range(3):
+        now += settle_seconds + 1
+        end = course(now, 0, trouble_at)
+    assert end == (0, False), "it ends"
+    assert not course.settling.is_settling
+    assert math.isnan(course.settling.low_since)

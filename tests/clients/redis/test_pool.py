@@ -1,0 +1,158 @@
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from scaler.clients.redis.pool import CERTAIN_SECONDS, LOOK_UP_SECONDS, Reach
+from scaler.clients.redis.server import RedisRef, RedisServer
+from scaler.core.errors import Refused, Unavailable
+from scaler.demo.clock import ManualClock
+from scaler.demo.resp import MASTER
+from scaler.demo.valkey import free_port
+
+# Names
+
+
+async def test_connection_to_an_address_that_the_name_no_longer_has_is_left(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock, zone: Any
+) -> None:
+    server = await fake()
+    names = zone(("127.0.0.1",))
+    one = kept(f"redis://cache:{server.port}", names=names)
+    first = await ping(one)
+    await clock.advance(LOOK_UP_SECONDS)
+    names.answers = [("127.0.0.9", "127.0.0.1")]
+    assert await ping(one) is first
+    await clock.advance(LOOK_UP_SECONDS)
+    names.answers = [("127.0.0.9",)]
+    with pytest.raises(Unavailable):
+        await ping(one)  # nobody is there, and the old one is not asked
+    assert server.count(b"PING") == 2
+
+
+async def test_name_is_asked_anew_within_30_seconds_whatever_its_time_to_live(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock, zone: Any
+) -> None:
+    server = await fake()
+    names = zone(("127.0.0.1",))
+    one = kept(f"redis://cache:{server.port}", names=names)
+    for _ in range(120):
+        await ping(one)
+        await clock.advance(0.5)
+    fresh = [number for number, (_, fresh) in enumerate(names.asked) if fresh]
+    assert fresh[0] == 0
+    assert len(names.asked) <= 62
+    assert max(after - before for before, after in itertools.pairwise(fresh)) <= CERTAIN_SECONDS
+
+
+async def test_name_that_cannot_be_looked_up_is_a_fault_after_30_seconds(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock, zone: Any
+) -> None:
+    server = await fake()
+    names = zone(("127.0.0.1",))
+    one = kept(f"redis://cache:{server.port}", names=names)
+    await ping(one)
+    names.answers = [OSError("the name server does not answer")]
+    await clock.advance(CERTAIN_SECONDS - 1)
+    await ping(one)
+    await clock.advance(1)
+    with pytest.raises(Unavailable, match="name server does not answer"):
+        await ping(one)
+    names.answers = [("127.0.0.1",)]
+    await ping(one)
+
+
+async def test_every_fault_leads_to_a_new_look_up(fake: Any, ping: Any, kept: Any, zone: Any) -> None:
+    server = await fake()
+    names = zone(("127.0.0.1",))
+    one = kept(f"redis://cache:{server.port}", names=names)
+    await ping(one)
+    server.told[b"ROLE"] = b"+OK\r\n"
+    with pytest.raises(Unavailable):
+        await ping(one)
+    server.told[b"ROLE"] = MASTER
+    await ping(one)
+    assert names.asked == [("cache", True)] * 2
+
+
+async def test_other_server_behind_the_same_address_is_found(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock
+) -> None:
+    """As behind a Service whose endpoint changes: open connections stay with the old one."""
+    server = await fake()
+    one = kept(f"redis://127.0.0.1:{server.port}")
+    first = await ping(one)
+    await clock.advance(CERTAIN_SECONDS)
+    assert await ping(one) is first
+    assert one.moves == 0
+    server.run_id = b"two"
+    await clock.advance(CERTAIN_SECONDS)
+    second = await ping(one)
+    assert second is not first
+    assert one.moves == 1
+    assert second.changed_at == clock.now()
+    await asyncio.sleep(0.01)
+    assert server.connections == 1
+
+
+async def test_connection_stays_while_no_new_one_can_be_made(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock
+) -> None:
+    server = await fake()
+    one = kept(f"redis://127.0.0.1:{server.port}")
+    first = await ping(one)
+    server.told[b"CLIENT"] = b"-ERR max number of clients reached\r\n"
+    server.told[b"INFO"] = server.told[b"SELECT"] = b"-NOAUTH Authentication required.\r\n"
+    await clock.advance(CERTAIN_SECONDS)
+    assert await ping(one) is first
+
+
+# Attempts
+
+
+async def test_failing_login_is_not_repeated_with_every_read(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock
+) -> None:
+    server = await fake()
+    server.told[b"AUTH"] = b"-WRONGPASS invalid username-password pair\r\n"
+    one = kept(f"redis://:wrong@127.0.0.1:{server.port}")
+    for _ in range(100):
+        with pytest.raises(Refused, match="refuses the user name or password"):
+            await ping(one)
+    assert server.count(b"AUTH") == 2
+    await clock.advance(60)
+    server.told[b"AUTH"] = b"+OK\r\n"
+    await ping(one)
+
+
+async def test_configured_connection_is_used_as_it_is_now(fake: Any, ping: Any, kept: Any, clock: ManualClock) -> None:
+    first, second = await fake(b"1"), await fake(b"2")
+    redis = {"main": RedisServer(url=SecretStr(f"redis://127.0.0.1:{first.port}"))}
+    one = kept("redis://unused", redis=redis)
+    one._ref = RedisRef("redis/main", name="main")
+    await ping(one)
+    redis["main"] = RedisServer(url=SecretStr(f"redis://127.0.0.1:{second.port}"))
+    await ping(one)
+    assert (first.count(b"PING"), second.count(b"PING")) == (1, 1)
+    del redis["main"]
+    with pytest.raises(Refused, match="no connection named main"):
+        await ping(one)
+
+
+async def test_host_that_is_down_is_tried_again_soon(ping: Any, kept: Any, clock: ManualClock) -> None:
+    one = kept(f"redis://127.0.0.1:{free_port()}")
+    connects: list[float] = []
+    one._reach = Reach(
+        **{
+            **{name: getattr(one._reach, name) for name in Reach.__slots__},
+            "count_requests": lambda *_: connects.append(clock.now()),
+        }
+    )
+    for _ in range(600):
+        with pytest.raises(Unavailable):
+            await ping(one)
+        await clock.advance(0.1)
+    assert 12 <= len(connects) <= 25
+    assert max(after - before for before, after in itertools.pairwise(connects)) <= 5

@@ -1,0 +1,158 @@
+"""Every command that the pages show exists with its options, and what can run here runs."""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from scaler.cli import app
+from tools import binaries
+from tools.markdown import Block, blocks
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "samples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+CHART = ROOT / "charts" / "keda-queue-scaler"
+SHELL = [
+    pytest.param(block, id=f"{page.name}:{block.line}")
+    for page in PAGES
+    for language in ("sh", "console")
+    for block in blocks(page.read_text(), language)
+]
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """Yield the commands of a block as words; the later ones of a pipe are commands of their own."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while "|" in words:
+            yield words[: words.index("|")]
+            words = words[words.index("|") + 1 :]
+        if words:
+            yield [word for word in words if word != "&"]
+
+
+SHOWN = [
+    pytest.param(command, id=f"{page.name}:{block.line}: {' '.join(command)[:60]}")
+    for page in PAGES
+    for language in ("sh", "console")
+    for block in blocks(page.read_text(), language)
+    for command in commands(block)
+]
+ELSEWHERE = {
+    "argocd",
+    "aws",
+    "cosign",
+    "curl",
+    "docker",
+    "gh",
+    "jq",
+    "kind",
+    "kubectl",
+    "open",
+    "pip",
+    "pypi-attestations",
+}
+"""Programs of others, which the tests do not have, or not with what these commands ask."""
+
+
+def of_program(name: str) -> list[Any]:
+    return [param for param in SHOWN if param.values[0][0] == name]
+
+
+@pytest.mark.parametrize("block", SHELL)
+def test_bash_reads_it(block: Block) -> None:
+    done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_the_program_is_known(command: list[str]) -> None:
+    program = command[0]
+    assert program in ELSEWHERE | {"scaler", "helm", "make", "python"} or re.fullmatch(r"[A-Z_]+=.*", program), program
+
+
+@pytest.mark.parametrize("command", of_program("scaler"))
+def test_the_command_has_these_options(command: list[str]) -> None:
+    group = typer.main.get_command(app)
+    name, *words = command[1:]
+    if name.startswith("-"):
+        name, words = "", [name, *words]
+    found = group if not name else group.commands[name]  # type: ignore[attr-defined]  # it is a group
+    context = typer.Context(found, info_name=name)
+    found.make_parser(context).parse_args(list(words))  # raises for an option that there is not
+
+
+@pytest.mark.parametrize("command", of_program("make"))
+def test_the_target_is_there(command: list[str]) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {word for word in command[1:] if "=" not in word} <= targets
+
+
+@pytest.mark.parametrize("command", of_program("python"))
+def test_the_module_is_there(command: list[str]) -> None:
+    assert command[1] == "-m"
+    assert importlib.util.find_spec(command[2])
+
+
+@pytest.mark.parametrize("command", of_program("helm"))
+def test_helm_takes_it(command: list[str]) -> None:
+    helm = binaries.binary(binaries.HELM_4, "helm")
+    told = subprocess.run([helm, command[1], "--help"], capture_output=True, text=True, check=True).stdout
+    for flag in (word.partition("=")[0] for word in command[2:] if word.startswith("-")):
+        assert re.search(rf"(^|[\s,]){flag}\b", told), f"helm {command[1]} has no {flag}"
+    if command[1] in {"install", "upgrade", "template"}:
+        own = {"--reset-then-reuse-values", "--install", "--wait", "--create-namespace"}
+        words = [word for word in command[2:] if word not in own]
+        if "--version" in words:
+            place = words.index("--version")
+            del words[place : place + 2]
+        words = [
+            re.sub(r"^oci://ghcr\.io/keda-queue-scaler/charts/keda-queue-scaler$", str(CHART), word) for word in words
+        ]
+        done = subprocess.run([helm, "template", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Return a folder with the files that the commands speak of."""
+    (tmp_path / "k8s").mkdir()
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    (manifest,) = [block for block in blocks((ROOT / "README.md").read_text(), "yaml") if "ScaledObject" in block.text]
+    for path in (tmp_path / "scaledobject.yaml", tmp_path / "k8s" / "orders.yaml"):
+        path.write_text(manifest.text)
+    (tmp_path / "load.csv").write_text("time,arrivals\n0,0\n60,5\n120,0\n600,0\n")
+    return tmp_path
+
+
+def runs_here(command: list[str]) -> bool:
+    asks_others = {"--address", "--prometheus", "--cloudwatch-queue", "--namespace", "-"}
+    return command[1] in {"validate", "simulate"} and not asks_others & set(command)
+
+
+@pytest.mark.parametrize("command", [param for param in of_program("scaler") if runs_here(param.values[0])])
+def test_what_needs_nothing_else_runs(command: list[str], desk: Path) -> None:
+    scaler = Path(sys.executable).with_name("scaler")
+    done = subprocess.run([scaler, *command[1:]], cwd=desk, capture_output=True, text=True, check=False)
+    cautioned = done.returncode == 1 and command[1] == "validate" and "scaling-modifiers" in done.stdout
+    assert done.returncode == 0 or cautioned, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_many_commands_are_shown() -> None:
+    assert len(of_program("scaler")) >= 8
+    assert len(of_program("helm")) >= 8
+    assert any(runs_here(param.values[0]) for param in of_program("scaler"))

@@ -1,0 +1,71 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.keda.formula import compiled
+
+VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a", 12),
+        ("a + 10 * b", 42),
+        ("(a + b) / 2", 7.5),
+        ("a / b - 1", 3),
+        ("-b + 5", 2),
+        ("max(a, b, 20)", 20),
+        ("min([a, b])", 3),
+        ("sum([a, b, 0.5])", 15.5),
+        ("mean([a, b])", 7.5),
+        ("median([a, b, 4])", 4),
+        ("ceil(a / 7) + floor(b / 2) + abs(-1)", 4),
+        ("a / 7", 1.714),  # in thousandths
+        ("b - a", 0),  # the HPA reads nothing below 0
+        ("a / zero", 0),
+        ("zero / zero", 0),
+        ("ceil(a / zero)", 0),
+        ("  a\n", 12),
+    ],
+)
+def test_arithmetic(text: str, value: float) -> None:
+    formula = compiled(text, VALUES)
+    assert formula is not None
+    assert formula(VALUES) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a > 5 ? b : 0",
+        "a > 5",
+        "count([a, b], {# > 1})",
+        "a % b",
+        "a ** b",
+        "unknown + 1",
+        "true ? 1 : 2",
+        "True",
+        "a.b",
+        "a[0]",
+        "'a'",
+        "max()",
+        "max(a)",
+        "abs(a, b)",
+        "sum(a, b)",
+        "sum([])",
+        "eval(a)",
+        "__import__('os')",
+        "(" * 500 + "a" + ")" * 500,
+    ],
+)
+def test_what_is_more_than_arithmetic_is_not_worked_out(text: str) -> None:
+    assert compiled(text, VALUES) is None
+
+
+@given(st.text(alphabet="ab+-*/(),.0123456789 maxinsu[]", max_size=30), st.floats(0, 1e9), st.floats(0, 1e9))
+def test_a_formula_is_worked_out_or_not_but_never_fails(text: str, a: float, b: float) -> None:
+    formula = compiled(text, {"a", "b"})
+    if formula is not None:
+        assert formula({"a": a, "b": b}) >= 0
