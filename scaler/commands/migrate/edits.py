@@ -40,12 +40,12 @@ class Editor:
     """Collects the changes of one text, and makes them at once."""
 
     text: str
-    _changes: list[tuple[int, int, str]] = field(default_factory=list)
+    changes: list[tuple[int, int, str]] = field(default_factory=list)
 
     def result(self) -> str:
         """Return the changed text."""
         made, at = [], 0
-        for start, end, new in sorted(self._changes):
+        for start, end, new in sorted(self.changes):
             if start < at:
                 raise CannotEditError("two changes meet at one place")
             made += [self.text[at:start], new]
@@ -65,15 +65,15 @@ class Editor:
                 for name, (key, value) in whole.entries.items()
                 if name not in new.drop
             ]
-            self._changes.append((whole.start, whole.end, self._flow(whole, pieces)))
+            self.changes.append((whole.start, whole.end, self._flow(whole, pieces)))
             return
         found = whole.entries["type"][1]
         if isinstance(found, nodes.Scalar) and found.value != new.type:
-            self._changes.append((found.start, found.end, self._text(whole, new.type)))
+            self.changes.append((found.start, found.end, self._text(whole, new.type)))
         for key in new.drop & whole.entries.keys():
             self._remove(whole, key)
         if metadata.flow:
-            self._changes.append((metadata.start, metadata.end, self._flow_metadata(metadata, new.metadata)))
+            self.changes.append((metadata.start, metadata.end, self._flow_metadata(metadata, new.metadata)))
             return
         taken = {entry.was: entry for entry in new.metadata if entry.was is not None}
         for key in metadata.entries:
@@ -81,7 +81,7 @@ class Editor:
                 self._replace(metadata, key, taken[key])
             else:
                 self._remove(metadata, key)
-        self._insert(metadata, [entry for entry in new.metadata if entry.was is None])
+        self._insert(whole, metadata, [entry for entry in new.metadata if entry.was is None])
 
     def remove_item(self, triggers: nodes.Node, index: int) -> None:
         """Take a trigger out of its list; the comments in it stay."""
@@ -91,7 +91,7 @@ class Editor:
         self._own(item, "the trigger")
         if triggers.flow:
             before = triggers.items[index - 1].end  # the first of the triggers that become one stays
-            self._changes.append((before, item.end, ""))
+            self.changes.append((before, item.end, ""))
             return
         start = self._line_start(item.start)
         if not self.text[start : item.start].strip(" ") == "-":
@@ -140,30 +140,31 @@ class Editor:
         if any(_comments(self.text[end:start]) for end, start in zip(ends, starts, strict=True)):
             raise CannotEditError("a comment stands between braces; write it without them first")
         first = self.text[ends[0] : starts[0]]
-        last = self.text[ends[-1] : starts[-1]].replace(",", "", 1) if inside else ""
+        behind = max((max(key.end, value.end) for key, value in mapping.entries.values()), default=mapping.end - 1)
+        last = self.text[behind : mapping.end - 1].replace(",", "", 1)
         return "{" + first + (f",{first}" if "\n" in first else ", ").join(pieces) + last + "}"
 
     def _replace(self, mapping: nodes.Mapping, key: str, entry: Entry) -> None:
         name, value = mapping.entries[key]
         if entry.key != key:
-            self._changes.append((name.start, name.end, self._text(mapping, entry.key)))
+            self.changes.append((name.start, name.end, self._text(mapping, entry.key)))
         if not isinstance(value, nodes.Scalar) or value.value != entry.value:
             text = self._text(mapping, entry.value)
             block = isinstance(value, nodes.Scalar) and value.style in {"|", ">"}
             empty = value.start == value.end
-            self._changes.append((value.start, value.end, f" {text}" if empty else text + "\n" * block))
+            self.changes.append((value.start, value.end, f" {text}" if empty else text + "\n" * block))
 
-    def _insert(self, mapping: nodes.Mapping, entries: Sequence[Entry]) -> None:
-        """Put `entries` first."""
+    def _insert(self, whole: nodes.Mapping, mapping: nodes.Mapping, entries: Sequence[Entry]) -> None:
+        """Put `entries` first, so that a comment above what was first stays above it."""
         if not entries:
             return
         pairs = [(self._text(mapping, entry.key), self._text(mapping, entry.value)) for entry in entries]
-        start = self._line_start(mapping.start)
-        indent = self.text[start : mapping.start]
+        start = self._line_end(whole.entries["metadata"][0].end)
+        indent = self.text[self._line_start(mapping.start) : mapping.start]
         if indent.strip(" "):
             raise CannotEditError("its metadata does not begin on a line of its own")
         newline = "\r\n" if "\r\n" in self.text else "\n"
-        self._changes.append((start, start, "".join(f"{indent}{key}: {value}{newline}" for key, value in pairs)))
+        self.changes.append((start, start, "".join(f"{indent}{key}: {value}{newline}" for key, value in pairs)))
 
     def _remove(self, mapping: nodes.Mapping, key: str) -> None:
         name, value = mapping.entries[key]
@@ -177,7 +178,7 @@ class Editor:
             raise CannotEditError("nothing would be left of the trigger")
         if _comments(self.text[_last(value) : later[0]]):
             raise CannotEditError("a comment stands between entries that would be joined")
-        self._changes.append((name.start, later[0], ""))
+        self.changes.append((name.start, later[0], ""))
 
     def _cut_lines(self, start: int, end: int, node: nodes.Node) -> None:
         """Cut whole lines, but for the comments in them."""
@@ -187,7 +188,7 @@ class Editor:
         comments = [comment for begin, stop in gaps for comment in _comments(self.text[begin:stop])]
         newline = "\r\n" if "\r\n" in self.text[start:end] else "\n"
         margin = indent[0] if indent else ""
-        self._changes.append((start, end, "".join(f"{margin}{comment}{newline}" for comment in comments)))
+        self.changes.append((start, end, "".join(f"{margin}{comment}{newline}" for comment in comments)))
 
     def _line_start(self, at: int) -> int:
         return self.text.rfind("\n", 0, at) + 1

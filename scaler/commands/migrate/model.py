@@ -100,6 +100,8 @@ class Connection:
     """The workload's variable that holds the URL."""
     config: tuple[tuple[str, str], ...] = ()
     doubts: tuple[str, ...] = ()
+    assumed: bool = False
+    """Whether nothing tells that it is this one, so that what another trigger of the workload tells is better."""
 
     def entry(self) -> Entry:
         """Return the metadata entry that says it."""
@@ -122,6 +124,8 @@ class Sidekiq:
     """Old metadata keys whose places the new ones take: `queues`, and the key of the target."""
     counts_waiting: bool = False
     """Whether waiting jobs count as if busy."""
+    assumed: str = ""
+    """Why the queues are only assumed."""
     notes: tuple[str, ...] = ()
 
 

@@ -1,7 +1,9 @@
 """What becomes of the triggers of one ScaledObject or ScaledJob: pure, from what is asked to the new metadata."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from scaler.commands.migrate import queries, redis, sqs
 from scaler.commands.migrate.edits import Entry, Rewrite
@@ -50,6 +52,7 @@ def plan(arounds: Sequence[Around]) -> Plan:
             asked[index] = translate(around)
         except Left as why:
             left[index] = str(why)
+    asked = _told_by_others(asked)
     groups = _groups(arounds, asked)
     rewrites: dict[int, Rewrite] = {}
     merged: dict[int, int] = {}
@@ -81,28 +84,46 @@ def plan(arounds: Sequence[Around]) -> Plan:
     return Plan(rewrites, merged, left, tuple(notes), tuple(claims), tuple(connections))
 
 
+def _told_by_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
+    """Return the same, where what one trigger only assumes is taken from others of the workload that tell it."""
+    parts = [each for each in asked.values() if isinstance(each, Sidekiq)]
+    connections = [part.connection for part in parts if not part.connection.assumed]
+    queues = tuple(dict.fromkeys(queue for part in parts if not part.assumed for queue in part.queues))
+    found: dict[int, Asked] = {}
+    for index, each in asked.items():
+        part = each
+        if isinstance(part, Sidekiq) and part.connection.assumed and connections:
+            part = replace(part, connection=connections[0])
+        if isinstance(part, Sidekiq) and part.assumed:
+            part = replace(part, queues=queues) if queues else replace(part, notes=(part.assumed, *part.notes))
+        found[index] = part
+    return found
+
+
 def _groups(arounds: Sequence[Around], asked: Mapping[int, Asked]) -> list[list[int]]:
-    """Return the triggers that become one: Sidekiq's on one Redis, with one target for each kind of metric."""
-    groups: list[list[int]] = []
+    """Return the triggers that become one: Sidekiq's on one Redis, with one target for each kind of metric.
+
+    First those that differ in their queues only, then those that have different metrics of the same queues.
+    """
+    alone = [[index] for index, wish in asked.items() if not isinstance(wish, Sidekiq) or arounds[index].one_metric]
+    alike: dict[Any, list[int]] = defaultdict(list)
     for index, wish in asked.items():
-        for group in groups:
-            parts = [asked[each] for each in group]
-            if isinstance(wish, Sidekiq) and not arounds[index].one_metric and _fits(parts, wish):
-                group.append(index)
+        if isinstance(wish, Sidekiq) and not arounds[index].one_metric:
+            key = (wish.connection, wish.prefix, wish.kind, wish.target, wish.activation, wish.counts_waiting)
+            alike[key].append(index)
+    found: list[tuple[Any, set[str], frozenset[str], list[int]]] = []
+    for (connection, prefix, kind, *_), indexes in alike.items():
+        queues = frozenset(
+            queue for index in indexes if isinstance(wish := asked[index], Sidekiq) for queue in wish.queues
+        )
+        for place, kinds, others, members in found:
+            if place == (connection, prefix) and others == queues and kind not in kinds:
+                kinds.add(kind)
+                members.extend(indexes)
                 break
         else:
-            groups.append([index])
-    return groups
-
-
-def _fits(parts: Iterable[Asked], wish: Sidekiq) -> bool:
-    for part in parts:
-        if not isinstance(part, Sidekiq) or (part.connection, part.prefix) != (wish.connection, wish.prefix):
-            return False
-        same = (part.kind, part.target, part.activation) == (wish.kind, wish.target, wish.activation)
-        if not same and (part.kind == wish.kind or part.queues != wish.queues):
-            return False
-    return True
+            found.append(((connection, prefix), {kind}, queues, list(indexes)))
+    return sorted([*alone, *(sorted(members) for *_, members in found)])
 
 
 def _sidekiq_entries(around: Around, parts: Sequence[Sidekiq], *, busy: bool) -> tuple[Entry, ...]:

@@ -64,7 +64,7 @@ def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str,
     target = threshold / found.factor
     if kind == BUSY and target > MAX_RATIO and found.factor == 1.0:
         raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
-    queues, said = _queues(around, found, kind)
+    queues, said, assumed = _queues(around, found, kind)
     notes = [*said, *found.notes, *_other_division(around, found, kind, target)]
     activation = around.metadata.get("activationThreshold") or around.metadata.get("activationTargetValue") or ""
     if activation and not (kind == WAITING and activation.isdigit()):
@@ -80,6 +80,7 @@ def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str,
         activation,
         was=dict(was),
         counts_waiting=found.plus_waiting,
+        assumed=assumed,
         notes=tuple(notes),
     )
 
@@ -109,21 +110,21 @@ def _other_division(around: Around, found: Meaning, kind: str, target: float) ->
         yield f"metricType AverageValue divided it by the number of pods; here {target:g} is {unit}"
 
 
-def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the queues, and a word where the query does not name them; nothing known must not look like no queue."""
+def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return the queues, a word on where they are from, and why they are only assumed, if they are."""
     if found.queues:
-        return found.queues, ()
+        return found.queues, (), ""
     if around.options.queues:
-        return around.options.queues, ()
+        return around.options.queues, (), ""
     if around.workload.queues:
-        return around.workload.queues, ("its queues are those of the workload's command line",)
+        return around.workload.queues, ("its queues are those of the workload's command line",), ""
     if kind != BUSY:
         raise Left("its query counts every queue: name those of this workload with --queues")
     note = (
         f"no queue is named anywhere, so {DEFAULT_QUEUE} is assumed, and jobs in others wake nothing: use --queues, or put "
         "in all that this workload fetches"
     )
-    return (DEFAULT_QUEUE,), (note,)
+    return (DEFAULT_QUEUE,), (), note
 
 
 def _connection(around: Around) -> Connection:
@@ -137,7 +138,7 @@ def _connection(around: Around) -> Connection:
         "its Redis is taken from the workload's variable REDIS_URL, which Sidekiq reads by default; with another, change "
         "redisURLFromEnv, or use --redis NAME for a connection of the configuration"
     )
-    return Connection(variable="REDIS_URL", doubts=(doubt,))
+    return Connection(variable="REDIS_URL", doubts=(doubt,), assumed=True)
 
 
 def _sums(query: str) -> bool:
