@@ -87,7 +87,7 @@ def test_an_empty_table_has_no_detail() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(TopError, match="--state sleeping: must be one of error, held"):
+    with pytest.raises(TopError, match="--state sleeping: must be one of error, refused, held"):
         Query(state="sleeping").check()
     with pytest.raises(TopError, match="--sort age2: must be one of name"):
         Query(sort="age2").check()
