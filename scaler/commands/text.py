@@ -20,6 +20,11 @@ COLOURS = {
 }
 
 
+def counted(number: int, thing: str) -> str:
+    """Return "1 trigger" or "2 triggers"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def show(console: Console, explanation: dict[str, Any], *, served: bool = False) -> None:
     """Print one explanation; `served` where a server, which KEDA asks, gave it."""
     for line in lines(explanation, served=served):
@@ -32,7 +37,7 @@ def lines(owner: dict[str, Any], *, served: bool = False) -> Iterator[str]:
     for trigger in owner["triggers"]:
         yield from _trigger(trigger, served=served)
     if owner["otherTriggers"]:
-        yield f"  and {owner['otherTriggers']} triggers of other scalers, which are not looked at here"
+        yield f"  not looked at here: {counted(owner['otherTriggers'], 'trigger')} of other scalers"
     scaling = owner["scaling"]
     now = "" if scaling["replicas"] is None else f" (now {scaling['replicas']})"
     yield f"  [bold]replicas[/bold]{now}"

@@ -75,7 +75,7 @@ async def serving(clock: ManualClock) -> AsyncIterator[Callable[[Path], Server]]
     made: list[Server] = []
 
     def serve(sample: Path) -> Server:
-        values = imagined(read([str(sample)]).objects, clock.wall())
+        values = imagined(read([str(sample)], "explain").objects, clock.wall())
         made.append(Server(Settings.model_validate(SETTINGS), clock, [Imagined(values)]))
         return made[-1]
 
@@ -88,7 +88,7 @@ async def explained(server: Server, file: Path, replicas: int | None = 2) -> lis
     async def ask(namespace: str, name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
         return await server.explainer.explain(namespace, name, metadata, 1)
 
-    return await explain(read([str(file)]).objects, ask, ENV, replicas)
+    return await explain(read([str(file)], "explain"), ask, ENV, replicas)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
@@ -111,9 +111,9 @@ async def test_a_running_server_explains_the_same_as_this_process(serving: Calla
     sample = ROOT / "samples" / "sidekiq-busy-ratio.yaml"
     server = serving(sample)
     await server.start()
-    owners = read([str(sample)]).objects
+    manifests = read([str(sample)], "explain")
     async with server_at(f"127.0.0.1:{server.port}") as ask:
-        remote = await explain(owners, ask, ENV, 2)
+        remote = await explain(manifests, ask, ENV, 2)
     local = await explained(server, sample)
     for answers in (remote, local):
         for trigger in answers[0]["triggers"]:

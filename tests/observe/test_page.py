@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -344,3 +345,20 @@ async def test_what_is_unchanged_is_not_sent_again(visit: Any, reader: ScriptedR
             await site.clock.advance(20)
             await site.ask("orders")
             assert (await site.get(path, headers=again))[0] == 200, path
+
+
+async def test_a_doubt_is_told_beside_the_state(visit: Any, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Work(0)
+    async with visit() as site:
+        await site.ask("orders")
+        (asker,) = site.server.registry
+        told = replace(asker.answer.told, doubts=("no Sidekiq has ever used this database",))
+        asker.answer = replace(asker.answer, told=told)
+        await site.clock.advance(2)
+        (item,) = (await site.json("/api/scaledobjects?state=doubtful"))["items"]
+        assert (item["state"], item["doubtful"], item["doubts"]) == ("inactive", True, list(told.doubts))
+        assert "no Sidekiq has ever used" in (await site.get("/"))[1]
+        assert (
+            'queue_scaler_doubtful{namespace="shop",scaledobject="orders",trigger="scripted"} 1.0'
+            in (await site.get("/metrics"))[1]
+        )
