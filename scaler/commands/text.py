@@ -13,6 +13,7 @@ COLOURS = {
     "active": "green",
     "inactive": "cyan",
     "error": "red",
+    "refused": "red",
     "held": "yellow",
     "settling": "yellow",
     "unknown": "yellow",
@@ -76,7 +77,7 @@ def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
             f"  [dim]about {cost['requestsPerMonth']:,} requests a month, ${cost['dollarsPerMonth']:,.2f} "
             f"(price of {cost['priceDate']}; shared with all who read the same queues)[/dim]"
         )
-    if served and "calls" in trigger:
+    if served and "calls" in trigger and trigger["state"] != "refused":
         yield asked(trigger)
 
 

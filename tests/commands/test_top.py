@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from scaler.commands.top import Query, Shape, TopError, View, keys, press
-from scaler.commands.top_table import Data, course, problem_of, screen, table, value_of
+from scaler.commands.top_table import Data, course, problem_of, screen, state_word, table, value_of
 
 SHAPE = Shape(rows=10, pages=3, lines=40, height=16, states=("error", "active"))
 
@@ -131,6 +131,40 @@ def drawn(what: Any, width: int) -> list[str]:
     console = Console(width=width, height=24, file=io.StringIO(), force_terminal=False)
     console.print(what)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is the StringIO
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, "active"),
+        ({"stale": True, "doubtful": True}, "stale"),
+        ({"doubtful": True}, "doubtful"),
+        ({"state": "held", "stale": True}, "held"),
+        ({"state": "refused"}, "refused"),
+        ({"state": "of a newer server"}, "of a newer server"),
+    ],
+)
+def test_the_worst_word_of_a_row(changes: dict[str, Any], word: str) -> None:
+    assert state_word(item(**changes)) == word
+
+
+REFUSED = item(
+    state="refused",
+    error={"code": "INVALID_ARGUMENT", "message": "queus: unknown key"},
+    metrics=[],
+    active=None,
+    activeSince=None,
+    readingAge=None,
+    recent=None,
+    places=[],
+    calls=7,
+)
+
+
+def test_refused_metadata_has_a_row_and_a_detail() -> None:
+    assert "INVALID_ARGUMENT: queus: unknown key" in drawn(table([REFUSED], 160), 160)[1]
+    data = Data(ANSWER, {"namespace": "shop", "name": "orders", "triggers": [REFUSED]})
+    assert "queus: unknown key" in "\n".join(drawn(screen(data, View(mode="detail"), 80, 24, "h"), 80))
 
 
 @pytest.mark.parametrize("width", [40, 80, 160, 300])
