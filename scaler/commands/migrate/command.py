@@ -173,7 +173,9 @@ def report(result: Result) -> Iterator[str]:
         for owner, plan in result.plans()
         for index, why in sorted(plan.left.items())
     ]
-    yield from _section("Look at these, they could not be decided from the manifests:", notes)
+    yield from _section(
+        "Look at these: not to be decided from the manifests alone, or done in another way than before:", notes
+    )
     yield from _section("scaler validate says of the new triggers:", list(map(str, result.cautions)))
     yield from _section("No trigger needs these any more:", result.needless)
     yield from _section("Left as they are:", left)

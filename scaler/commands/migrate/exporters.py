@@ -39,7 +39,7 @@ _ROLES = {
 }  # fmt: skip
 _BY_NAME = {name: role for role, names in _ROLES.items() for name in names}
 _QUEUE_LABELS = frozenset({"queue", "name", "queue_name"})
-_QUEUE = r"[A-Za-z0-9_.-]+"
+_QUEUE = r"[A-Za-z0-9_.:-]+"
 _SMOOTH = frozenset({"avg_over_time", "max_over_time", "min_over_time", "last_over_time"})
 _TRANSPARENT = frozenset({"ceil", "floor", "round", "scalar", "clamp_min", "clamp_max", "clamp", "sort", "sort_desc"})
 

@@ -1,6 +1,5 @@
 """What the scaler must be given so that migrated triggers may read: its configuration, as values of the chart."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,11 +9,11 @@ import yaml
 from scaler.clients.aws.settings import is_aws_host
 from scaler.commands.migrate.model import Connection
 from scaler.commands.migrate.plan import Plan
+from scaler.commands.migrate.redis import SECRET
 from scaler.keda.scalable import ScaledJob, ScaledObject
 from scaler.sources.base import Claim
 
 _FIELDS = {"sqs": "sqs", "redis": "redis", "prometheus": "prometheus", "url": "urls", "kubernetes": "kubernetes"}
-_SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
 
 
 def values(claims: Mapping[str, Iterable[Claim]], connections: Iterable[Connection]) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def _access(claims: Iterable[Claim]) -> dict[str, list[str]]:
 
 def _secret(connection: Connection) -> str:
     """Return the Secret that the password is in now, or a name that says what to put in."""
-    found = next(filter(None, (_SECRET.search(doubt) for doubt in connection.doubts)), None)
+    found = next(filter(None, (SECRET.search(doubt) for doubt in connection.doubts)), None)
     return found["name"] if found else "SECRET-WITH-THE-PASSWORD"
 
 

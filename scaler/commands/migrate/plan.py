@@ -59,7 +59,7 @@ def plan(arounds: Sequence[Around]) -> Plan:
     notes: list[tuple[int, str]] = []
     claims: list[Claim] = []
     connections: list[Connection] = []
-    busy_done = False
+    busy_done = any(isinstance(wish, Sidekiq) and wish.kind == "busy" for wish in asked.values())
     for group in groups:
         first = group[0]
         wish = asked[first]
@@ -196,3 +196,5 @@ def _dropped(around: Around, rewrite: Rewrite) -> Iterable[str]:
         yield "useCachedMetrics is left out: with a push the HPA would see the value of the poll before it"
     if any(entry.key == "queueURLFromEnv" for entry in rewrite.metadata):
         yield "the queue comes from a variable of the workload, so what access must grant is not known"
+    if any(entry.key == "redisURLFromEnv" for entry in rewrite.metadata):
+        yield "what access must grant under urls is in the variable: scheme, host, port and database, without the password"

@@ -89,7 +89,7 @@ class _Parser:
 
     def _next(self) -> tuple[str, str]:
         token = self._tokens[self._at]
-        self._at += 1
+        self._at = min(self._at + 1, len(self._tokens) - 1)  # the end stays the end
         return token
 
     def _take(self, text: str) -> bool:

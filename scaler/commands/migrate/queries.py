@@ -62,7 +62,7 @@ def _number(around: Around, key: str) -> float:
 def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str, str]) -> Sidekiq:
     kind = _kind(found)
     target = threshold / found.factor
-    if kind == BUSY and target > MAX_RATIO and found.factor == 1.0:
+    if kind == BUSY and target > MAX_RATIO and found.factor == 1.0 and not found.plus_waiting:
         raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
     queues, said, assumed = _queues(around, found, kind)
     notes = [*said, *found.notes, *_other_division(around, found, kind, target)]

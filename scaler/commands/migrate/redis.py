@@ -5,7 +5,9 @@ import re
 from scaler.clients.redis.server import URL_FORMS, parse_url
 from scaler.commands.migrate.model import FROM_ENV, Around, Connection, Left, Sidekiq
 
-_LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^:|]+)")
+_LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^|]+)")
+SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
+"""How `Parameter.where` tells of a Secret."""
 _PASSWORDS = ("password", "sentinelPassword", "username", "sentinelUsername")
 
 
@@ -39,8 +41,8 @@ def connection(around: Around) -> Connection:
         doubts.append("unsafeSsl skipped the check of Redis' certificate; give the connection its CA as caFile instead")
     database = around.metadata.get("databaseIndex", "0") or "0"
     master = _literal(around, "sentinelMaster", "MASTER", doubts) if sentinel else ""
-    path = f"{master}/{database}" if sentinel else database
-    url = f"{scheme}{'+sentinel' * sentinel}://{','.join(hosts)}/{path}"
+    where = f"{master}/{database}" if sentinel else database
+    url = f"{scheme}{'+sentinel' * sentinel}://{','.join(hosts)}/{where}"
     ref = around.trigger.authentication_ref
     if ref is not None and around.authentication is None:
         doubts.append(
@@ -60,9 +62,13 @@ def connection(around: Around) -> Connection:
     config = [("url", url)]
     for name, key in (("password", "passwordFile"), ("sentinelPassword", "sentinelPasswordFile")):
         if name in secrets:
-            file = f"/etc/keda-queue-scaler/secrets/redis-{named}/{'sentinel-' * (name != 'password')}password"
-            config.append((key, file))
-            doubts.append(f"{name} comes from {around.where(name)}: mount it with the scaler as {file}")
+            found = SECRET.search(around.where(name))
+            file = found["key"] if found else f"{'sentinel-' * (name != 'password')}password"
+            path = f"/etc/keda-queue-scaler/secrets/redis-{named}/{file}"
+            config.append((key, path))
+            doubts.append(
+                f"{name} comes from {around.where(name)}: it must be a Secret in the scaler's namespace too, mounted as {path}"
+            )
     return Connection(name=named, config=tuple(config), doubts=tuple(doubts))
 
 

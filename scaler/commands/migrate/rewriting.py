@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from scaler.commands.manifests import TEMPLATE
+from scaler.commands.manifests import RENDER_FIRST, TEMPLATE
 from scaler.commands.migrate.edits import CannotEditError, Editor
 from scaler.commands.migrate.model import Around, Options, Workload
-from scaler.commands.migrate.plan import Plan, plan
+from scaler.commands.migrate.plan import TRANSLATORS, Plan, plan
 from scaler.commands.migrate.workloads import Name, workload
 from scaler.keda.authentications import Authentication
 from scaler.keda.findings import Manifests
@@ -101,9 +101,14 @@ def _planned(owner: ScaledObject | ScaledJob, known: Known) -> Plan:
     arounds = [known.around(owner, trigger) for trigger in owner.triggers]
     made = plan(arounds)
     raw = [
-        index for index in made.rewrites if any(TEMPLATE in value for value in owner.triggers[index].metadata.values())
+        index
+        for index, trigger in enumerate(owner.triggers)
+        if trigger.type in TRANSLATORS and any(TEMPLATE in value for value in trigger.metadata.values())
     ]
-    return _undone(made, "it has values with {{, so render the template first") if raw else made
+    if not raw:
+        return made
+    why = RENDER_FIRST.format(command="migrate")
+    return _undone(replace(made, left={**made.left, **dict.fromkeys(raw, why)}), why)
 
 
 def _undone(made: Plan, why: str) -> Plan:
