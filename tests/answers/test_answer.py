@@ -119,7 +119,6 @@ async def test_every_metric_is_judged_from_all_places(objects: Any, reader: Scri
         ("scripted-second", 4),
     ]
     assert who.active
-    assert who.history.recent(1_000)[-1] == 7
 
 
 async def test_what_has_not_changed_is_not_judged_again(
