@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from scaler.core.clock import Clock, SystemClock
+from scaler.demo.kubernetes_patch import note_manager, patched
 from scaler.demo.kubernetes_paths import Refusal, Rule, Target, discovery, forbidden, not_found, parse_path
 from scaler.demo.kubernetes_store import ExpiredError, JsonObject, Kind, Matches, Store, Stored, seen_by
 
@@ -66,6 +67,8 @@ class KubernetesDouble:
         self.tokens = tokens
         self.requests: Counter[tuple[str, str]] = Counter()
         """How often it was asked for what: `("list", "pods")`, `("get", "/apis")`."""
+        self.refusal: Refusal | None = None
+        """The answer to every request, as long as it is set."""
         self.url = ""
         self._clock = clock or SystemClock()
         self._bookmark_seconds = bookmark_seconds
@@ -124,6 +127,8 @@ class KubernetesDouble:
             return web.json_response(refusal.status, status=refusal.code)
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
+        if self.refusal is not None:
+            raise self.refusal
         rules = self._authenticate(request)
         document = discovery(request.path, self.kinds.values())
         if document is not None:
@@ -243,23 +248,11 @@ class KubernetesDouble:
         version = body.get("metadata", {}).get("resourceVersion")
         if there and version and version != there["metadata"]["resourceVersion"]:
             raise Refusal(409, "Conflict", f'{kind.plural} "{name}" has been modified')
-        document = merged(there or {}, body) if verb == "patch" else body
+        document = patched(kind, there or {}, body, request.content_type) if verb == "patch" else body
         document["metadata"] |= {"name": name} | ({"namespace": namespace} if kind.namespaced else {})
+        if manager := request.query.get("fieldManager"):
+            document = note_manager(kind, document, body, manager, self._clock.wall())
         return web.json_response(self.put(kind.plural, document), status=201 if verb == "create" else 200)
-
-
-def merged(document: JsonObject, patch: Mapping[str, Any]) -> JsonObject:
-    """Return `document` after a JSON merge patch (RFC 7386)."""
-    result = dict(document)
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping):
-            there = result.get(key)
-            result[key] = merged(there if isinstance(there, dict) else {}, value)
-        else:
-            result[key] = value
-    return result
 
 
 def _verb(request: web.Request, target: Target) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scaler.demo.kubernetes_store import JsonObject, Kind, Matches, parse_selector
+from scaler.clients.kubernetes.selectors import parse_selector
+from scaler.demo.kubernetes_store import JsonObject, Kind, Matches
 
 VERBS = ("create", "delete", "get", "list", "patch", "update", "watch")
 
@@ -12,7 +13,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of this progra
     """An answer other than success, in the API's words."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(code, reason, message)
         self.code = code
         self.status: JsonObject = {
             "kind": "Status",
@@ -36,10 +37,12 @@ class Target:
     def matches(self, selector: str) -> Matches:
         """Return the filter of a list or watch; raises `Refusal` for a bad selector."""
         try:
-            labels = parse_selector(selector)
+            wanted = parse_selector(selector)
         except ValueError as error:
             raise Refusal(400, "BadRequest", str(error)) from None
-        return lambda stored: self.namespace in {"", stored.namespace} and labels(stored.labels)
+        return lambda stored: (
+            self.namespace in {"", stored.namespace} and all(each.holds(stored.labels) for each in wanted)
+        )
 
 
 @dataclass(frozen=True, slots=True)

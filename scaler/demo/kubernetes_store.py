@@ -2,18 +2,11 @@
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 JsonObject = dict[str, Any]
-
-_REQUIREMENT = re.compile(
-    r"\s*(?:(?P<absent>!)\s*(?P<absent_key>[\w./-]+)"
-    r"|(?P<key>[\w./-]+)\s*(?:(?P<sign>==|=|!=)\s*(?P<value>[\w.-]*)|\s(?P<word>in|notin)\s*\((?P<values>[^()]*)\))?)"
-    r"\s*(?:,|$)"
-)
 
 
 class ExpiredError(Exception):
@@ -161,28 +154,3 @@ def _at_version(stored: Stored, version: int) -> Stored:
 
 def _text(document: JsonObject) -> str:
     return json.dumps(document, separators=(",", ":"))
-
-
-def parse_selector(text: str) -> Callable[[Mapping[str, str]], bool]:
-    """Return what a label selector picks (equality and set based); raises `ValueError`."""
-    wanted: list[Callable[[Mapping[str, str]], bool]] = []
-    at = 0
-    while at < len(text):
-        found = _REQUIREMENT.match(text, at)
-        if not found:
-            raise ValueError(f"unable to parse requirement: {text[at:]!r}")
-        wanted.append(_requirement(found))
-        at = found.end()
-    return lambda labels: all(holds(labels) for holds in wanted)
-
-
-def _requirement(found: re.Match[str]) -> Callable[[Mapping[str, str]], bool]:
-    key, sign, word = found["key"], found["sign"], found["word"]
-    if found["absent"]:
-        return lambda labels: found["absent_key"] not in labels
-    if sign is None and word is None:
-        return lambda labels: key in labels
-    values = {found["value"]} if sign else {value.strip() for value in found["values"].split(",")}
-    if sign == "!=" or word == "notin":  # these pick objects without the label too
-        return lambda labels: labels.get(key) not in values
-    return lambda labels: labels.get(key) in values

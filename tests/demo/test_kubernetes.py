@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 
 from scaler.demo.clock import ManualClock
-from scaler.demo.kubernetes import KubernetesDouble, merged
+from scaler.demo.kubernetes import KubernetesDouble
+from scaler.demo.kubernetes_patch import merged
 from scaler.demo.kubernetes_paths import Rule
 
 RELEASES = "/apis/helm.toolkit.fluxcd.io/v2/helmreleases"
@@ -196,10 +197,19 @@ async def test_single_objects(double: KubernetesDouble, http: aiohttp.ClientSess
         assert (response.status, (await response.json())["reason"]) == (409, "AlreadyExists")
     assert await get(http, f"{INSIDE}/a") == made
 
-    async with http.patch(
-        f"{INSIDE}/a", json={"spec": {"suspend": True}, "metadata": {"labels": {"x": "y"}}}
-    ) as response:
+    patch = {"spec": {"suspend": True}, "metadata": {"labels": {"x": "y"}}}
+    as_json_patch = {"Content-Type": "application/json-patch+json"}
+    async with http.patch(f"{INSIDE}/a", json=patch, headers=as_json_patch) as response:
+        assert response.status == 415
+    as_merge_patch = {"Content-Type": "application/merge-patch+json"}
+    by = {"fieldManager": "me"}
+    async with http.patch(f"{INSIDE}/a", json=patch, headers=as_merge_patch, params=by) as response:
         patched = await response.json()
+    (entry,) = patched["metadata"]["managedFields"]
+    assert (entry["manager"], entry["operation"]) == ("me", "Update")
+    assert entry["fieldsV1"] == {"f:spec": {"f:suspend": {}}, "f:metadata": {"f:labels": {"f:x": {}}}}
+    async with http.patch(f"{INSIDE}/a", json={"metadata": {"uid": "other"}}, headers=as_merge_patch) as response:
+        assert (response.status, (await response.json())["reason"]) == (422, "Invalid")
     assert patched["spec"] == {"interval": "5m", "suspend": True}
     assert patched["metadata"]["generation"] == 2
 

@@ -1,11 +1,14 @@
-"""Requests to the Kubernetes API: discovery, pages of a list, a watch; whatever goes wrong is a `Fault` that says what to do."""
+"""Requests to the Kubernetes API: discovery, pages of a list, a watch, a patch; whatever goes wrong is a `Fault`."""
 
 import asyncio
+import json
 import math
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -20,10 +23,11 @@ from scaler.clients.kubernetes.json_stream import (
     EventLines,
     JsonObject,
     ListPage,
+    WholeList,
     decode_document,
 )
 from scaler.clients.kubernetes.objects import Objects, Resource
-from scaler.core.clock import Clock, deadline
+from scaler.core.clock import Clock, deadline, sleep
 from scaler.core.errors import Refused, Throttled, Unavailable
 
 PAGE_OBJECTS = 500  # as kubectl asks
@@ -32,7 +36,12 @@ ALIVE_SECONDS = 5.0  # an answer this young, to whatever question, proves that t
 PROBE_SECONDS = 3.0
 PIECE_SIZE = 2**16  # decoded at once, in 1 to 4 ms
 MAX_DOCUMENT_SIZE = 4 * 2**20
+FIELD_MANAGER = "keda-queue-scaler"
+WRITES_PER_SECOND = 5.0  # to one API server, whoever asks
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""A peer that is gone without a word is noticed after 30 s; left to itself, Linux would ask after two hours."""
 
 CountRequests = Callable[[str, str, int], None]
 
@@ -50,9 +59,10 @@ class Api:
         self._discovered: dict[str, asyncio.Task[frozenset[str]]] = {}
         self._answered_at = -math.inf
         self._probe: asyncio.Task[None] | None = None
+        self._write_at = -math.inf
         self._session = aiohttp.ClientSession(
             # Each watch holds a connection; how many there are is limited where they are opened.
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10, socket_factory=_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # time is the clock's
             # Compressed, a network buffer could hold 10 MB of managedFields, and the API server pays for it in CPU.
@@ -67,26 +77,41 @@ class Api:
         await asyncio.gather(*running, return_exceptions=True)
         await self._session.close()
 
-    async def page(self, place: Objects, token: str, keep: Callable[[JsonObject], None]) -> tuple[str, str]:
-        """Hand each object of one page to `keep`; return the list's resource version and the next page's token."""
-        params = {"limit": str(PAGE_OBJECTS)} | ({"continue": token} if token else {})
+    async def page(self, place: Objects, pages: WholeList, keep: Callable[[JsonObject], None]) -> None:
+        """Hand each object of the next page to `keep`, then add the page to `pages`."""
+        params = {"limit": str(PAGE_OBJECTS)} | ({"continue": pages.token} if pages.token else {})
         page = ListPage(keep)
         async with self._open("list", place, params) as response:
             while chunk := await self._chunk(response, ANSWER_SECONDS):
                 page.feed(chunk)
-            return page.finish()
+            pages.add(page.finish())
+
+    async def patch(self, resource: Resource, namespace: str, name: str, change: Mapping[str, Any]) -> None:
+        """Apply `change` to one object as a merge patch (RFC 7386), in turn with all other writes.
+
+        Raises `NotFoundError` for an object that is gone, `ConflictError` for one that is another than `change` names by
+        its `metadata.uid` or `metadata.resourceVersion`, or any other `Fault`.
+        """
+        if not _NAME.fullmatch(name):
+            raise Refused(f"{resource} {name!r} is not a name that Kubernetes allows")
+        path = f"{await self._path(resource, namespace)}/{name}"
+        self._write_at = max(self._clock.now(), self._write_at + 1 / WRITES_PER_SECOND)
+        await sleep(self._clock, self._write_at - self._clock.now())
+        what = f"patch {resource} {namespace}/{name}"
+        async with self._request("patch", path, {"fieldManager": FIELD_MANAGER}, what, change) as response:
+            await self._body(response)
 
     async def watch(
         self,
         place: Objects,
         version: str,
-        silence_seconds: float,
+        silent_at: Callable[[], float],
         opened: Callable[[], None],
         handle: Callable[[Event], None],
     ) -> None:
         """Watch from `version`: call `opened` once the API agrees, then `handle` with each event, until the watch ends.
 
-        It also ends when nothing was heard for `silence_seconds`: a connection that has died tells nobody.
+        It also ends at `silent_at`, which moves as events come: a connection that has died tells nobody.
         """
         params = {
             "watch": "true",
@@ -99,7 +124,7 @@ class Api:
         async with self._open("watch", place, params) as response:
             opened()
             with suppress(TimeoutError):
-                while chunk := await self._chunk(response, silence_seconds):
+                while chunk := await self._chunk(response, silent_at() - self._clock.now()):
                     for event in lines.feed(chunk):
                         if event.type == "ERROR":
                             raise error_event(event.object, f"{self}: watch {place}")
@@ -124,12 +149,12 @@ class Api:
         except (Refused, Throttled):
             pass  # an answer as well
 
-    async def _path(self, place: Objects) -> str:
-        if place.namespace and not _NAMESPACE.fullmatch(place.namespace):  # it becomes part of a path
-            raise Refused(f"namespace {place.namespace!r} is not a name that Kubernetes allows")
-        base = await self._version(place.resource)
-        within = f"/namespaces/{place.namespace}" if place.namespace else ""
-        return f"{base}{within}/{place.resource.plural}"
+    async def _path(self, resource: Resource, namespace: str) -> str:
+        if namespace and not _NAMESPACE.fullmatch(namespace):  # it becomes part of a path
+            raise Refused(f"namespace {namespace!r} is not a name that Kubernetes allows")
+        base = await self._version(resource)
+        within = f"/namespaces/{namespace}" if namespace else ""
+        return f"{base}{within}/{resource.plural}"
 
     async def _version(self, resource: Resource) -> str:
         """Return the path of the first acceptable version that the server has `resource` in; raises `Fault`."""
@@ -176,7 +201,7 @@ class Api:
     async def _open(
         self, verb: str, place: Objects, params: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        path = await self._path(place)
+        path = await self._path(place.resource, place.namespace)
         selector = {"labelSelector": place.selector} if place.selector else {}
         try:
             async with self._request(verb, path, {**params, **selector}, f"{verb} {place}") as response:
@@ -187,18 +212,19 @@ class Api:
 
     @asynccontextmanager
     async def _request(
-        self, operation: str, path: str, params: Mapping[str, str], what: str
+        self, operation: str, path: str, params: Mapping[str, str], what: str, change: Mapping[str, Any] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
-            response = await self._send(operation, path, params)
+            response = await self._send(operation, path, params, change)
             if response.status == 401 and self._credentials.renew():
                 response.close()
-                response = await self._send(operation, path, params)
+                response = await self._send(operation, path, params, change)
             async with response:
                 if response.status != 200:
                     body = without_secrets(await self._body(response), response.request_info.headers)
                     message = message_of(body)
-                    raise refusal(response.status, response.headers, message, f"{self}: {what}")
+                    verbs = "list and watch" if change is None else "patch"
+                    raise refusal(response.status, response.headers, message, f"{self}: {what}", verbs)
                 yield response
         except TimeoutError:
             raise Unavailable(f"{self}: {what}: no answer within {ANSWER_SECONDS:.0f} s") from None
@@ -207,13 +233,17 @@ class Api:
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{self}: {what}: {trouble(error)}") from None
 
-    async def _send(self, operation: str, path: str, params: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _send(
+        self, operation: str, path: str, params: Mapping[str, str], change: Mapping[str, Any] | None
+    ) -> aiohttp.ClientResponse:
         headers, tls = await self._credentials.headers(), await self._credentials.tls()
         self._count("kubernetes", operation, 1)
         with deadline(self._clock, ANSWER_SECONDS):
-            response = await self._session.get(
+            response = await self._session.request(
+                "GET" if change is None else "PATCH",
                 URL(self._server + path).with_query(params),
-                headers=headers,
+                headers=headers if change is None else headers | {"Content-Type": "application/merge-patch+json"},
+                data=None if change is None else json.dumps(change).encode(),
                 ssl=tls,
                 server_hostname=self._server_name,
                 allow_redirects=False,  # the token goes nowhere else
@@ -243,3 +273,13 @@ class Api:
 
     def __str__(self) -> str:
         return f"Kubernetes API {self._server}"
+
+
+def _socket(address: Sequence[Any]) -> socket.socket:
+    """Return a socket that notices when its peer is gone, as far as this system can be told to."""
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        if (option := getattr(socket, name, None)) is not None:
+            made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made

@@ -2,15 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
 
 from scaler.clients.kubernetes.api import Api, CountRequests
 from scaler.clients.kubernetes.config import find_cluster
-from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.kubernetes.faults import NotFoundError
+from scaler.clients.kubernetes.kept import Shares
+from scaler.clients.kubernetes.objects import ObjectList, Objects, Resource
 from scaler.clients.kubernetes.settings import KubernetesSettings
-from scaler.clients.kubernetes.watch import Shares, Watch
-from scaler.core.clock import Clock, SystemClock
-from scaler.core.errors import Refused, SettingsError
+from scaler.clients.kubernetes.watch import Watch
+from scaler.core.clock import Clock, SystemClock, deadline
+from scaler.core.domain import Found
+from scaler.core.errors import Refused, SettingsError, Unavailable
 
 LISTS_AT_ONCE = 4
 
@@ -49,7 +53,21 @@ class Kubernetes:
         changed: Callable[[], None] | None = None,
         timeout_seconds: float = 4.5,
     ) -> ObjectList:
-        """Return the present objects of `place`, or raise `Fault` if they are not known within `timeout_seconds`.
+        """Return the present objects of `place` as `found` does, without their proof."""
+        found = await self.found(place, user=user, changed=changed, timeout_seconds=timeout_seconds)
+        return found.value  # type: ignore[no-any-return]  # a value of `Found` is whatever its place holds
+
+    async def found(
+        self,
+        place: Objects,
+        *,
+        user: Hashable = None,
+        changed: Callable[[], None] | None = None,
+        timeout_seconds: float = 4.5,
+    ) -> Found:
+        """Return the present objects of `place`, an `ObjectList`, and what proves them.
+
+        Raises `Fault` if they are not known within `timeout_seconds`.
 
         The watch stays open, or goes on loading, until every `user` who has asked has called `forget`. `changed` is
         called when the list may have changed, at most every 0.1 s.
@@ -62,7 +80,32 @@ class Kubernetes:
             watch = Watch(place, self._connect, self._settings, self._clock, self._shares)
             self._watches[place] = watch
         watch.users[user] = changed
-        return await watch.objects(timeout_seconds)
+        return await watch.found(timeout_seconds)
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Mapping[str, Any],
+        *,
+        timeout_seconds: float = 5.0,
+    ) -> bool:
+        """Apply a merge patch to one object, as the field manager `keda-queue-scaler`; tell whether it was still there.
+
+        At most five a second reach the API server, whoever asks; whoever waits longer than `timeout_seconds` gets
+        `Unavailable`. Raises `ConflictError` if the object is another than the `uid` or `resourceVersion` in
+        `change["metadata"]` says, so that what was decided for one pod never hits its successor; or another `Fault`.
+        """
+        try:
+            with deadline(self._clock, timeout_seconds):
+                await self._connect().patch(resource, namespace, name, change)
+        except NotFoundError:
+            return False
+        except TimeoutError:
+            text = f"patch {resource} {namespace}/{name}: not done within {timeout_seconds:g} s"
+            raise Unavailable(text) from None
+        return True
 
     def forget(self, place: Objects, *, user: Hashable = None) -> None:
         """Take note that `user` no longer asks for `place`; the last one closes the watch."""

@@ -31,13 +31,23 @@ class GarbledError(Unavailable):
 class BusyError(Throttled):
     """The API asked for a pause."""
 
-    def __init__(self, message: str, pause_seconds: float) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, pause_seconds: float = 1.0) -> None:
+        super().__init__(message, pause_seconds)  # all of it in `args`, so that a copy is the same
         self.pause_seconds = pause_seconds
 
+    def __str__(self) -> str:
+        return str(self.args[0])
 
-def refusal(status: int, headers: Mapping[str, str], message: str, what: str) -> Fault:
-    """Return the fault for an answer of `status` other than 200 to the request `what`; `message` is the server's."""
+
+class ConflictError(Unavailable):
+    """The object was changed at the same time, or is another one of that name: look again before writing."""
+
+
+def refusal(status: int, headers: Mapping[str, str], message: str, what: str, verbs: str = "list and watch") -> Fault:
+    """Return the fault for an answer of `status` other than 200 to the request `what`; `message` is the server's.
+
+    `verbs` are those of RBAC that the request needs.
+    """
     told = f"({status})" + (f": {message}" if message else "")
     if status == 410 or "too large resource version" in message.lower():  # the latter after a restore of etcd
         return ExpiredError(f"{what}: the resource version expired {told}")
@@ -45,13 +55,16 @@ def refusal(status: int, headers: Mapping[str, str], message: str, what: str) ->
         asked = headers.get("Retry-After", "")
         pause = min(MAX_PAUSE_SECONDS, float(asked)) if asked.isdecimal() else 1.0
         return BusyError(f"{what}: too many requests {told}", pause)
-    if status == 404:
-        return NotFoundError(f"{what}: not found {told}")
-    if status == 401:
-        return DeniedError(f"{what}: the credentials are not accepted {told}; check the token or the certificate")
-    if status == 403:
-        return DeniedError(f"{what}: not allowed {told}; grant the RBAC verbs list and watch on it")
-    return (Refused if 400 <= status < 500 else Unavailable)(f"{what}: failed {told}")
+    if status == 422 and "metadata.uid" in message:  # how it says that another object has taken the name
+        status = 409
+    kinds: dict[int, tuple[type[Fault], str]] = {
+        401: (DeniedError, f"the credentials are not accepted {told}; check the token or the certificate"),
+        403: (DeniedError, f"not allowed {told}; grant the RBAC verbs {verbs} on it"),
+        404: (NotFoundError, f"not found {told}"),
+        409: (ConflictError, f"conflict {told}"),
+    }
+    kind, said = kinds.get(status, (Refused if 400 <= status < 500 else Unavailable, f"failed {told}"))
+    return kind(f"{what}: {said}")
 
 
 def trouble(error: Exception) -> str:

@@ -31,6 +31,50 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
+@dataclass(frozen=True, slots=True)
+class PageEnd:
+    """What a page of a list says of itself: where it stands, how the list goes on (empty: not at all), how many came.
+
+    `remaining` is how many objects follow it, if the API server tells.
+    """
+
+    version: str
+    token: str
+    remaining: int | None
+    objects: int
+
+
+@dataclass(slots=True)
+class WholeList:
+    """Whether the pages of one list belong together and none of them is missing; raises `BadAnswerError` if not.
+
+    All pages are of the resource version of the first, each names the next until the last, and as many objects came as
+    were announced (apiserver storage/etcd3/store.go counts them at that version; it does not where a selector is given).
+    """
+
+    version: str = ""
+    token: str = ""
+    complete: bool = False
+    _left: int | None = None
+    _tokens: set[str] = field(default_factory=set)
+
+    def add(self, page: PageEnd) -> None:
+        """Take the next page."""
+        if self.version and page.version != self.version:
+            raise BadAnswerError(f"a page at version {page.version[:40]} of a list at version {self.version[:40]}")
+        if page.token in self._tokens:
+            raise BadAnswerError("a page that leads back to one that was there before")
+        left = None if self._left is None else self._left - page.objects
+        told = page.remaining if page.token else page.remaining or 0
+        if told and not page.token:
+            raise BadAnswerError(f"a list that ends {told} objects too early")
+        if left is not None and left != (left if told is None else told):
+            raise BadAnswerError(f"a page of {page.objects} objects where {self._left} were left, and {told} are now")
+        self.version, self.token, self.complete = page.version, page.token, not page.token
+        self._left = left if told is None else told
+        self._tokens.add(page.token)
+
+
 class ListPage:
     """Takes one page of a list apart: `feed` what arrives, then `finish`; each object goes to `keep` and is let go.
 
@@ -44,6 +88,7 @@ class ListPage:
         self._at = 0
         self._enough = 0  # characters to wait for, so that a large object is not tried again at every buffer
         self._size = 0
+        self._objects = 0
         self._members: JsonObject = {}
         self._closed = False
         self._steps = self._take_apart()
@@ -66,8 +111,8 @@ class ListPage:
         if len(self._text) >= self._enough:
             self._enough = 2 * rest
 
-    def finish(self) -> tuple[str, str]:
-        """Return the list's resource version and the token of the next page; raises `BadAnswerError`."""
+    def finish(self) -> PageEnd:
+        """Return what the page says of itself, once it is there to its end; raises `BadAnswerError`."""
         self.feed(b"", final=True)
         if not self._closed:
             raise BadAnswerError("a list that breaks off or is not JSON")
@@ -79,7 +124,10 @@ class ListPage:
         version, more = metadata.get("resourceVersion"), metadata.get("continue", "")
         if not isinstance(version, str) or not version or not isinstance(more, str):
             raise BadAnswerError("a list without resourceVersion")
-        return version, more
+        remaining = metadata.get("remainingItemCount")
+        if remaining is not None and (type(remaining) is not int or remaining < 0):
+            raise BadAnswerError("a list whose remainingItemCount is no count")
+        return PageEnd(version, more, remaining, self._objects)
 
     def _take_apart(self) -> Generator[None]:
         """Yield whenever more text is needed."""
@@ -109,6 +157,7 @@ class ListPage:
             item = yield from self._value()
             if not isinstance(item, dict):
                 raise ValueError("an item that is no object")  # noqa: TRY004 - to `feed` it is all bad JSON
+            self._objects += 1
             self._keep(item)
             closing = yield from self._mark(",]")
 

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects
-from scaler.core.domain import Fault, Found, Hint, Place, Proof, Reader, Report
-
-LISTED = Proof("a list to its last page, and a watch that has spoken since", "the API server of the configuration")
+from scaler.core.domain import Fault, Hint, Place, Reader, Report
 
 
 class ObjectsReader(Reader):
@@ -24,19 +22,22 @@ class ObjectsReader(Reader):
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Report the present objects of each place, or why they are not known."""
-        await asyncio.gather(*(self._read(place, report) for place in places if isinstance(place, Objects)))
+        reads = (self._read(place, report) for place in places if isinstance(place, Objects))
+        for outcome in await asyncio.gather(*reads, return_exceptions=True):  # a defect at one spoils no other
+            if outcome is not None:
+                raise outcome
 
     async def _read(self, place: Objects, report: Report) -> None:
         self._places.add(place)
         patience = 0.9 * self.timeout_seconds  # to be told how far the list is, before the store gives up on it
         try:
-            found = await self._kubernetes.objects(
+            found = await self._kubernetes.found(
                 place, user=self, changed=lambda: self._changed(place), timeout_seconds=patience
             )
         except Fault as fault:
             report(place, fault)
         else:
-            report(place, Found(found, LISTED))
+            report(place, found)
 
     def _changed(self, place: Objects) -> None:
         if self._hint is not None:

@@ -24,9 +24,10 @@ class KubernetesSettings(Section):
     )
     max_watches: int = Field(500, gt=0, description="Most places watched at once; each holds one connection.")
     watch_silence_seconds: float = Field(
-        30,
+        75,
         gt=0,
-        description="A watch that has told nothing for so long is opened again from where it was, which shows whether the API still answers.",
+        le=120,
+        description="A watch that has told nothing for so long, neither an event nor a bookmark (one comes every minute), is opened again from where it was. After 120 s in all without either its objects are listed anew, and are a fault until then.",
     )
 
     @field_validator("url")

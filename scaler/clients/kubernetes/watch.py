@@ -2,20 +2,19 @@
 
 import asyncio
 import functools
-import itertools
 import logging
 import math
 import random
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any
 
 from scaler.clients.kubernetes.api import Api
 from scaler.clients.kubernetes.faults import BusyError, DeniedError, ExpiredError, GarbledError
-from scaler.clients.kubernetes.json_stream import BadAnswerError, Event, JsonObject
-from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.kubernetes.json_stream import BadAnswerError, Event, WholeList
+from scaler.clients.kubernetes.kept import Kept, Shares, TooManyObjectsError, metadata_of
+from scaler.clients.kubernetes.objects import Objects
 from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.core.clock import Clock, Timer, deadline, sleep
+from scaler.core.domain import Found, Proof
 from scaler.core.errors import Fault, Refused, Unavailable
 
 FIRST_PAUSE_SECONDS = 0.25
@@ -23,23 +22,10 @@ LAST_PAUSE_SECONDS = 8.0  # an API server that is back is found again within the
 LIMIT_PAUSE_SECONDS = 60.0  # a list that is too long costs the API server each time
 TELL_SECONDS = 0.1  # at most one hint for a place in this time, however fast its objects change
 CONFIRM_SECONDS = 0.25  # for what was missed to arrive on a watch that is opened again
+SPOKEN_SECONDS = 120.0  # the objects are believed so long after an event or bookmark; one comes every minute
 PROOF_SECONDS = 1.0  # a watch that ends sooner and silently counts as failed, lest it be opened in a circle
 
-_contents = itertools.count(1)
 _log = logging.getLogger(__name__)
-
-
-class TooManyObjectsError(Refused):
-    """All places together hold more objects than the configuration lets them."""
-
-
-@dataclass(slots=True)
-class Shares:
-    """What the watches of one client have together: how many lists may run at once, and how many objects be kept."""
-
-    listing: asyncio.Semaphore
-    max_objects: int
-    objects: int = 0
 
 
 class Watch:
@@ -60,11 +46,10 @@ class Watch:
         self._settings = settings
         self._clock = clock
         self._shares = shares
-        self._objects: dict[str, Any] = {}
-        self._broken: dict[str, str] = {}
+        self._kept = Kept(place, shares)
         self._version = ""  # the resource version that the objects are at; empty: to be listed
-        self._more = ""  # where a list that was broken off goes on
-        self._content: ObjectList | None = None
+        self._pages = WholeList()  # of the list that runs, or that was broken off and goes on
+        self._spoken_at = -math.inf  # when the list ended, or the last event or bookmark came
         self._fault: Fault | None = None
         self._known = asyncio.Event()  # set: the objects are true now, or `_fault` says why not
         self._failures = 0
@@ -72,33 +57,60 @@ class Watch:
         self._confirming: Timer | None = None
         self._hold: Timer | None = None
         self._untold = False
-        self.task = asyncio.create_task(self._run())
+        self._closed = False
+        self.task = self._start()
 
-    async def objects(self, timeout_seconds: float) -> ObjectList:
-        """Return the present objects, waiting for a list or a watch that is on its way; raises `Fault`."""
+    async def found(self, timeout_seconds: float) -> Found:
+        """Return the present objects and their proof, waiting for a list or a watch on its way; raises `Fault`."""
+        if self.task.done() and not self._closed:
+            self.task = self._start()
         try:
             with deadline(self._clock, timeout_seconds):
-                await self._known.wait()
+                await self._wait()
         except TimeoutError:
             doing = "the watch is being opened again" if self._version else "the list is still running"
-            raise Unavailable(f"{self._place}: {doing}, {len(self._objects)} objects so far") from None
-        if self._fault is None:
+            raise Unavailable(f"{self._place}: {doing}, {len(self._kept)} objects so far") from None
+        silent = self._clock.now() - self._spoken_at
+        if silent > SPOKEN_SECONDS:
+            raise Unavailable(f"{self._place}: the watch has told nothing for {silent:.0f} s and is opened anew")
+        whole = f"a list to its last page, and its watch at version {self._version}, which spoke {silent:.0f} s before"
+        return Found(self._kept.content(self._clock.wall()), Proof(whole, str(self._connect())))
+
+    async def _wait(self) -> None:
+        """Wait until the objects are true and the API answers; the one must still be so after the other."""
+        checked = False
+        while True:
+            await self._known.wait()
+            if self._fault is not None:
+                raise self._fault.with_traceback(None)  # the same fault for all who ask, without a growing traceback
+            if checked:
+                return
             await self._connect().check()
-        if self._fault is not None:
-            raise self._fault.with_traceback(None)  # the same fault for all who ask, without a growing traceback
-        if self._broken:
-            key, why = next(iter(self._broken.items()))
-            raise Unavailable(f"{self._place}: {key} cannot be understood ({why})")
-        if self._content is None:
-            self._content = ObjectList(tuple(self._objects.values()), next(_contents), 0)
-        return ObjectList(self._content.objects, self._content.version, self._clock.wall())
+            checked = True
+
+    def _start(self) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._run())
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Make it a fault that the task has ended, unless it was told to; whoever asks next starts it anew."""
+        if self._closed or task is not self.task:
+            return
+        why = "it was cancelled" if task.cancelled() else type(task.exception()).__name__
+        _log.error("watch of %s ended: %s", self._place, why)
+        self._restart()
+        self._fault = Unavailable(f"{self._place}: the watch has ended ({why}) and is started anew")
+        self._known.set()
+        self._tell()
 
     def close(self) -> None:
         """Stop, and tell those who still wait."""
+        self._closed = True
         self.task.cancel()
         if self._hold is not None:
             self._hold.cancel()
-        self._empty()
+        self._kept.clear()
         self._fault = Unavailable(f"{self._place}: no longer watched")
         self._known.set()
 
@@ -109,9 +121,14 @@ class Watch:
                 await self._list_and_follow()
             except Fault as fault:
                 least = self._failed(fault)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                least = self._failed(Unavailable(f"{self._place}: a part of the request was cancelled"))
             except Exception as error:  # noqa: BLE001 - whatever breaks the watch must not leave old objects standing
                 _log.exception("watch of %s failed", self._place)
-                self._version = self._more = ""
+                self._restart()
                 least = self._failed(Unavailable(f"{self._place}: internal error ({type(error).__name__})"))
             if self._failures:
                 pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10))
@@ -122,7 +139,7 @@ class Watch:
         """Take note of `fault`; return the least pause in seconds before the next try."""
         self._failures += 1
         if isinstance(fault, Refused | ExpiredError | GarbledError) and not isinstance(fault, DeniedError):
-            self._version = self._more = ""  # to be listed from the start
+            self._restart()
         if isinstance(fault, ExpiredError) and self._failures < 3:
             return 0.0  # to list again is the answer to it
         self._fault = fault
@@ -133,7 +150,7 @@ class Watch:
 
     async def _list_and_follow(self) -> None:
         api = self._connect()
-        fresh = not self._version and not self._more
+        fresh = not self._version and not self._pages.version
         if not self._version:
             async with self._shares.listing:
                 await self._list(api)
@@ -142,7 +159,7 @@ class Watch:
             await api.watch(
                 self._place,
                 before,
-                self._settings.watch_silence_seconds,
+                self._silent_at,
                 functools.partial(self._opened, fresh=fresh),
                 self._handle,
             )
@@ -154,14 +171,24 @@ class Watch:
             proved = self._version != before or self._clock.now() - self._opened_at >= PROOF_SECONDS
             self._failures = 0 if proved else self._failures
         self._failures += 0 if proved else 1
+        if self._clock.now() >= self._spoken_at + SPOKEN_SECONDS:
+            self._restart()  # the next watch may be as deaf as this one; a list proves what is there
+
+    def _silent_at(self) -> float:
+        heard_at = max(self._opened_at, self._spoken_at)
+        return min(heard_at + self._settings.watch_silence_seconds, self._spoken_at + SPOKEN_SECONDS)
+
+    def _restart(self) -> None:
+        """Let the next try list from the start."""
+        self._version, self._pages = "", WholeList()
 
     async def _list(self, api: Api) -> None:
-        if not self._more:  # else a list goes on where a fault has broken it off
-            self._empty()
-        version, self._more = await api.page(self._place, self._more, self._keep)
-        while self._more:
-            version, self._more = await api.page(self._place, self._more, self._keep)
-        self._version = version
+        if not self._pages.version:  # else a list goes on where a fault has broken it off
+            self._kept.clear()
+        while not self._pages.complete:
+            await api.page(self._place, self._pages, self._kept.keep)
+        self._version, self._pages = self._pages.version, WholeList()
+        self._spoken_at = self._clock.now()
 
     def _opened(self, *, fresh: bool) -> None:
         self._opened_at = self._clock.now()
@@ -171,50 +198,23 @@ class Watch:
             self._confirming = self._clock.call_at(self._opened_at + CONFIRM_SECONDS, self._confirm)
 
     def _confirm(self) -> None:
-        news = self._fault is not None or self._content is None
+        news = self._fault is not None or self._kept.changed
         self._fault = None
         self._known.set()
         if news:
             self._tell()
 
     def _handle(self, event: Event) -> None:
-        version = _metadata(event.object).get("resourceVersion")
+        version = metadata_of(event.object).get("resourceVersion")
         if not isinstance(version, str) or not version:
             raise BadAnswerError("an event without resourceVersion")
         if event.type == "DELETED":
-            self._put(_key(event.object), None, None)
+            self._kept.drop(event.object)
         elif event.type != "BOOKMARK":
-            self._keep(event.object)
-        self._version = version
-        if self._content is None and self._known.is_set() and self._fault is None:
+            self._kept.keep(event.object)
+        self._version, self._spoken_at = version, self._clock.now()
+        if self._kept.changed and self._known.is_set() and self._fault is None:
             self._tell()
-
-    def _keep(self, found: JsonObject) -> None:
-        key, why = _key(found), None
-        try:
-            value = self._place.project(found)
-        except Exception as error:  # noqa: BLE001 - an object may hold anything; one that is skipped would count as none
-            value, why = None, type(error).__name__
-        self._put(key, value, why)
-
-    def _put(self, key: str, value: Any, why: str | None) -> None:
-        if self._objects.get(key) == value and self._broken.get(key) == why:
-            return
-        self._content = None
-        before = len(self._objects) + len(self._broken)
-        _set(self._objects, key, value)
-        _set(self._broken, key, why)
-        self._shares.objects += len(self._objects) + len(self._broken) - before
-        if self._shares.objects > self._shares.max_objects:
-            self._empty()
-            limit = self._shares.max_objects
-            raise TooManyObjectsError(f"{self._place}: no room: {limit} objects are the limit kubernetes.maxObjects")
-
-    def _empty(self) -> None:
-        self._shares.objects -= len(self._objects) + len(self._broken)
-        self._objects.clear()
-        self._broken.clear()
-        self._content = None
 
     def _tell(self) -> None:
         """Tell every user at once, or as soon as the last time is long enough ago."""
@@ -222,33 +222,14 @@ class Watch:
             self._untold = True
             return
         self._hold = self._clock.call_at(self._clock.now() + TELL_SECONDS, self._release)
-        for changed in tuple(self.users.values()):
-            if changed is not None:
+        for changed in filter(None, tuple(self.users.values())):
+            try:
                 changed()
+            except Exception:  # noqa: BLE001 - one who cannot be told must neither end the watch nor keep it from the others
+                _log.exception("a change of %s could not be told", self._place)
 
     def _release(self) -> None:
         self._hold = None
         if self._untold:
             self._untold = False
             self._tell()
-
-
-def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
-    if value is None:
-        mapping.pop(key, None)
-    else:
-        mapping[key] = value
-
-
-def _metadata(found: JsonObject) -> JsonObject:
-    metadata = found.get("metadata")
-    if not isinstance(metadata, dict):
-        raise BadAnswerError("an object without metadata")
-    return metadata
-
-
-def _key(found: JsonObject) -> str:
-    metadata = _metadata(found)
-    if not metadata.get("name"):
-        raise BadAnswerError("an object without a name")
-    return f"{metadata.get('namespace', '')}/{metadata['name']}"

@@ -3,10 +3,12 @@
 import re
 from binascii import crc32
 from collections.abc import Iterable, Sequence
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from scaler.clients.kubernetes.objects import Objects
+from scaler.clients.kubernetes.selectors import LABEL_KEY, parse_selector
 from scaler.clients.pages.exposition import Page
 from scaler.clients.pages.reader import PODS, UrlPages
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
@@ -49,7 +51,12 @@ class FluxTrigger(Trigger):
     shard: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
-        description="Value of the label `sharding.fluxcd.io/key`; left out, the main controller is meant, which takes objects without it.",
+        description="Value of the label `shardLabel`; left out, the main controller is meant, which takes objects without it.",
+    )
+    shard_label: str = Field(SHARD_LABEL, description="The label that tells to which shard an object belongs.")
+    watch_label_selector: str | None = Field(
+        None,
+        description="Instead of `shard`: the controller's own flag `--watch-label-selector`, word for word.",
     )
     namespaces: CommaList | None = Field(
         None, description="Namespaces whose objects are counted; left out, all of them."
@@ -67,7 +74,7 @@ class FluxTrigger(Trigger):
     pod_selector: str | None = Field(
         None,
         min_length=1,
-        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`.",
+        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`. Needed where `watchLabelSelector` does not tell one shard.",
     )
     pod_namespace: str = Field(
         "flux-system",
@@ -88,23 +95,72 @@ class FluxTrigger(Trigger):
                 raise ValueError("a comma-separated list of namespaces, without patterns")
         return namespaces
 
+    @field_validator("shard_label")
+    @classmethod
+    def _check_label(cls, label: str) -> str:
+        if not re.fullmatch(LABEL_KEY, label):
+            raise ValueError("the key of a label, such as sharding.fluxcd.io/key")
+        return label
+
+    @field_validator("watch_label_selector", "pod_selector")
+    @classmethod
+    def _check_selector(cls, selector: str | None) -> str | None:
+        if selector is not None:
+            try:
+                parse_selector(selector)
+            except ValueError:
+                raise ValueError("a label selector, such as app=x, x in (a, b), x notin (a), x or !x") from None
+        return selector
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.watch_label_selector is not None:
+            if self.model_fields_set & {"shard", "shard_label"}:
+                raise ValueError("watchLabelSelector: says all of it; leave out shard and shardLabel")
+            if self.pod_selector is None and self._shard() is None:
+                raise ValueError(
+                    "podSelector: required, because watchLabelSelector does not tell one shard, and so not whose pods "
+                    f"are meant; give the labels of the controller's pods, such as app={self.controller}"
+                )
+        return self
+
+    @property
+    def selection(self) -> str:
+        """The label selector of the objects that this controller takes, as its own flag has it."""
+        if self.watch_label_selector is not None:
+            return self.watch_label_selector
+        return f"{self.shard_label}={self.shard}" if self.shard else f"!{self.shard_label}"
+
+    def _shard(self) -> str | None:
+        """Return the name of the shard: empty for the main controller, which only leaves others out; None if unknown."""
+        if self.watch_label_selector is None:
+            return self.shard or ""
+        positive = [each for each in parse_selector(self.watch_label_selector) if each.operator in {"in", "exists"}]
+        if not positive:
+            return ""
+        values = [value for each in positive for value in each.values]
+        return values[0] if len(positive) == len(values) == 1 and values[0] else None
+
     @property
     def workload(self) -> str:
-        """The name of the controller's Deployment, as Flux's documentation has it."""
-        return f"{self.controller}-{self.shard}" if self.shard else self.controller
+        """The name of the controller's Deployment, as Flux's documentation has it; for people."""
+        shard = self._shard()
+        if shard is None:
+            return f"{self.controller} ({self.selection})"
+        return f"{self.controller}-{shard}" if shard else self.controller
 
     def specs(self) -> tuple[MetricSpec, ...]:
         """Return the one metric: objects that wait, with `pendingObjects` of them per replica."""
-        parts = (self.controller, self.shard) if self.shard else (self.controller,)
+        own = self.shard_label if self.shard_label != SHARD_LABEL else None
+        parts = filter(None, (self.controller, own, self.shard, self.watch_label_selector))
         return (MetricSpec(metric_name("flux", *parts), self.pending_objects),)
 
     def _pods(self) -> Objects:
         return Objects(PODS, self.pod_namespace, self.pod_selector or f"app={self.workload}", controller_pod)
 
     def _works(self) -> tuple[Objects, ...]:
-        selector = f"{SHARD_LABEL}={self.shard}" if self.shard else f"!{SHARD_LABEL}"
         return tuple(
-            Objects(kind.resource, namespace, selector, kind.keep)
+            Objects(kind.resource, namespace, self.selection, kind.keep)
             for kind in CONTROLLERS[self.controller]
             for namespace in self.namespaces or ("",)
         )
@@ -183,7 +239,7 @@ class FluxTrigger(Trigger):
             (Metric(self.specs()[0].name, pending + queues.depth),),
             active,
             (self._reason(found, queues, len(works), active=active),),
-            (*self._components(found), *_running(readings[self._pods()].objects, pages, queues)),
+            (*self._components(found), *self._running(readings[self._pods()].objects, pages, queues)),
             found.until,
         )
 
@@ -196,6 +252,8 @@ class FluxTrigger(Trigger):
         )
 
     def _reason(self, found: Findings, queues: Queues, total: int, *, active: bool) -> str:
+        if not active and not total:
+            return f"inactive: no object has the labels {self.selection}, so nothing can wait; is that the controller's selector?"
         if not active:
             return f"inactive: none of {total} objects of {self.workload} waits, and none is due soon"
         told = [
@@ -213,8 +271,10 @@ class FluxTrigger(Trigger):
         lead = f"not counted, but keeps it active: dueLeadSeconds is {self.due_lead_seconds:g}"
         yield Component("due soon", found.counts.get("soon", 0), "objects", lead)
 
-
-def _running(pods: Sequence[object], pages: Sequence[Page], queues: Queues) -> Iterable[Component]:
-    yield Component("queue depth", queues.depth, "items", "" if pages else "no pod is ready, so there is no queue")
-    yield Component("active workers", queues.workers, "workers", "not counted, but keep it active")
-    yield Component("pods", len(pods), "pods", f"{len(pages)} ready, {queues.standing_by} of them standing by")
+    def _running(self, pods: Sequence[object], pages: Sequence[Page], queues: Queues) -> Iterable[Component]:
+        place = self._pods()
+        asleep = f"none in {place.namespace} has {place.selector}: it sleeps, or podSelector has to name its labels"
+        yield Component("queue depth", queues.depth, "items", "" if pages else "no pod is ready, so there is no queue")
+        yield Component("active workers", queues.workers, "workers", "not counted, but keep it active")
+        ready = f"{len(pages)} ready, {queues.standing_by} of them standing by"
+        yield Component("pods", len(pods), "pods", ready if pods else asleep)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,19 +17,25 @@ ATTRIBUTES = {
     "in_flight": "ApproximateNumberOfMessagesNotVisible",
     "delayed": "ApproximateNumberOfMessagesDelayed",
 }
+POLICY = "RedrivePolicy"
+"""Left out of an answer where there is none, so it is asked for together with one that every queue has."""
+NO_QUEUE = frozenset(("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"))
 SKEWED = frozenset(("RequestTimeTooSkewed", "RequestExpired", "InvalidSignatureException", "SignatureDoesNotMatch"))
 """What AWS says of a signature that is too old or too new, or wrong altogether."""
 # botocore has no public lists
 _THROTTLED = frozenset(ThrottledRetryableChecker._THROTTLED_ERROR_CODES)  # type: ignore[attr-defined]  # noqa: SLF001
 _TRANSIENT = frozenset(TransientRetryableChecker._TRANSIENT_ERROR_CODES)  # type: ignore[attr-defined]  # noqa: SLF001
 
+MAX_MESSAGE = 300
+_DENIED = frozenset(("AccessDenied", "AccessDeniedException"))
+"""Their text is quoted besides the hint. That of a refused signature is not: it holds what was signed."""
 _HINTS = (
     (
-        {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"},
+        NO_QUEUE,
         "this account has no such queue in this region; check queueURL and awsRegion",
     ),
     ({"InvalidAddress"}, "the queue is not at this endpoint; check queueURL, awsRegion and awsEndpoint"),
-    ({"AccessDenied", "AccessDeniedException"}, "allow sqs:{operation} on the queue to the identity that reads"),
+    (_DENIED, "allow sqs:{operation} on the queue to the identity that reads"),
     (EXPIRED, "the credentials are not valid, or not in this partition of AWS"),
     (SKEWED, "the signature is refused; check the secret key and this machine's clock"),
 )
@@ -45,14 +51,39 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 def parse_counts(answer: Mapping[str, Any]) -> Counts:
     """Return the three counts; raises `Unavailable` if one is missing or is no count."""
+    return Counts(**{field: int(_attribute(answer, name, "[0-9]{1,19}")) for field, name in ATTRIBUTES.items()})
+
+
+def parse_dead_letter(answer: Mapping[str, Any]) -> str:
+    """Return the name of the queue that dead letters go to, or nothing; raises `Unavailable` for half an answer."""
+    _attribute(answer, ATTRIBUTES["visible"], "[0-9]{1,19}")
+    text = answer["Attributes"].get(POLICY)
+    if text is None or text == "":
+        return ""
+    policy = _json_object(text.encode()) if isinstance(text, str) else None
+    arn = _ARN.fullmatch(str((policy or {}).get("deadLetterTargetArn")))
+    if arn is None:
+        raise Unavailable(f"GetQueueAttributes answered with a {POLICY} that names no queue")
+    return arn["name"]
+
+
+def parse_identity(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Return account and name of a queue from its `QueueArn`; raises `Unavailable`."""
+    arn = _ARN.fullmatch(_attribute(answer, "QueueArn", ".*"))
+    if arn is None:
+        raise Unavailable("GetQueueAttributes answered with a QueueArn that names no queue")
+    return arn["account"], arn["name"]
+
+
+_ARN = re.compile(rf"arn:[^:]*:sqs:[^:]*:(?P<account>[^:]*):(?P<name>{QUEUE_NAME.pattern})")
+
+
+def _attribute(answer: Mapping[str, Any], name: str, pattern: str) -> str:
     attributes = answer.get("Attributes")
-    found = {}
-    for field, name in ATTRIBUTES.items():
-        text = attributes.get(name) if isinstance(attributes, dict) else None
-        if not isinstance(text, str) or not re.fullmatch("[0-9]{1,19}", text):
-            raise Unavailable(f"GetQueueAttributes answered without a usable {name}")
-        found[field] = int(text)
-    return Counts(**found)
+    text = attributes.get(name) if isinstance(attributes, dict) else None
+    if not isinstance(text, str) or not re.fullmatch(pattern, text):
+        raise Unavailable(f"GetQueueAttributes answered without a usable {name}")
+    return text
 
 
 @lru_cache(maxsize=4)
@@ -83,17 +114,35 @@ def error_code(body: bytes, headers: Mapping[str, str]) -> str:
     return code if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", code) else ""
 
 
-def fault_of(status: int, code: str, operation: str) -> Fault:
-    """Return the fault that an answer other than HTTP 200 stands for."""
+def error_message(body: bytes, secrets: Iterable[str]) -> str:
+    """Return the text that came with an error, short and printable, without `secrets` and whatever looks like one.
+
+    AWS tells there who may not do what, and because of which policy. A text that repeats the request (its signature, its
+    headers) is not told at all.
+    """
+    document = _json_object(body) or {}
+    text = document.get("message") or document.get("Message")
+    if not isinstance(text, str) or re.search(
+        r"authorization\W|signature|security-token|credential=", text, re.IGNORECASE
+    ):
+        return ""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    text = re.sub(r"[A-Za-z0-9+/=%]{33,}", "***", text)  # tokens and signatures; an ARN has colons and dashes
+    text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"
+
+
+def fault_of(status: int, code: str, operation: str, message: str = "") -> Fault:
+    """Return the fault that an answer other than HTTP 200 stands for; `message` is cleaned already."""
     said = f"SQS answered {operation} with {code or 'no error code; is the endpoint SQS?'} (HTTP {status})"
     if code in _THROTTLED or status == 429:
         return Throttled(said)
     if code in _TRANSIENT or not 400 <= status < 500:
         return Unavailable(said)
-    for codes, hint in _HINTS:
-        if code in codes:
-            return Refused(f"{said}: {hint.format(operation=operation)}")
-    return Refused(said)
+    hint = next((hint.format(operation=operation) for codes, hint in _HINTS if code in codes), "")
+    told = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
+    return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, told)))))))
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

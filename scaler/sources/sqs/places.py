@@ -35,12 +35,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Queue(Place):
-    """The three counts of one queue. `queue` is its URL or its name."""
+    """The three counts of one queue. `queue` is its URL or its name.
+
+    `named_too`: the trigger gives this URL and the same name besides, which is to be proved to mean one queue.
+    """
 
     kind: ClassVar[str] = "sqs-queue"
 
     account: Account
     queue: str
+    named_too: bool = False
 
     @property
     def backend(self) -> str:
@@ -54,7 +58,7 @@ class Queue(Place):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Place):
-    """The URLs of all queues whose name begins with `prefix`."""
+    """The queues whose name begins with `prefix`, read as `Listed`."""
 
     kind: ClassVar[str] = "sqs-listing"
     min_refresh_seconds: ClassVar[float] = 60.0
@@ -70,6 +74,14 @@ class Listing(Place):
     def __str__(self) -> str:
         """Name the prefix and where it is looked for."""
         return f"SQS queues {self.prefix}* in {self.account}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a prefix stands for: the URLs of its queues, and the names of those left out because others' dead letters go there."""
+
+    queues: tuple[str, ...]
+    dead_letter: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,17 +29,20 @@ from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Repor
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sqs.answers import (
     ATTRIBUTES,
+    NO_QUEUE,
+    POLICY,
     SKEWED,
     counts_of,
     error_code,
+    error_message,
     fault_of,
     parse_body,
-    parse_listing,
+    parse_identity,
 )
-from scaler.sources.sqs.places import Account, Counts, Listing, Queue
+from scaler.sources.sqs.listing import Finder
+from scaler.sources.sqs.places import Account, Counts, Listed, Listing, Queue, queue_name
 
-MAX_LISTED = 1_000
-"""Queues of one prefix: each is a request for every refresh, and what ListQueues gives in one page."""
+ATTRIBUTES_OF = "GetQueueAttributes"
 MAX_BYTES = 1 << 20
 MAX_ENDPOINTS = 1_000
 SKEW_SECONDS = 60.0
@@ -70,11 +73,18 @@ class Answer:
         """The error code."""
         return error_code(self.body, self.headers)
 
+    def fault(self, operation: str) -> Fault:
+        """Return the fault that it stands for."""
+        message = error_message(self.body, filter(None, self.credentials[:3]))  # the account is no secret
+        return fault_of(self.status, self.code, operation, message)
+
 
 COUNTED = Proof(
     "every attribute that was asked for is in the answer", "the endpoint of the region, over TLS or allowed"
 )
-LISTED = Proof("every page of ListQueues, to the one without NextToken", COUNTED.origin)
+LISTED = Proof(
+    "every page of ListQueues, to the one without NextToken, and no queue left out that SQS still has", COUNTED.origin
+)
 
 
 class SqsReader(Reader):
@@ -95,6 +105,8 @@ class SqsReader(Reader):
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._signed: dict[Place, Signed] = {}  # of queues that answered well: they are asked the same again
         self._finding = asyncio.Lock()
+        self._finders: dict[Listing, Finder] = {}
+        self._proved: set[Queue] = set()  # whose name means the same as their URL
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Read all places at the same time."""
@@ -114,32 +126,49 @@ class SqsReader(Reader):
             report(place, type(fault)(f"{place}: {fault}"))
 
     async def _count(self, place: Queue) -> Counts:
+        if place.named_too and place not in self._proved:
+            await self._prove_same(place)
         request = {"QueueUrl": place.queue, "AttributeNames": list(ATTRIBUTES.values())}
-        return counts_of(await self._call(place, "GetQueueAttributes", request))
+        return counts_of(_good(await self._answer(place.account, ATTRIBUTES_OF, request, place), ATTRIBUTES_OF))
 
-    async def _list(self, place: Listing) -> tuple[str, ...]:
-        request: dict[str, Any] = {"QueueNamePrefix": place.prefix, "MaxResults": MAX_LISTED}
-        urls: list[str] = []
-        while True:
-            answer = parse_body(await self._call(place, "ListQueues", request))
-            urls += parse_listing(answer, place.prefix)
-            if len(urls) > MAX_LISTED:
-                raise Refused(f"more than {MAX_LISTED} queues; choose a longer queueNamePrefix")
-            if not answer.get("NextToken"):
-                break
-            request["NextToken"] = answer["NextToken"]
-        if not urls:
-            raise Refused("no queue has this prefix; check queueNamePrefix and awsRegion")
-        return tuple(sorted(urls))
+    async def _prove_same(self, place: Queue) -> None:
+        """Raise `Refused` if the name in the trigger means another queue than the URL, whose messages would not count."""
+        name, (account, _) = queue_name(place.queue), place.queue.rsplit("/", 2)[1:]
+        request = {"QueueUrl": name, "AttributeNames": ["QueueArn"]}
+        answer = await self._answer(place.account, ATTRIBUTES_OF, request)
+        found, _ = parse_identity(parse_body(_good(answer, ATTRIBUTES_OF)))
+        if account.isdecimal() and found != account:  # elasticmq has a word in place of the account
+            raise Refused(
+                f"queueURL gives {name} by its URL in account {account} and by name, which is a queue of account {found}; "
+                "give both by URL"
+            )
+        self._proved.add(place)
 
-    async def _call(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> bytes:
-        """Return the body of AWS's good answer; raises the `Fault` that it stands for. Mends old credentials and a wrong clock once."""
-        answer = await self._ask(place, operation, request)
-        if answer.status != 200 and self._mended(place.account, answer):
-            answer = await self._ask(place, operation, request)
-        if answer.status != 200:
-            raise fault_of(answer.status, answer.code, operation)
-        return answer.body
+    async def _list(self, place: Listing) -> Listed:
+        async def ask_page(request: Mapping[str, Any]) -> bytes:
+            return _good(await self._answer(place.account, "ListQueues", request), "ListQueues")
+
+        async def ask_policy(url: str) -> bytes | None:
+            request = {"QueueUrl": url, "AttributeNames": [ATTRIBUTES["visible"], POLICY]}
+            answer = await self._answer(place.account, ATTRIBUTES_OF, request)
+            if answer.code in NO_QUEUE:
+                return None
+            return _good(answer, ATTRIBUTES_OF)
+
+        finder = self._finders.setdefault(place, Finder(place.prefix))
+        return await finder.find(ask_page, ask_policy)
+
+    async def _answer(
+        self, account: Account, operation: str, request: Mapping[str, Any], again: Queue | None = None
+    ) -> Answer:
+        """Return AWS's answer, good or not; mends old credentials and a wrong clock once.
+
+        `again`: the queue that this same request will be made of at every read, so that its signature is kept.
+        """
+        answer = await self._ask(account, operation, request, again)
+        if answer.status != 200 and self._mended(account, answer):
+            answer = await self._ask(account, operation, request, again)
+        return answer
 
     def _identity(self, account: Account) -> Identity:
         if account.role is None:
@@ -165,12 +194,11 @@ class SqsReader(Reader):
         before, answer.endpoint.skew = answer.endpoint.skew, theirs - self._clock.wall()
         return abs(answer.endpoint.skew - before) > SKEW_SECONDS
 
-    async def _ask(self, place: Queue | Listing, operation: str, request: Mapping[str, Any]) -> Answer:
-        account = place.account
+    async def _ask(self, account: Account, operation: str, request: Mapping[str, Any], again: Queue | None) -> Answer:
         endpoint = await self._endpoint(account)
         credentials = await self._identity(account).credentials()
         now = self._clock.wall() + endpoint.skew
-        signed = self._signed.pop(place, None)
+        signed = self._signed.pop(again, None) if again else None
         if signed is None or not signed.serves(credentials, now):
             signed = _sign(account.region, credentials, operation, endpoint.url, json.dumps(request).encode(), now)
 
@@ -194,8 +222,8 @@ class SqsReader(Reader):
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 answer = await send()  # an idle connection that was closed just now; if not, it fails again
-        if answer.status == 200 and isinstance(place, Queue):
-            self._signed[place] = signed
+        if answer.status == 200 and again:
+            self._signed[again] = signed
         return answer
 
     async def _endpoint(self, account: Account) -> Endpoint:
@@ -233,14 +261,25 @@ class SqsReader(Reader):
         return self._http
 
     def forget(self, place: Place) -> None:
-        """Drop the signature of its request."""
+        """Drop what is kept of it."""
         self._signed.pop(place, None)
+        match place:
+            case Queue():
+                self._proved.discard(place)
+            case Listing():
+                self._finders.pop(place, None)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._identities.close()
         if self._http is not None:
             await self._http.close()
+
+
+def _good(answer: Answer, operation: str) -> bytes:
+    if answer.status != 200:
+        raise answer.fault(operation)
+    return answer.body
 
 
 def _sign(  # noqa: PLR0913, PLR0917 - what is signed

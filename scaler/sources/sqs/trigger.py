@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from scaler.clients.aws.settings import REGION, partition_of, region_of_host
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
+from scaler.core.errors import Refused
 from scaler.sources.base import (
     Claim,
     CommaList,
@@ -21,11 +24,12 @@ from scaler.sources.base import (
     settle_field,
 )
 from scaler.sources.names import metric_name
-from scaler.sources.sqs.places import QUEUE_NAME, Account, Counts, Listing, Queue, queue_name
+from scaler.sources.sqs.places import QUEUE_NAME, Account, Counts, Listed, Listing, Queue, queue_name
+from scaler.sources.sqs.urls import HOST, QUEUE_URL, ambiguous, each_once, region_of
 
-_HOST = r"(?P<host>[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-_QUEUE_URL = re.compile(rf"https?://{_HOST}/(?P<account>[A-Za-z0-9_-]+)/(?P<name>[^/]+)")
-_ENDPOINT = re.compile(rf"https?://{_HOST}/?")  # no user, path or query: signed requests go there
+_GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,100}")
+SHOWN = 5
+_ENDPOINT = re.compile(rf"https?://{HOST}/?")  # no user, path or query: signed requests go there
 
 
 class SqsTrigger(Trigger):
@@ -35,7 +39,11 @@ class SqsTrigger(Trigger):
         None, alias="queueURL", description="URL or name of the queue; a comma-separated list is added up."
     )
     queue_name_prefix: str | None = Field(
-        None, description="Every queue of this region and account whose name begins so, found again every 60 s."
+        None,
+        description="Every queue of this region and account whose name begins so, found again every 60 s; without the dead-letter queues of those found.",
+    )
+    exclude_queues: CommaList | None = Field(
+        None, description="Names of queues, globbed (`*-test`), that `queueNamePrefix` leaves out."
     )
     queue_length: Count = Field(5, gt=0, le=10**12, description="Target: messages per replica.")
     activation_queue_length: Count = Field(0, description="Active above this many messages.")
@@ -60,7 +68,7 @@ class SqsTrigger(Trigger):
     @classmethod
     def _check_queues(cls, queues: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for queue in queues or ():
-            if "://" in queue and _QUEUE_URL.fullmatch(queue) is None:
+            if "://" in queue and QUEUE_URL.fullmatch(queue) is None:
                 raise ValueError("https://HOST/ACCOUNT/NAME, or the name of the queue")
             if not QUEUE_NAME.fullmatch(queue_name(queue)):
                 raise ValueError("a URL, or a name of up to 80 letters, digits, '-' and '_', which may end in .fifo")
@@ -73,10 +81,17 @@ class SqsTrigger(Trigger):
             raise ValueError("1 to 80 letters, digits, '-' and '_'")
         return prefix
 
+    @field_validator("exclude_queues")
+    @classmethod
+    def _check_globs(cls, globs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if not all(_GLOB.fullmatch(glob) for glob in globs or ()):
+            raise ValueError("a comma-separated list of queue names, in which * and ? match any characters")
+        return globs
+
     @field_validator("aws_region")
     @classmethod
     def _check_region(cls, region: str | None) -> str | None:
-        if region is not None and not re.fullmatch(REGION, region):
+        if region is not None and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9-]{0,62}", region):
             raise ValueError("a region such as eu-west-1")
         return region
 
@@ -110,20 +125,37 @@ class SqsTrigger(Trigger):
     def _check_together(self) -> "SqsTrigger":
         if (self.queue_url is None) == (self.queue_name_prefix is None):
             raise ValueError("queueURL: give either queueURL or queueNamePrefix")
-        regions = {region for queue in self.queue_url or () if (region := _region_of(queue))}
+        if self.exclude_queues is not None and self.queue_name_prefix is None:
+            raise ValueError("excludeQueues: has a meaning only together with queueNamePrefix")
+        if self.aws_role_arn is None and (names := ambiguous(self.queue_url or ())):
+            raise ValueError(f"queueURL: {names[0]} is given by name and by URLs of several accounts; give all by URL")
+        of_endpoint = region_of_host(urlsplit(self.aws_endpoint).hostname or "") if self.aws_endpoint else None
+        self._check_region_name(of_endpoint)
+        regions = {region for queue in self.queue_url or () if (region := region_of(queue))}
         if self.aws_region is not None:
             if self.aws_endpoint is None and regions - {self.aws_region}:
                 raise ValueError(
                     f"awsRegion: '{self.aws_region}' is not the region that queueURL tells ({', '.join(sorted(regions))})"
                 )
-        elif len(regions) != 1 or not all(_region_of(queue) for queue in self.queue_url or ()):
+        elif len(regions) != 1 or not all(region_of(queue) for queue in self.queue_url or ()):
             raise ValueError("awsRegion: required, because queueURL does not tell one region for all queues")
+        if of_endpoint not in {None, self.region}:
+            raise ValueError(f"awsEndpoint: is in region {of_endpoint}, while the queues are in {self.region}")
         return self
+
+    def _check_region_name(self, of_endpoint: str | None) -> None:
+        """Raise `ValueError` for a region that AWS cannot have, unless an endpoint that is not AWS's may call it so."""
+        if self.aws_region is None or (self.aws_endpoint is not None and of_endpoint is None):
+            return
+        if not re.fullmatch(REGION, self.aws_region):
+            raise ValueError(
+                "awsRegion: must be a region such as eu-west-1; other names only with an awsEndpoint that is not AWS's own"
+            )
 
     @property
     def region(self) -> str:
         """The region: as given, or as the URLs tell it."""
-        return self.aws_region or next(filter(None, map(_region_of, self.queue_url or ())))
+        return self.aws_region or next(filter(None, map(region_of, self.queue_url or ())))
 
     @property
     def account(self) -> Account:
@@ -133,20 +165,28 @@ class SqsTrigger(Trigger):
 
     def specs(self) -> tuple[MetricSpec, ...]:
         """Return the one metric, the backlog, with `queueLength` messages per replica."""
-        names = [self.queue_name_prefix] if self.queue_name_prefix else map(queue_name, self.queue_url or ())
+        prefix = self.queue_name_prefix
+        names = [prefix] if prefix else [queue_name(each.queue) for each in self._queues()]
         return (MetricSpec(metric_name("sqs", *names), float(self.queue_length)),)
 
     def places(self) -> tuple[Place, ...]:
         """Return the queues, or the listing that finds them."""
         if self.queue_name_prefix is not None:
             return (Listing(self.account, self.queue_name_prefix),)
-        return tuple(Queue(self.account, queue) for queue in self.queue_url or ())
+        return self._queues()
+
+    def _queues(self) -> tuple[Queue, ...]:
+        return each_once(self.queue_url or (), self.account)
 
     def found(self, readings: Readings) -> tuple[Place, ...]:
-        """Return the queues of the listing."""
+        """Return the queues of the listing that are not excluded."""
         if self.queue_name_prefix is None:
             return ()
-        return tuple(Queue(self.account, url) for url in readings[Listing(self.account, self.queue_name_prefix)])
+        listed: Listed = readings[Listing(self.account, self.queue_name_prefix)]
+        return tuple(Queue(self.account, url) for url in listed.queues if not self._is_excluded(url))
+
+    def _is_excluded(self, url: str) -> bool:
+        return any(fnmatchcase(queue_name(url), glob) for glob in self.exclude_queues or ())
 
     def claims(self) -> tuple[Claim, ...]:
         """Return the ARNs of the queues, the endpoint and the role.
@@ -163,7 +203,7 @@ class SqsTrigger(Trigger):
         return tuple(claims)
 
     def _arn(self, queue: str) -> str:
-        if url := _QUEUE_URL.fullmatch(queue):
+        if url := QUEUE_URL.fullmatch(queue):
             account = url["account"]
         else:
             account = self.aws_role_arn.split(":")[4] if self.aws_role_arn else ""
@@ -179,7 +219,7 @@ class SqsTrigger(Trigger):
         if self.queue_name_prefix is not None:
             (listing,) = self.places()
             queue = self.queue_name_prefix
-            return {listing: (queue,), Queue(self.account, queue): full}
+            return {listing: Listed((queue,)), Queue(self.account, queue): full}
         return {place: full if number == 0 else empty for number, place in enumerate(self.places())}
 
     def assess(self, readings: Readings, now: float) -> Assessment:
@@ -187,6 +227,10 @@ class SqsTrigger(Trigger):
         del now
         queues = [place for place in (*self.places(), *self.found(readings)) if isinstance(place, Queue)]
         counts = [readings[queue] for queue in queues]
+        if not queues:
+            raise Refused(
+                f"every queue with the prefix {self.queue_name_prefix} is a dead-letter queue or excluded by excludeQueues"
+            )
         visible, in_flight, delayed = (
             sum(getattr(count, name) for count in counts) for name in ("visible", "in_flight", "delayed")
         )
@@ -198,6 +242,7 @@ class SqsTrigger(Trigger):
             ),
             Component("delayed", delayed, "messages", _note(counted=self.scale_on_delayed, key="scaleOnDelayed")),
             *(_per_queue(queues, counts) if len(queues) > 1 or self.queue_name_prefix else ()),
+            *self._left_out(readings),
         )
         above = backlog > self.activation_queue_length
         held = self.hold_in_flight and in_flight > 0
@@ -212,10 +257,15 @@ class SqsTrigger(Trigger):
             )
         return Assessment((Metric(self.specs()[0].name, float(backlog)),), above or held, (reason,), components)
 
-
-def _region_of(queue: str) -> str | None:
-    url = _QUEUE_URL.fullmatch(queue)
-    return region_of_host(url["host"]) if url else None
+    def _left_out(self, readings: Readings) -> Iterable[Component]:
+        if self.queue_name_prefix is None:
+            return
+        listed: Listed = readings[Listing(self.account, self.queue_name_prefix)]
+        excluded = [queue_name(url) for url in listed.queues if self._is_excluded(url)]
+        for what, names in (("dead-letter queues", listed.dead_letter), ("excluded queues", excluded)):
+            if names:
+                shown = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
+                yield Component(what, len(names), "queues", f"not counted: {shown}")
 
 
 def _note(*, counted: bool, key: str) -> str:

@@ -97,6 +97,17 @@ async def test_selector_and_namespace_are_judged_by_the_server(double: Kubernete
     await until_objects(client, place, ("other", 0))
 
 
+async def test_notin_takes_objects_without_the_label_too(double: KubernetesDouble, client: Kubernetes) -> None:
+    double.put("helmreleases", release("unlabelled"))
+    double.put("helmreleases", release("shop", team="shop"))
+    double.put("helmreleases", release("platform", team="platform"))
+    place = releases("", "team notin (platform)")
+    await until_objects(client, place, ("unlabelled", 0), ("shop", 0))
+
+    double.put("helmreleases", release("platform", team="shop"))
+    await until_objects(client, place, ("unlabelled", 0), ("shop", 0), ("platform", 0))
+
+
 async def test_one_watch_for_a_place_whoever_asks(double: KubernetesDouble, client: Kubernetes) -> None:
     found = await asyncio.gather(*(client.objects(releases(), user=number) for number in range(50)))
 

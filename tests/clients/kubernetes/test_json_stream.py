@@ -25,7 +25,8 @@ def take_apart(pieces: list[bytes]) -> tuple[list[Any], str, str]:
     page = ListPage(found.append)
     for piece in pieces:
         page.feed(piece)
-    return (found, *page.finish())
+    end = page.finish()
+    return found, end.version, end.token
 
 
 def cut(text: bytes, places: list[int]) -> list[bytes]:

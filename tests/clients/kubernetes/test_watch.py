@@ -324,13 +324,13 @@ async def test_object_that_the_projection_does_not_understand_is_a_fault_that_na
     assert "c4n4ry" not in str(fault.value)
 
     double.put("helmreleases", release("odd", 1))
-    await until(lambda: not client._watches[releases()]._broken)
+    await until(lambda: not client._watches[releases()]._kept._broken)
     await until_objects(client, releases(), ("good", 0), ("odd", 1))
 
     double.put("helmreleases", release("odd") | {"spec": {}})
     await until_fault(client, releases())
     double.delete("helmreleases", "flux", "odd")
-    await until(lambda: not client._watches[releases()]._broken)
+    await until(lambda: not client._watches[releases()]._kept._broken)
     await until_objects(client, releases(), ("good", 0))
 
 
@@ -346,7 +346,7 @@ async def test_number_of_objects_is_limited(double: KubernetesDouble, until: Unt
         fault = await until_fault(client, releases())
         assert isinstance(fault, Refused)
         assert "no room: 3 objects are the limit kubernetes.maxObjects" in str(fault)
-        assert not client._watches[releases()]._objects
+        assert not client._watches[releases()]._kept._objects
 
         double.delete("helmreleases", "flux", "a0")
         await clock.advance(59)

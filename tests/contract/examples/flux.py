@@ -12,6 +12,11 @@ from scaler.sources.flux.trigger import FluxTrigger
 EXAMPLES = {
     "a main controller": {"controller": "kustomize-controller"},
     "a shard": {"controller": "helm-controller", "shard": "Shard_1", "wakeOnInterval": "false", "pendingObjects": "3"},
+    "a label of one's own": {"controller": "helm-controller", "shard": "a", "shardLabel": "acme.io/shard"},
+    "the controller's flag": {
+        "controller": "source-controller",
+        "watchLabelSelector": "sharding.fluxcd.io/key notin (platform)",
+    },
     "some namespaces": {"controller": "source-controller", "namespaces": "a,b", "dueLeadSeconds": "0"},
     "images": {"controller": "image-reflector-controller", "retryHoldSeconds": "60"},
     "automations": {"controller": "image-automation-controller"},

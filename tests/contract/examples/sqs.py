@@ -15,6 +15,7 @@ EXAMPLES = {
     },
     "several queues": {"queueURL": f"{URL}/orders,{URL}/Mails.fifo", "holdInFlight": "false"},
     "a prefix": {"queueNamePrefix": "shop-", "awsRegion": "cn-north-1", "awsRoleArn": ROLE},
+    "a prefix, but not all of it": {"queueNamePrefix": "shop-", "awsRegion": "eu-west-1", "excludeQueues": "*-test"},
     "another endpoint": {"queueURL": "orders", "awsRegion": "eu-west-1", "awsEndpoint": "http://127.0.0.1:4566"},
     "above a threshold": {"queueURL": f"{URL}/orders", "activationQueueLength": "10"},
 }

@@ -109,6 +109,51 @@ def test_namespaces_and_pods_of_ones_own() -> None:
     assert trigger().claims() == (Claim("kubernetes", "*"), Claim("kubernetes", "flux-system"))
 
 
+@pytest.mark.parametrize(
+    ("metadata", "selector", "pods"),
+    [
+        ({"shardLabel": "team"}, "!team", "kustomize-controller"),
+        ({"shardLabel": "acme.io/shard", "shard": "a"}, "acme.io/shard=a", "kustomize-controller-a"),
+        ({"watchLabelSelector": "!team"}, "!team", "kustomize-controller"),
+        ({"watchLabelSelector": "team notin (platform)"}, "team notin (platform)", "kustomize-controller"),
+        ({"watchLabelSelector": "team!=a, env notin (x,y)"}, "team!=a, env notin (x,y)", "kustomize-controller"),
+        ({"watchLabelSelector": "team==a"}, "team==a", "kustomize-controller-a"),
+        ({"watchLabelSelector": "team in (a),!b"}, "team in (a),!b", "kustomize-controller-a"),
+    ],
+    ids=str,
+)
+def test_the_objects_are_those_of_the_controllers_own_flag(metadata: dict[str, str], selector: str, pods: str) -> None:
+    works, pods_place = trigger(**metadata).places()
+    assert isinstance(works, Objects)
+    assert isinstance(pods_place, Objects)
+    assert (works.selector, pods_place.selector) == (selector, f"app={pods}")
+
+
+@pytest.mark.parametrize("selector", ["team in (a,b)", "team", "team=a,env=b", "team=a,env", "team="])
+def test_where_the_flag_does_not_tell_one_shard_the_pods_must_be_told(selector: str) -> None:
+    with pytest.raises(ValidationError, match="podSelector: required, because watchLabelSelector does not tell one"):
+        trigger(watchLabelSelector=selector)
+    asker = trigger(watchLabelSelector=selector, podSelector="app=k")
+    assert asker.workload == f"kustomize-controller ({selector})"
+
+
+def test_selections_have_metrics_of_their_own() -> None:
+    different = [{}, {"shard": "a"}, {"shardLabel": "team"}, {"shardLabel": "team", "shard": "a"}]
+    different += [{"watchLabelSelector": "team=a"}, {"watchLabelSelector": "team!=a"}]
+    assert len({trigger(**metadata).specs()[0].name for metadata in different}) == len(different)
+    assert trigger(shard="a").specs()[0].name == "flux-kustomize-controller-a"
+
+
+def test_a_selection_that_matches_nothing_says_so() -> None:
+    found = assess(trigger(watchLabelSelector="team notin (platform)"))
+    assert not found.active
+    assert found.reasons == (
+        "inactive: no object has the labels team notin (platform), so nothing can wait; is that the controller's selector?",
+    )
+    (pods,) = (part for part in found.components if part.name == "pods")
+    assert "none in flux-system has app=kustomize-controller: it sleeps, or podSelector" in pods.note
+
+
 def test_defaults_and_specs() -> None:
     asker = trigger()
     assert asker.specs() == (MetricSpec("flux-kustomize-controller", 10.0),)
@@ -131,6 +176,13 @@ def test_defaults_and_specs() -> None:
         {"namespaces": "team-*"},
         {"namespaces": "../secrets"},
         {"podNamespace": "../x"},
+        {"podSelector": "app=a=b"},
+        {"shardLabel": "a/b/c"},
+        {"shardLabel": "!a"},
+        {"watchLabelSelector": "a in b"},
+        {"watchLabelSelector": "a>1"},
+        {"watchLabelSelector": "a=1", "shard": "1"},
+        {"watchLabelSelector": "a=1", "shardLabel": "a"},
         {"port": "0"},
         {"port": "65536"},
         {"path": "metrics"},

@@ -19,7 +19,7 @@ from scaler.demo.sqs import SqsDouble
 from scaler.sources.backends import Backends
 from scaler.sources.sqs import reader as reader_module
 from scaler.sources.sqs.answers import ATTRIBUTES
-from scaler.sources.sqs.places import Account, Counts, Listing, Queue
+from scaler.sources.sqs.places import Account, Counts, Listed, Listing, Queue
 from scaler.sources.triggers import parse
 
 REGION = "eu-west-1"
@@ -100,7 +100,7 @@ async def test_a_prefix_finds_its_queues_and_no_others(
 ) -> None:
     urls = [await moto_server.create_queue(f"prefix-{name}") for name in ("b", "a", "a.fifo")]
     await moto_server.create_queue("other-prefix-a")
-    assert await read(Listing(account(moto_server.url), "prefix-")) == tuple(sorted(urls))
+    assert await read(Listing(account(moto_server.url), "prefix-")) == Listed(tuple(sorted(urls)))
 
 
 async def test_a_prefix_without_queues_is_no_empty_queue(
@@ -180,10 +180,13 @@ async def test_the_request_is_that_of_boto3(canned: Any, read: Read, account: Ma
 async def test_requests_are_counted_by_account_and_operation(canned: Any, read: Read, account: MakeAccount) -> None:
     counted: Counter[tuple[str, str]] = Counter()
     backends = Backends(count_requests=lambda backend, operation, n: counted.update({(backend, operation): n}))
-    canned.always = lambda asked: (200, {"QueueUrls": ["http://h/1/orders"]} if asked.operation == "ListQueues" else {})
+    canned.always = lambda asked: (
+        200,
+        {"QueueUrls": ["http://h/1/orders"]} if asked.operation == "ListQueues" else COUNTS,
+    )
     here = account(canned.url)
     await read(Queue(here, "a"), Queue(here, "b"), Listing(here, "orders"), backends=backends)
-    assert counted == {(here.backend, "GetQueueAttributes"): 2, (here.backend, "ListQueues"): 1}
+    assert counted == {(here.backend, "GetQueueAttributes"): 3, (here.backend, "ListQueues"): 1}  # one of them a policy
 
 
 async def test_a_listing_is_read_to_its_end(canned: Any, read: Read, account: MakeAccount) -> None:
@@ -191,12 +194,16 @@ async def test_a_listing_is_read_to_its_end(canned: Any, read: Read, account: Ma
         (200, {"QueueUrls": ["http://h/1/orders-b"], "NextToken": "more"}),
         (200, {"QueueUrls": ["http://h/1/orders-a"]}),
     ]
-    assert await read(Listing(account(canned.url), "orders")) == ("http://h/1/orders-a", "http://h/1/orders-b")
-    assert [asked.body.get("NextToken") for asked in canned.asked] == [None, "more"]
+    found = await read(Listing(account(canned.url), "orders"))
+    assert found == Listed(("http://h/1/orders-a", "http://h/1/orders-b"))
+    pages = [asked for asked in canned.asked if asked.operation == "ListQueues"]
+    assert [asked.body.get("NextToken") for asked in pages] == [None, "more"]
 
 
 async def test_a_listing_has_a_limit(canned: Any, read: Read, account: MakeAccount) -> None:
-    canned.always = (200, {"QueueUrls": [f"http://h/1/orders-{n}" for n in range(600)], "NextToken": "more"})
+    canned.replies = [
+        (200, {"QueueUrls": [f"http://h/1/orders-{page}-{n}" for n in range(600)], "NextToken": page}) for page in "ab"
+    ]
     fault = await read(Listing(account(canned.url), "orders"))
     assert type(fault) is Refused
     assert "more than 1000 queues; choose a longer queueNamePrefix" in str(fault)

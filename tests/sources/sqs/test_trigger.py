@@ -1,15 +1,16 @@
 import itertools
 import re
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.clients.aws.settings import AwsSettings, RoleGrant
-from scaler.core.errors import MetadataError
+from scaler.core.errors import MetadataError, Refused
 from scaler.sources.base import Claim
-from scaler.sources.sqs.places import Account, Counts, Listing, Queue
+from scaler.sources.sqs.places import Account, Counts, Listed, Listing, Queue
 from scaler.sources.sqs.trigger import SqsTrigger
 from scaler.sources.triggers import parse
 
@@ -101,6 +102,26 @@ def test_other_places_need_a_region(url: str) -> None:
         ({"queueURL": URL, "scaleOnInflight": "true"}, "did you mean scaleOnInFlight?"),
         ({"queueNamePrefix": "a b", "awsRegion": "eu-west-1"}, "1 to 80 letters"),
         ({"queueNamePrefix": "a"}, "awsRegion: required"),
+        ({"queueURL": URL, "excludeQueues": "a"}, "only together with queueNamePrefix"),
+        ({"queueNamePrefix": "a", "awsRegion": "eu-west-1", "excludeQueues": "a b"}, "list of queue names"),
+        ({"queueURL": "q", "awsRegion": "elasticmq"}, "only with an awsEndpoint that is not AWS's own"),
+        (
+            {"queueURL": "q", "awsRegion": "s3", "awsEndpoint": "https://sqs.eu-west-1.amazonaws.com"},
+            "only with an awsEndpoint that is not AWS's own",
+        ),
+        ({"queueURL": "q", "awsRegion": "a b", "awsEndpoint": "http://h:1"}, "a region such as eu-west-1"),
+        (
+            {"queueURL": "q", "awsRegion": "eu-west-2", "awsEndpoint": "https://sqs.eu-west-1.amazonaws.com"},
+            "awsEndpoint: is in region eu-west-1, while the queues are in eu-west-2",
+        ),
+        (
+            {"queueURL": URL, "awsEndpoint": "https://vpce-0a-b1.sqs.us-east-2.vpce.amazonaws.com"},
+            "awsEndpoint: is in region us-east-2, while the queues are in eu-west-1",
+        ),
+        (
+            {"queueURL": f"orders,{URL},{URL.replace('123456789012', '999999999999')}"},
+            "orders is given by name and by URLs of several accounts; give all by URL",
+        ),
         ({"queueURL": URL, "awsSecretAccessKeyFromEnv": "canary"}, "awsSecretAccessKey: unknown key"),
     ],
 )
@@ -271,12 +292,69 @@ def test_a_prefix_adds_up_what_the_listing_names() -> None:
     made = trigger(queueNamePrefix="q", awsRegion="eu-west-1")
     (listing,) = made.places()
     urls = (URL + "1", URL + "2")
-    found = made.found({listing: urls})
+    listed = Listed(urls)
+    found = made.found({listing: listed})
     assert found == tuple(Queue(made.account, url) for url in urls)
-    readings = {listing: urls, found[0]: Counts(1, 0, 0), found[1]: Counts(4, 0, 0)}
+    readings = {listing: listed, found[0]: Counts(1, 0, 0), found[1]: Counts(4, 0, 0)}
     assert made.assess(readings, 0.0).metrics[0].value == 5
     with pytest.raises(KeyError):
-        made.assess({listing: urls, found[0]: Counts(1, 0, 0)}, 0.0)  # a queue without a reading is no empty queue
+        made.assess({listing: listed, found[0]: Counts(1, 0, 0)}, 0.0)  # a queue without a reading is no empty queue
+
+
+@pytest.mark.parametrize("region", ["elasticmq", "ru-central1", "fr-par", "us-east-1", "RegionOne"])
+def test_an_endpoint_that_is_not_awss_may_have_any_region(region: str) -> None:
+    made = trigger(queueURL="q", awsRegion=region, awsEndpoint="https://message-queue.api.cloud.example")
+    assert made.account == Account(region, "https://message-queue.api.cloud.example", None, "")
+    assert Claim("sqs", f"arn:aws:sqs:{region}::q") in made.claims()
+
+
+HOSTS = ["sqs.eu-west-1.amazonaws.com", "eu-west-1.queue.amazonaws.com", "sqs-fips.eu-west-1.amazonaws.com"]
+
+
+@pytest.mark.parametrize(
+    ("queues", "role", "expected"),
+    [
+        ("orders,orders", None, ["orders"]),
+        (",".join(f"https://{host}/123456789012/orders" for host in HOSTS), None, [URL]),
+        (f"{URL}.fifo,{URL}", None, [f"{URL}.fifo", URL]),
+        (f"{URL},{URL.replace('123', '999')}", None, [URL, URL.replace("123", "999")]),
+        (f"orders,{URL}", None, [(URL, True)]),
+        (f"{URL},orders,other", None, [(URL, True), "other"]),
+        (f"orders.fifo,{URL}.fifo", None, [(f"{URL}.fifo", True)]),
+        (f"orders.fifo,{URL}", None, ["orders.fifo", URL]),
+        (f"orders,{URL.replace('123456789012', '210987654321')}", ROLE, [URL.replace("123456789012", "210987654321")]),
+        (f"orders,{URL}", ROLE, ["orders", URL]),
+    ],
+)
+def test_a_queue_counts_once_however_it_is_given(queues: str, role: str | None, expected: list[Any]) -> None:
+    made = trigger(queueURL=queues, awsRegion="eu-west-1", **({"awsRoleArn": role} if role else {}))
+    wanted = [each if isinstance(each, tuple) else (each, False) for each in expected]
+    assert made.places() == tuple(Queue(made.account, queue, named_too) for queue, named_too in wanted)
+    assessed = made.assess(dict.fromkeys(made.places(), Counts(1, 0, 0)), 0.0)
+    assert assessed.metrics[0].value == len(expected)
+
+
+def test_a_prefix_leaves_out_what_is_excluded_and_says_what() -> None:
+    made = trigger(queueNamePrefix="q", awsRegion="eu-west-1", excludeQueues="*-test,q?")
+    (listing,) = made.places()
+    readings: dict[Any, Any] = {
+        listing: Listed((f"{URL[:-6]}q1", f"{URL[:-6]}q-test", f"{URL[:-6]}q-main"), ("q-dead",))
+    }
+    (queue,) = made.found(readings)
+    assert queue == Queue(made.account, f"{URL[:-6]}q-main")
+    found = made.assess(readings | {queue: Counts(4, 0, 0)}, 0.0)
+    assert found.metrics[0].value == 4
+    assert [(part.name, part.value, part.note) for part in found.components[-2:]] == [
+        ("dead-letter queues", 1, "not counted: q-dead"),
+        ("excluded queues", 2, "not counted: q1, q-test"),
+    ]
+
+
+@pytest.mark.parametrize("listed", [Listed((URL,)), Listed((), ("orders", "orders-too"))], ids=["excluded", "dead"])
+def test_a_prefix_of_which_nothing_is_left_is_no_empty_queue(listed: Listed) -> None:
+    made = trigger(queueNamePrefix="o", awsRegion="eu-west-1", excludeQueues="*")
+    with pytest.raises(Refused, match="every queue with the prefix o is a dead-letter queue or excluded"):
+        made.assess({made.places()[0]: listed}, 0.0)
 
 
 def test_a_role_is_granted_by_namespace() -> None:

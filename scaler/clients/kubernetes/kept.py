@@ -1,0 +1,109 @@
+"""What is kept of the objects of one place, within the room that all places share."""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from scaler.clients.kubernetes.json_stream import BadAnswerError, JsonObject
+from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.core.errors import Refused, Unavailable
+
+_contents = itertools.count(1)
+
+
+class TooManyObjectsError(Refused):
+    """All places together hold more objects than the configuration lets them."""
+
+
+@dataclass(slots=True)
+class Shares:
+    """What the watches of one client have together: how many lists may run at once, and how many objects be kept."""
+
+    listing: asyncio.Semaphore
+    max_objects: int
+    objects: int = 0
+
+
+class Kept:
+    """The objects of one place by namespace and name, and those among them that cannot be understood."""
+
+    def __init__(self, place: Objects, shares: Shares) -> None:
+        """Begin empty."""
+        self._place, self._shares = place, shares
+        self._objects: dict[str, Any] = {}
+        self._broken: dict[str, str] = {}
+        self._content: ObjectList | None = None  # None: it is another than was asked for last
+
+    def __len__(self) -> int:
+        return len(self._objects) + len(self._broken)
+
+    @property
+    def changed(self) -> bool:
+        """Whether `content` would be another than it was."""
+        return self._content is None
+
+    def content(self, now: float) -> ObjectList:
+        """Return everything, as true at Unix time `now`; raises `Unavailable` if some of it cannot be understood."""
+        if self._broken:
+            key, why = next(iter(self._broken.items()))
+            raise Unavailable(f"{self._place}: {key} cannot be understood ({why})")
+        if self._content is None:
+            self._content = ObjectList(tuple(self._objects.values()), next(_contents), 0)
+        return ObjectList(self._content.objects, self._content.version, now)
+
+    def keep(self, found: JsonObject) -> None:
+        """Keep what the place wants of an object; raises `TooManyObjectsError`, with nothing kept at all."""
+        key, why = key_of(found), None
+        try:
+            value = self._place.project(found)
+        except Exception as error:  # noqa: BLE001 - an object may hold anything; one that is skipped would count as none
+            value, why = None, type(error).__name__
+        self._put(key, value, why)
+
+    def drop(self, found: JsonObject) -> None:
+        """Keep nothing of an object any more."""
+        self._put(key_of(found), None, None)
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._shares.objects -= len(self)
+        self._objects.clear()
+        self._broken.clear()
+        self._content = None
+
+    def _put(self, key: str, value: Any, why: str | None) -> None:
+        if self._objects.get(key) == value and self._broken.get(key) == why:
+            return
+        self._content = None
+        before = len(self)
+        _set(self._objects, key, value)
+        _set(self._broken, key, why)
+        self._shares.objects += len(self) - before
+        if self._shares.objects > self._shares.max_objects:
+            self.clear()
+            limit = self._shares.max_objects
+            raise TooManyObjectsError(f"{self._place}: no room: {limit} objects are the limit kubernetes.maxObjects")
+
+
+def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
+    if value is None:
+        mapping.pop(key, None)
+    else:
+        mapping[key] = value
+
+
+def metadata_of(found: JsonObject) -> JsonObject:
+    """Return the metadata of an object; raises `BadAnswerError`."""
+    metadata = found.get("metadata")
+    if not isinstance(metadata, dict):
+        raise BadAnswerError("an object without metadata")
+    return metadata
+
+
+def key_of(found: JsonObject) -> str:
+    """Return the namespace and name of an object; raises `BadAnswerError`."""
+    metadata = metadata_of(found)
+    if not metadata.get("name"):
+        raise BadAnswerError("an object without a name")
+    return f"{metadata.get('namespace', '')}/{metadata['name']}"
