@@ -13,6 +13,7 @@ from scaler.sources.base import Trigger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scaler.answers.pod_costs import Spared
     from scaler.core.clock import Timer
 
 NOBODY: frozenset[Any] = frozenset()
@@ -24,7 +25,7 @@ Key = bytes
 class Question:
     """A trigger and what follows from it alone: one for all ScaledObjects of a namespace that ask the same."""
 
-    __slots__ = ("__weakref__", "finds", "places", "rule", "specs", "trigger", "wire")
+    __slots__ = ("__weakref__", "finds", "places", "rule", "spares", "specs", "trigger", "wire")
 
     def __init__(self, trigger: Trigger) -> None:
         """Work out what `trigger` reads and tells."""
@@ -32,6 +33,7 @@ class Question:
         self.specs: tuple[MetricSpec, ...] = trigger.specs()
         self.places: tuple[Place, ...] = trigger.places()
         self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
+        self.spares = trigger.spares_busy
         self.rule = Rule(trigger.settle_seconds, trigger.stale_seconds, trigger.hold_seconds)
         self.wire: list[Any] = []  # the message that the service makes of `specs`
 
@@ -58,6 +60,7 @@ class ScaledObject:
         "poll",
         "question",
         "settling",
+        "spared",
         "timer",
     )
 
@@ -74,6 +77,7 @@ class ScaledObject:
         self.listeners: set[Callable[[], None]] | frozenset[Callable[[], None]] = NOBODY
         self.timer: Timer | None = None
         self.history = History()
+        self.spared: Spared | None = None  # with `spareBusy`, once its pods were looked at
 
     @property
     def trigger(self) -> Trigger:
