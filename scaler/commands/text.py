@@ -46,6 +46,12 @@ def _trigger(trigger: dict[str, Any]) -> Iterator[str]:
     for part in trigger.get("components", ()):
         note = f"  [dim]{escape(part['note'])}[/dim]" if part["note"] else ""
         yield f"      {escape(part['name'])} {part['value']:g} {escape(part['unit'])}{note}"
+    if spared := trigger.get("spareBusy"):
+        asked = "" if spared["asked"] is None else f"; the metrics ask for {spared['asked']}"
+        writing = f", {spared['pending']} deletion costs to write" if spared["writing"] else ""
+        yield f"      spareBusy: {spared['busy']} of {spared['pods']} pods are busy{asked}{writing}"
+        for problem in spared["problems"]:
+            yield f"      [yellow]spareBusy[/yellow]: {escape(problem)}"
     for place in trigger.get("places", ()):
         age = "never read" if place["age"] is None else f"read {place['age']:.1f} s ago"
         fault = (

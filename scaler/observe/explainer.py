@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaler.answers.answer import Answers
-from scaler.answers.pod_costs import Spared
 from scaler.answers.registry import Registry
 from scaler.answers.scaledobject import ScaledObject
 from scaler.answers.sparing import Sparing
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, ScalerError
+from scaler.observe.spared import spared_view
 from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
@@ -132,20 +132,6 @@ def place_view(status: PlaceStatus) -> dict[str, Any]:
         "readSeconds": round(status.read_seconds, 4),
         "overdueFor": round(status.overdue_seconds, 3),
         "proof": None if status.proof is None else str(status.proof),
-    }
-
-
-def spared_view(spared: Spared) -> dict[str, Any]:
-    """Return what is done to spare the busy pods of a trigger."""
-    return {
-        "pods": spared.pods,
-        "busy": spared.busy,
-        "asked": spared.asked,
-        "writing": spared.writing,
-        "pending": spared.pending,
-        "leftAlone": spared.left_alone,
-        "failing": spared.failing,
-        "problems": list(spared.problems),
     }
 
 
