@@ -1,5 +1,6 @@
 """A ReplicaSet of the API double: its pods, and which of them its controller deletes when it scales in."""
 
+import json
 import math
 import secrets
 from collections import Counter
@@ -102,22 +103,17 @@ class ReplicaSet:
         """Have no pods yet."""
         self._api, self._clock = api, clock
         self.namespace, self.name, self._nodes = namespace, name, nodes
+        self._uid = f"uid-{namespace}-{name}"
         self._made = 0
 
     def pods(self) -> list[JsonObject]:
         """Return the pods that are its own, those that end too."""
-        kind = self._api.kinds["pods"]
-        found = [self._api.store.get(kind, self.namespace, name) for name in self._names()]
-        return [pod for pod in found if pod is not None]
-
-    def _names(self) -> list[str]:
-        kind, store = self._api.kinds["pods"], self._api.store
-        stored = store.snapshot(kind, lambda each: each.namespace == self.namespace, store.version)
-        return [each.name for each in stored if each.labels.get("pod-template-hash") == self._hash]
-
-    @property
-    def _hash(self) -> str:
-        return self.name.rpartition("-")[2]
+        store = self._api.store
+        stored = store.snapshot(self._api.kinds["pods"], lambda each: each.namespace == self.namespace, store.version)
+        found: list[JsonObject] = [json.loads(each.text) for each in stored]
+        return [
+            pod for pod in found if self._uid in {each["uid"] for each in pod["metadata"].get("ownerReferences", ())}
+        ]
 
     def scale(self, replicas: int) -> tuple[list[str], list[str]]:
         """Bring the pods to `replicas`; return the names of those that were made, and of those that are to end."""
@@ -141,13 +137,12 @@ class ReplicaSet:
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "name": self.name,
-            "uid": f"uid-{self.namespace}-{self.name}",
+            "uid": self._uid,
             "controller": True,
         }
         metadata = {
             "name": name,
             "namespace": self.namespace,
-            "labels": {"pod-template-hash": self._hash},
             "ownerReferences": [owner],
             "creationTimestamp": now,
         }
