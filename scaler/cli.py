@@ -1,6 +1,7 @@
 """The commands; no logic of their own."""
 
 import os
+import sys
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,13 @@ app = typer.Typer(
 )
 
 
+class PlotStyle(StrEnum):
+    """How a picture looks."""
+
+    LIGHT = "light"
+    DARK = "dark"
+
+
 class Output(StrEnum):
     """How a command answers."""
 
@@ -26,6 +34,16 @@ class Output(StrEnum):
     JSON = "json"
 
 
+Forward = Annotated[
+    bool,
+    typer.Option("--forward", help="Open a port-forward to the server in the cluster through kubectl, and end it."),
+]
+Service = Annotated[
+    str | None, typer.Option(metavar="NAMESPACE/NAME", help="Where --forward goes to, if there are several.")
+]
+Ca = Annotated[Path | None, typer.Option(help="CA of the server, for TLS.")]
+TokenFile = Annotated[Path | None, typer.Option(help="File with the token of the status page (page.tokenFile).")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig, for --namespace and --forward.")]
 Config = Annotated[Path | None, typer.Option("--config", envvar="SCALER_CONFIG", help="Configuration file (YAML).")]
 
 
@@ -92,16 +110,31 @@ def validate(
 def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
     files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
     namespace: Annotated[
-        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
+        str | None, typer.Option("--namespace", "-n", help="Read the ScaledObjects of this namespace from the cluster.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Only this ScaledObject or ScaledJob of --namespace.")] = None,
     address: Annotated[
         str | None,
         typer.Option(help="Ask this running server (HOST:PORT of its gRPC); else the backends are read from here."),
     ] = None,
-    ca: Annotated[Path | None, typer.Option(help="CA of the server, for TLS.")] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(help="With --at: HOST:PORT or URL of its status page; by default port 9091 of --address."),
+    ] = None,
+    forward: Forward = False,  # noqa: FBT002 - an option of a command
+    service: Service = None,
+    ca: Ca = None,
     cert: Annotated[Path | None, typer.Option(help="Client certificate, for mTLS.")] = None,
     key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    server_name: Annotated[
+        str | None, typer.Option(help="Name in the server's certificate, where it is not the host of --address.")
+    ] = None,
+    token_file: TokenFile = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="What was told then, by the server's journal: 03:00, -30m, 2026-11-28T03:00Z; local time."),
+    ] = None,
+    around: Annotated[str, typer.Option(help="With --at: how much before and after it is told, such as 15m.")] = "15m",
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of the workload's container, for keys …FromEnv.")
     ] = None,
@@ -109,15 +142,49 @@ def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
         int | None, typer.Option(min=0, help="What the workload has now; by default its minimum.")
     ] = None,
     output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+    context: Context = None,
     config: Config = None,
 ) -> None:
-    """Tell what KEDA is told about each trigger now, and why; exit 1 if a trigger fails."""
+    """Tell what KEDA is told about each trigger now, or was --at a time, and why; exit 1 if a trigger fails."""
     from scaler.commands.command import Question, run_explain  # noqa: PLC0415 - see above
+    from scaler.commands.handshake import Tls  # noqa: PLC0415 - see above
+    from scaler.commands.reach import Reach  # noqa: PLC0415 - see above
 
+    reach = Reach(address, http, Tls(ca, cert, key, server_name), token_file, forward, service)
     question = Question(
-        tuple(files or ()), namespace, name, address, (ca, cert, key), tuple(env or ()), replicas, config
+        tuple(files or ()), namespace, name, reach, tuple(env or ()), replicas, config, context, at, around
     )
     raise typer.Exit(run_explain(question, as_json=output is Output.JSON))
+
+
+@app.command()
+def top(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    address: Annotated[
+        str | None, typer.Option("--address", "--http", help="HOST:PORT or URL of the server's status page.")
+    ] = None,
+    forward: Forward = False,  # noqa: FBT002 - an option of a command
+    service: Service = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    search: Annotated[str, typer.Option(help="Text to search for at the start; / changes it.")] = "",
+    state: Annotated[str, typer.Option(help="Only triggers in this state at the start; f changes it.")] = "",
+    sort: Annotated[str, typer.Option(help="Column to sort by at the start; s changes it.")] = "state",
+    interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the table once, as it also is in a pipe.")] = False,  # noqa: FBT002 - see above
+    context: Context = None,
+    config: Config = None,
+) -> None:
+    """Show a server's triggers live, trouble first; ? tells the keys."""
+    from scaler.commands.forward import Kubectl  # noqa: PLC0415 - see above
+    from scaler.commands.handshake import Tls  # noqa: PLC0415 - see above
+    from scaler.commands.reach import Reach  # noqa: PLC0415 - see above
+    from scaler.commands.top import Query  # noqa: PLC0415 - see above
+    from scaler.commands.top_command import run_top  # noqa: PLC0415 - see above
+    from scaler.settings import load  # noqa: PLC0415 - see above
+
+    reach = Reach(http=address, tls=Tls(ca), token_file=token_file, forward=forward, service=service)
+    kubectl = Kubectl.of(load(config, {"kubernetes": {"context": context}} if context else None).kubernetes)
+    run_top(reach, kubectl, Query(search, state, sort), interval, once=once)
 
 
 @app.command("simulate")
@@ -167,26 +234,105 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
             help="Compare settings: KEY=FROM:TO:STEP or KEY=A,B,C; a metadata key, pollingInterval, cooldownPeriod, minReplicaCount or maxReplicaCount."
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg or .png.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg, .png or .pdf.")] = None,
+    plot_style: Annotated[PlotStyle, typer.Option(help="light or dark.")] = PlotStyle.LIGHT,
+    replica_hour_price: Annotated[
+        float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")
+    ] = None,
     output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
 ) -> None:
     """Replay a recorded load through the scaler's formulas, KEDA and the HPA: replicas, waiting times, cost."""
     from scaler.commands import simulate_command as command  # noqa: PLC0415 - see above
+    from scaler.commands.recorded import Recording  # noqa: PLC0415 - see above
     from scaler.commands.simulate import Options  # noqa: PLC0415 - see above
     from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
     from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
 
-    recording = command.Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
     workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
     flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
     options = Options(step_seconds, initial_replicas, workers, flags, seed)
-    command.run_simulate(file, recording, options, command.Output(output is Output.JSON, plot, sweep))
+    command.run_simulate(
+        file,
+        recording,
+        options,
+        command.Output(output is Output.JSON, plot, sweep, plot_style.value, replica_hour_price),
+    )
+
+
+@app.command("advise")
+def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    file: Annotated[str, typer.Argument(help="Manifest with one ScaledObject that has one trigger of this scaler.")],
+    goal: Annotated[
+        str,
+        typer.Option(
+            help="Such as `p95 wait <= 30s and killed jobs <= 0`: p50, p95, p99 or max wait; killed jobs; replicas, mean replicas; replica-hours, cost, wake-ups, also `per day`."
+        ),
+    ],
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="CSV with `time` in seconds and `arrivals` per second; a row holds until the next."),
+    ] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(help="URL of a Prometheus to take the load from, with --query.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="PromQL that gives one series.")] = None,
+    column: Annotated[
+        str, typer.Option(help="What the series of --query is: arrivals, value, or a count.")
+    ] = "arrivals",
+    cloudwatch_queue: Annotated[
+        str | None, typer.Option(help="Name of an SQS queue whose messages sent are the arrivals, with --region.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="AWS region of --cloudwatch-queue.")] = None,
+    hours: Annotated[float, typer.Option(min=0.2, help="How far back --query and --cloudwatch-queue go.")] = 72.0,
+    service_seconds: Annotated[float, typer.Option(min=0, help="How long a job takes.")] = 1.0,
+    startup_seconds: Annotated[float, typer.Option(min=0, help="From a new replica to its first job.")] = 0.0,
+    per_replica: Annotated[int, typer.Option(min=1, help="Jobs that one replica works on at once.")] = 1,
+    grace_seconds: Annotated[float, typer.Option(min=0, help="terminationGracePeriodSeconds.")] = 30.0,
+    step_seconds: Annotated[float, typer.Option(min=0.01, help="Length of one step.")] = 1.0,
+    hpa_sync_seconds: Annotated[
+        float, typer.Option(min=0.1, help="The cluster's --horizontal-pod-autoscaler-sync-period.")
+    ] = 15.0,
+    hpa_downscale_stabilization_seconds: Annotated[
+        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-downscale-stabilization.")
+    ] = 300.0,
+    hpa_tolerance: Annotated[
+        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-tolerance.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Random arrivals and service times, the same for the same seed.")] = 0,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Leave this setting as it is, `pollingInterval` say; may be repeated.")
+    ] = None,
+    replica_hour_price: Annotated[
+        float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw now and then to this .svg, .png or .pdf.")] = None,
+    plot_style: Annotated[PlotStyle, typer.Option(help="light or dark.")] = PlotStyle.LIGHT,
+    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+) -> None:
+    """Search the cheapest settings that meet a goal on a recorded load, as a patch; exit 1 if none does for sure."""
+    from scaler.commands import advise_command as command  # noqa: PLC0415 - see above
+    from scaler.commands.recorded import Recording  # noqa: PLC0415 - see above
+    from scaler.commands.simulate import Options  # noqa: PLC0415 - see above
+    from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
+    from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
+
+    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
+    flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
+    wish = command.Wish(goal, replica_hour_price, tuple(keep or ()))
+    made = command.Output(output is Output.JSON, plot, plot_style.value)
+    raise typer.Exit(command.run_advise(file, recording, Options(step_seconds, None, workers, flags, seed), wish, made))
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line and exit code 2."""
+    """Run the command line; every error of ours is one line and exit code 2.
+
+    kubectl finds the program as its plugin `kubectl queue-scaler` by the name `kubectl-queue_scaler`.
+    """
+    plugin = Path(sys.argv[0]).name == "kubectl-queue_scaler"
     try:
-        app()
+        app(prog_name="kubectl queue-scaler" if plugin else None)
     except ScalerError as error:
         typer.echo(f"scaler: {error}", err=True)
         raise SystemExit(2) from None

@@ -97,6 +97,16 @@ class PageSettings(Section):
     token_file: Path | None = Field(None, description="File with a bearer token that `/` and `/api` then ask for.")
 
 
+class JournalSettings(Section):
+    """The section `journal:`: what happened to each trigger in the last 24 hours."""
+
+    max_bytes: int = Field(
+        16 * 2**20,
+        ge=2**20,
+        description="Memory that it may take for all triggers; where it is short, the old is thinned.",
+    )
+
+
 _SECTION_HELP = "see docs/configuration.md"
 
 
@@ -117,6 +127,10 @@ class Settings(BaseSettings):
     health_listen: str = Field(
         "0.0.0.0:9092", description="gRPC health without TLS for the kubelet; served when gRPC has TLS."
     )
+    http_allowed_hosts: tuple[str, ...] = Field(
+        ("localhost", "*.svc", "*.svc.cluster.local"),
+        description="Names in the Host header, with `*`, that the HTTP port answers to besides IP addresses; any other gets 421. The chart adds the names of its Service.",
+    )
     tls: TlsSettings | None = None
     redis: dict[str, RedisServer] = Field(default_factory=dict, description="Redis connections by name.")
     prometheus: dict[str, PrometheusServer] = Field(default_factory=dict, description="Prometheus servers by name.")
@@ -130,6 +144,7 @@ class Settings(BaseSettings):
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
     page: PageSettings = PageSettings()
+    journal: JournalSettings = JournalSettings()
     cost: CostSettings = CostSettings()
     lease_seconds: float = Field(
         100.0,

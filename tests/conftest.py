@@ -28,6 +28,12 @@ hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
 
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which tests were left out, and how to run them."""
+    if "not slow" in config.getoption("markexpr"):
+        terminalreporter.write_line("The slow tests were left out: make test ARGS='-m slow'")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def plain_logs() -> None:
     """Render logs cheaply: structlog's default draws every traceback with its variables."""

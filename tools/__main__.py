@@ -13,6 +13,7 @@ from tools import (
     configuration_docs,
     dashboard,
     metadata_docs,
+    tuning_docs,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,9 @@ CHART = "charts/keda-queue-scaler"
 GENERATED: dict[str, Callable[[], str]] = {
     "docs/metadata.md": metadata_docs.render,
     "docs/configuration.md": configuration_docs.render,
+    "docs/simulate.md": tuning_docs.render_simulate,
+    "docs/tuning.md": tuning_docs.render,
+    **tuning_docs.images(),
     "artifacthub/keda-queue-scaler/artifacthub-pkg.yml": artifact_hub.package,
     f"{CHART}/Chart.yaml": artifact_hub.chart,
     f"{CHART}/files/admission-policy.yaml": admission_policy.render,

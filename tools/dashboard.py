@@ -94,7 +94,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Active keeps at least one replica.",
             {f"max by (namespace, scaledobject) (queue_scaler_active{_OURS})": _NAME},
             kind="state-timeline",
-            width=12,
+            width=24,
             defaults={
                 "mappings": [
                     {
@@ -111,7 +111,27 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Errors",
             "1 while KEDA gets an error for a trigger.",
             {f"max by (namespace, scaledobject) (queue_scaler_failing{_OURS})": _NAME},
-            width=12,
+            width=8,
+            defaults={"max": 1},
+        ),
+        Panel(
+            "Held or settling",
+            "1 while what KEDA is told is older or higher than what is read.",
+            {
+                f"max by (namespace, scaledobject) (queue_scaler_held{_OURS})": f"{_NAME} held",
+                f"max by (namespace, scaledobject) (queue_scaler_settling{_OURS})": f"{_NAME} settling",
+            },
+            width=8,
+            defaults={"max": 1},
+        ),
+        Panel(
+            "Refused or doubtful",
+            "1 while metadata is refused, or something makes an empty answer doubtful.",
+            {
+                f"max by (namespace, scaledobject) (queue_scaler_refused{_OURS})": f"{_NAME} refused",
+                f"max by (namespace, scaledobject) (queue_scaler_doubtful{_OURS})": f"{_NAME} doubtful",
+            },
+            width=8,
             defaults={"max": 1},
         ),
     ),
@@ -143,7 +163,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 "sum by (kind) (queue_scaler_places_failing)": "{{kind}} failing",
                 "sum by (kind) (queue_scaler_places)": "{{kind}}",
             },
-            width=24,
+            width=12,
+        ),
+        Panel(
+            "Places overdue",
+            "Places that are late by more than three of their intervals.",
+            {"max by (instance) (queue_scaler_places_overdue)": "{{instance}}"},
+            width=12,
         ),
     ),
     "Backends": (

@@ -1,146 +1,159 @@
 """Runs `simulate` from what its command line says to what it prints and draws."""
 
-import asyncio
 import itertools
 import json
-import time
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from scaler.commands.manifests import is_ours, read
-from scaler.commands.plot import plot_run, plot_sweep
-from scaler.commands.recorded import Span, from_cloudwatch, from_prometheus
-from scaler.commands.simulate import Options, Run, SimulationError, Subject, changed, simulate
-from scaler.commands.trace import Trace, TraceError, parse
+from scaler.commands.plot import Look, Picture, checked, plot_runs, plot_sweep
+from scaler.commands.recorded import Recording, load
+from scaler.commands.reporting import recommended, span, sweep_table, table
+from scaler.commands.simulate import Options, Run, SimulationError, Simulator, Subject, changed, subject_of
+from scaler.commands.trace import Trace
 from scaler.keda.scalable import ScaledObject
-from scaler.sources.triggers import parse as parse_metadata
 
 MAX_SWEEP = 200
-LONG_SECONDS = 200_000.0
+LONG_STEPS = 200_000
 """Steps above which a run shows its progress on a terminal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Where the load comes from: a CSV file, or a query to Prometheus, or a queue in CloudWatch; `hours` back."""
-
-    trace: Path | None = None
-    prometheus: str | None = None
-    query: str | None = None
-    column: str = "value"
-    cloudwatch_queue: str | None = None
-    region: str | None = None
-    hours: float = 24.0
-    step_seconds: float = 60.0
+WIDE = 200
+"""Columns of a table that no terminal limits."""
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is made of the runs."""
+    """What is made of the runs; `price` is that of a replica-hour."""
 
     as_json: bool
-    plot: Path | None
-    sweep: str | None
+    plot: Path | None = None
+    sweep: str | None = None
+    look: Look = "light"
+    price: float | None = None
 
 
 def run_simulate(file: str, recording: Recording, options: Options, output: Output) -> None:
     """Simulate and print; raises `ScalerError` for whatever is wrong with file, trace or options."""
-    spec, index = _subject(file)
-    trace = asyncio.run(_trace(recording))
-    if output.sweep is not None:
-        _sweep(spec, index, trace, options, output)
+    picture = checked(output.plot, output.look) if output.plot is not None else None
+    sweep = swept(output.sweep) if output.sweep is not None else None
+    spec, index = the_trigger(file)
+    subject = subject_of(spec, index)
+    subjects = {} if sweep is None else _swept_subjects(spec, index, *sweep)
+    trace = load(recording)
+    if sweep is not None:
+        _sweep(sweep[0], subjects, Simulator(trace, options), picture, output)
         return
-    subject = Subject(spec, index, parse_metadata(spec.triggers[index].metadata, spec.namespace))
-    run = _run(subject, trace, options, show=not output.as_json)
-    if output.plot is not None:
-        plot_run(run, f"{spec.namespace}/{spec.name}", output.plot)
+    run = _run(Simulator(trace, options), subject, show=not output.as_json)
+    if picture is not None:
+        _plot(spec, run, trace, picture, output.price)
     if output.as_json:
         typer.echo(json.dumps({"summary": run.summary(), "steps": run.steps()}))
         return
-    for name, value in run.summary().items():
-        typer.echo(f"{name:<16} {value}")
+    console = Console(highlight=False)
+    console.print(f"{spec.namespace}/{spec.name}: {span(run)}", soft_wrap=True)
+    console.print(table([("", run)], output.price))
 
 
-def _subject(file: str) -> tuple[ScaledObject, int]:
-    """Return the one ScaledObject in `file` and its one trigger of ours."""
+def _plot(spec: ScaledObject, run: Run, trace: Trace, picture: Picture, price: float | None) -> None:
+    bounds = (spec.min_replica_count, spec.max_replica_count)
+    plot_runs([("replicas", run)], trace, picture, f"{spec.namespace}/{spec.name}", (bounds, price))
+
+
+def the_trigger(file: str) -> tuple[ScaledObject, int]:
+    """Return the one ScaledObject in `file` and the number of its one trigger of ours."""
     objects = [each for each in read([file]).objects if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
         raise SimulationError(
             f"{file}: has {len(found)} triggers of this scaler in ScaledObjects; give a file with one"
         )
-    return found[0]
+    spec, index = found[0]
+    if len(spec.triggers) > 1:
+        typer.echo(f"{file}: {len(spec.triggers) - 1} triggers of other scalers are not simulated", err=True)
+    return spec, index
 
 
-async def _trace(recording: Recording) -> Trace:
-    if recording.trace is not None:
-        try:
-            return parse(recording.trace.read_text(), str(recording.trace))
-        except (OSError, UnicodeDecodeError) as error:
-            raise TraceError(f"{recording.trace}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
-    now = time.time()
-    span = Span(now - recording.hours * 3600, now, recording.step_seconds)
-    if recording.prometheus is not None and recording.query is not None:
-        return await from_prometheus(recording.prometheus, recording.query, recording.column, span)
-    if recording.cloudwatch_queue is not None and recording.region is not None:
-        return await from_cloudwatch(recording.cloudwatch_queue, recording.region, span)
-    raise TraceError("give --trace FILE, or --prometheus URL with --query, or --cloudwatch-queue NAME with --region")
-
-
-def _run(subject: Subject, trace: Trace, options: Options, *, show: bool) -> Run:
+def _run(simulator: Simulator, subject: Subject, *, show: bool) -> Run:
     console = Console(stderr=True)
-    if not show or not console.is_terminal or trace.seconds / options.step_seconds < LONG_SECONDS:
-        return simulate(subject, trace, options)
+    if not show or not console.is_terminal or simulator.grid.steps < LONG_STEPS:
+        return simulator.run(subject)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("simulating", total=1.0)
-        return simulate(subject, trace, options, lambda share: progress.update(task, completed=share))
+        return simulator.run(subject, lambda share: progress.update(task, completed=share))
 
 
 def swept(sweep: str) -> tuple[str, list[str]]:
     """Return key and values of `KEY=FROM:TO:STEP` or `KEY=A,B,C`; the end belongs to it."""
     key, equals, text = sweep.partition("=")
-    if not equals or not key:
+    if not equals or not key or not text:
         raise SimulationError("--sweep must be KEY=FROM:TO:STEP or KEY=A,B,C")
     if ":" not in text:
         return key, [value.strip() for value in text.split(",")]
     try:
         first, last, step = (Decimal(part) for part in text.split(":"))
+        finite = first.is_finite() and last.is_finite() and step.is_finite()
     except (InvalidOperation, ValueError):
-        raise SimulationError(f"--sweep {key}: {text!r} must be FROM:TO:STEP") from None
+        finite = False
+    if not finite:
+        raise SimulationError(f"--sweep {key}: {text!r} must be FROM:TO:STEP")
     if step <= 0 or last < first or (last - first) / step >= MAX_SWEEP:
         raise SimulationError(f"--sweep {key}: STEP must be above 0, TO not below FROM, and at most {MAX_SWEEP} values")
     values = itertools.takewhile(lambda value: value <= last, (first + step * number for number in itertools.count()))
     return key, [str(value) for value in values]
 
 
-def _sweep(spec: ScaledObject, index: int, trace: Trace, options: Options, output: Output) -> None:
-    key, values = swept(output.sweep or "")
-    summaries = list(_summaries((spec, index), trace, options, (key, values)))
-    if output.plot is not None:
-        plot_sweep(key, values, summaries, output.plot)
+def _swept_subjects(spec: ScaledObject, index: int, key: str, values: Iterable[str]) -> dict[str, Subject]:
+    return {value: subject_of(changed(spec, index, key, value), index) for value in values}
+
+
+def _sweep(
+    key: str, subjects: dict[str, Subject], simulator: Simulator, picture: Picture | None, output: Output
+) -> None:
+    with _progress(len(subjects), show=not output.as_json) as advance:
+        runs = [advance(simulator.run(subject, changes=False)) for subject in subjects.values()]
+    values = [*subjects]
+    if picture is not None:
+        plot_sweep(key, values, runs, picture, output.price)
     if output.as_json:
-        rows = [{key: value, **summary} for value, summary in zip(values, summaries, strict=True)]
+        best = recommended(runs)
+        rows = [
+            {key: value, **run.summary(), "recommended": number == best}
+            for number, (value, run) in enumerate(zip(values, runs, strict=True))
+        ]
         typer.echo(json.dumps({"sweep": rows}, indent=2))
         return
-    table = Table(key, *summaries[0], box=None)
-    for value, summary in zip(values, summaries, strict=True):
-        table.add_row(value, *(f"{number:g}" if number is not None else "-" for number in summary.values()))
-    Console().print(table)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    console.print(sweep_table(key, values, runs, output.price))
+    console.print("→ the best bargain between cost and wait", soft_wrap=True)
 
 
-def _summaries(
-    chosen: tuple[ScaledObject, int], trace: Trace, options: Options, sweep: tuple[str, list[str]]
-) -> Iterator[dict[str, Any]]:
-    (spec, index), (key, values) = chosen, sweep
-    for value in values:
-        varied, metadata = changed(spec, index, key, value)
-        subject = Subject(varied, index, parse_metadata(metadata, spec.namespace))
-        yield _run(subject, trace, options, show=True).summary()
+class _Advance:
+    """Counts what is done; what is handed to it is handed back."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._task = None if progress is None else progress.add_task("simulating", total=total)
+
+    def __call__(self, done: _Item) -> _Item:
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task)
+        return done
+
+
+@contextmanager
+def _progress(total: int, *, show: bool) -> "Iterator[_Advance]":
+    console = Console(stderr=True)
+    if not show or not console.is_terminal:
+        yield _Advance(None, total)
+        return
+    with Progress(console=console, transient=True) as progress:
+        yield _Advance(progress, total)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from scaler.core.errors import ScalerError
@@ -27,6 +28,13 @@ class Trace:
     def seconds(self) -> float:
         """From the first row to the last."""
         return self.times[-1] - self.times[0]
+
+    def part(self, start: float, end: float) -> "Trace":
+        """Return what holds from `start` to `end`, both within the trace, with a row at each of them."""
+        first, last = bisect_right(self.times, start) - 1, bisect_right(self.times, end) - 1
+        rows = [first, *(row for row in range(first + 1, last + 1) if self.times[row] < end), last]
+        times = (start, *(self.times[row] for row in rows[1:-1]), end)
+        return Trace(times, {name: tuple(column[row] for row in rows) for name, column in self.columns.items()})
 
 
 def parse(text: str, file: str) -> Trace:

@@ -2,8 +2,20 @@
 
 import math
 import random
-from collections import deque
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from scaler.commands.grid import Grid
+
+if TYPE_CHECKING:
+    from array import array
+
+SpareBusy = Literal["off", "prefer", "hold"]
+NEVER = 2**62
+"""A step that does not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,113 +23,197 @@ class WorkerModel:
     """One replica: `per_replica` threads, each of which takes `service_seconds` for a job, after `startup_seconds`.
 
     A pod that is removed has `grace_seconds` to end its jobs; what runs longer is interrupted and waits again.
+    `spare_busy` is how pods are chosen for removal among those that are ready: at random, or the idle ones first.
     """
 
     service_seconds: float = 1.0
     startup_seconds: float = 0.0
     per_replica: int = 1
     grace_seconds: float = 30.0
+    spare_busy: SpareBusy = "off"
 
 
-@dataclass(slots=True)
-class Work:
-    """The jobs. With a seed, arrivals are Poisson and service times exponential; without, both are as even as can be."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job under way: on which pod, and in which steps it began and will end."""
 
-    model: WorkerModel
-    seed: int | None = None
-    waits: list[tuple[float, int]] = field(default_factory=list)  # seconds waited, how many jobs
-    interrupted: int = 0
-    busy: int = 0
-    waiting: int = 0
-    running: int = 0
-    _queue: deque[list[float]] = field(default_factory=deque)  # [arrived, how many], oldest first
-    _ends: dict[int, int] = field(default_factory=dict)  # step → how many jobs end in it
-    _starting: deque[tuple[float, int]] = field(default_factory=deque)  # ready at, how many
-    _arrears: float = 0.0
-    _replicas: int = 0
-    _dice: random.Random = field(default_factory=random.Random)
+    pod: int
+    began: int
+    ends: int
 
-    def __post_init__(self) -> None:
-        """Seed the dice."""
-        self._dice = random.Random(self.seed)  # noqa: S311 - a simulation that can be repeated
 
-    def step(self, now: float, step: int, seconds: float, rate: float) -> None:
-        """Move on by `seconds` to `now`, the step of number `step`, while `rate` jobs a second arrive."""
-        self.busy -= self._ends.pop(step, 0)
-        arrived = self._arrivals(rate * seconds)
+def victims(jobs: Iterable[Job], pods: list[int], count: int, step: int, dice: random.Random | None) -> list[int]:
+    """Return `count` of `pods` for removal, as a ReplicaSet chooses among ready ones of equal age: at random.
+
+    Without dice, those with the least deletion cost: 0 for an idle pod, for a busy one 1 + ⌊log2 of the thread-steps
+    of work that would be lost⌋; of equal ones the youngest.
+    """
+    if dice is not None:
+        return dice.sample(pods, count)
+    lost: Counter[int] = Counter()
+    for job in jobs:
+        lost[job.pod] += max(1, step - job.began)
+    return sorted(pods, key=lambda pod: (lost[pod].bit_length(), -pod))[:count]
+
+
+class Work(ABC):
+    """The jobs of one simulation. All times are steps of `grid`; `total` is how many jobs have arrived up to each.
+
+    A free thread takes the oldest job, and of the free threads the one that has been free longest, as Redis serves
+    those who wait in BRPOP.
+    """
+
+    def __init__(self, model: WorkerModel, grid: Grid, total: "array[int]", seed: int | None) -> None:
+        """Begin without pods and without jobs."""
+        self.model, self._grid, self._total = model, grid, total
+        self.waiting = self.busy = self.running = 0
+        self.interrupted = 0
+        self.waits: Counter[int] = Counter()  # steps waited → jobs
+        self.waited: list[tuple[int, int]] = []  # step, the longest wait of the jobs that began in it, where not 0
+        self._free = 0
+        self._arrived = 0
+        self._queue: deque[list[int]] = deque()  # [arrived, how many], oldest first
+        self._starting: deque[tuple[int, int]] = deque()  # ready in step, how many
+        self._leaving: Counter[int] = Counter()  # jobs on pods that are going, by the step in which they end
+        self._pods: list[int] = []
+        self._born = 0
+        self._replicas = 0
+        chosen = random.Random(f"{seed}/pods")  # noqa: S311 - a simulation that can be repeated
+        self._dice = chosen if model.spare_busy == "off" else None
+
+    def step(self, step: int) -> None:
+        """Move on to `step`: jobs end, others arrive, pods become ready, and free threads take what waits."""
+        self._end(step)
+        if self._leaving and (ended := self._leaving.pop(step, 0)):
+            self.busy -= ended
+        arrived = self._total[step] - self._arrived
         if arrived:
-            self._queue.append([now, arrived])
+            self._arrived += arrived
+            self._queue.append([step, arrived])
             self.waiting += arrived
-        while self._starting and self._starting[0][0] <= now:
-            self.running += self._starting.popleft()[1]
-        free = self.running * self.model.per_replica - self.busy
-        while free > 0 and self._queue:
-            oldest = self._queue[0]
-            taken = min(free, int(oldest[1]))
-            self._begin(step, seconds, taken)
-            self.waits.append((now - oldest[0], taken))
-            free -= taken
+        while self._starting and self._starting[0][0] <= step:
+            self._ready(self._starting.popleft()[1])
+        if self.waiting and self._free:
+            self._take(step)
+
+    def _take(self, step: int) -> None:
+        longest, queue = step - self._queue[0][0], self._queue
+        while self._free and queue:
+            oldest = queue[0]
+            taken = min(self._free, oldest[1])
+            self._begin(step, taken)
+            self.waits[step - oldest[0]] += taken
+            self._free -= taken
+            self.busy += taken
             self.waiting -= taken
             oldest[1] -= taken
             if not oldest[1]:
-                self._queue.popleft()
+                queue.popleft()
+        if longest:
+            self.waited.append((step, longest))
 
-    def scale(self, replicas: int, now: float, step: int, seconds: float) -> None:
+    def next(self, step: int, limit: int) -> int:
+        """Return the next step after `step` in which anything changes by itself, or `limit`."""
+        total, nearest = self._total, self._next_end()
+        if step + 1 < len(total):
+            if total[step + 1] > self._arrived:
+                return step + 1
+            low, high = step + 1, min(limit, nearest, len(total) - 1)
+            if low < high and total[high] > self._arrived:
+                while low < high:  # the first step with an arrival
+                    middle = (low + high) // 2
+                    low, high = (low, middle) if total[middle] > self._arrived else (middle + 1, high)
+                nearest = low
+        if self._starting:
+            nearest = min(nearest, self._starting[0][0])
+        if self._leaving:
+            nearest = min(nearest, *self._leaving)
+        return max(step + 1, min(nearest, limit))
+
+    def scale(self, replicas: int, step: int) -> None:
         """Start pods, which are ready after their start-up, or remove some: first those that are not ready yet."""
-        change = replicas - self._replicas
-        self._replicas = replicas
+        change, self._replicas = replicas - self._replicas, replicas
         if change > 0:
-            self._starting.append((now + self.model.startup_seconds, change))
+            ready = self._grid.first(self._grid.at(step) + self.model.startup_seconds)
+            self._starting.append((max(step + 1, ready), change))
             return
         removed = -change
         while removed and self._starting:
-            ready_at, count = self._starting.pop()
+            ready, count = self._starting.pop()
             gone = min(count, removed)
             removed -= gone
             if count > gone:
-                self._starting.append((ready_at, count - gone))
-        if removed and self.running:
-            self._interrupt(removed / self.running, now, step + math.floor(self.model.grace_seconds / seconds))
-            self.running -= removed
+                self._starting.append((ready, count - gone))
+        if removed:
+            self._remove(removed, step)
 
-    def oldest_seconds(self, now: float) -> float:
+    def begin_with(self, replicas: int) -> None:
+        """Have `replicas` pods ready in the first step."""
+        self._replicas = replicas
+        if replicas:
+            self._starting.append((0, replicas))
+
+    def oldest_seconds(self, step: int) -> float:
         """Return how long the oldest job has waited."""
-        return now - self._queue[0][0] if self._queue else 0.0
+        return (step - self._queue[0][0]) * self._grid.seconds if self._queue else 0.0
 
-    def _begin(self, step: int, seconds: float, jobs: int) -> None:
-        self.busy += jobs
-        if self.seed is None:
-            end = step + max(1, round(self.model.service_seconds / seconds))
-            self._ends[end] = self._ends.get(end, 0) + jobs
-            return
-        for _ in range(jobs):
-            service = self._dice.expovariate(1 / self.model.service_seconds) if self.model.service_seconds else 0.0
-            end = step + max(1, round(service / seconds))
-            self._ends[end] = self._ends.get(end, 0) + 1
+    def busy_pods(self) -> int:
+        """Return how many pods that stay have a job under way."""
+        return len({job.pod for job in self._jobs()})
 
-    def _interrupt(self, share: float, now: float, last_step: int) -> None:
-        """Interrupt `share` of the jobs that end after `last_step`: an HPA does not choose idle pods."""
+    def calm(self, step: int, until: int) -> "list[int] | None":
+        """Return the busy threads of each step after `step` and before `until` if nothing waits in any of them."""
+        del step, until
+        return None
+
+    def skip(self, step: int) -> None:
+        """Move on to `step` over steps that `calm` has told of."""
+        raise NotImplementedError(step)
+
+    def _ready(self, count: int) -> None:
+        pods = range(self._born, self._born + count)
+        self._born += count
+        self.running += count
+        self._pods.extend(pods)
+        self._add(pods)
+        self._free += count * self.model.per_replica
+
+    def _remove(self, count: int, step: int) -> None:
+        jobs = self._jobs()
+        gone = set(victims(jobs, self._pods, count, step, self._dice))
+        last = step + math.floor(self.model.grace_seconds / self._grid.seconds)
         back = 0
-        for end in [end for end in self._ends if end > last_step]:
-            lost = round(self._ends[end] * share)
-            self._ends[end] -= lost
-            back += lost
+        self._pods = [pod for pod in self._pods if pod not in gone]
+        self._keep([job for job in jobs if job.pod not in gone], gone)
+        for job in jobs:
+            if job.pod in gone and job.ends <= last:
+                self._leaving[job.ends] += 1
+            elif job.pod in gone:
+                back += 1
+        self.running -= count
+        self._free = self.running * self.model.per_replica - sum(job.pod not in gone for job in jobs)
+        self.busy -= back
+        self.waiting += back
+        self.interrupted += back
         if back:
-            self.busy -= back
-            self.waiting += back
-            self.interrupted += back
-            self._queue.appendleft([now, back])
+            self._queue.appendleft([step, back])
 
-    def _arrivals(self, expected: float) -> int:
-        if self.seed is None:
-            self._arrears += expected
-            arrived = int(self._arrears + 1e-9)
-            self._arrears -= arrived
-            return arrived
-        if expected > 50:  # a normal distribution is close enough there
-            return max(0, round(self._dice.gauss(expected, math.sqrt(expected))))
-        count, product, limit = 0, self._dice.random(), math.exp(-expected)
-        while product > limit:
-            count += 1
-            product *= self._dice.random()
-        return count
+    @abstractmethod
+    def _end(self, step: int) -> None: ...
+
+    @abstractmethod
+    def _begin(self, step: int, jobs: int) -> None: ...
+
+    @abstractmethod
+    def _next_end(self) -> int: ...
+
+    @abstractmethod
+    def _jobs(self) -> list[Job]:
+        """Return the jobs on pods that stay, in the order of their beginning."""
+
+    @abstractmethod
+    def _add(self, pods: Iterable[int]) -> None: ...
+
+    @abstractmethod
+    def _keep(self, jobs: list[Job], gone: set[int]) -> None:
+        """Forget the pods in `gone`; `jobs` remain."""

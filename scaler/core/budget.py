@@ -108,31 +108,26 @@ class Budget:
         try:
             await turn[1]
         except asyncio.CancelledError:
-            if turn[1].done() and not turn[1].cancelled():  # let in at the moment of the cancellation
+            if turn[1].cancelled():
+                self._let_in()  # whoever stood behind it may fit
+            else:  # let in at the moment of the cancellation
                 self.change(tenant, -amount)
-            else:
-                self._leave(tenant, turn)
             raise
 
-    def _leave(self, tenant: str, turn: tuple[int, asyncio.Future[None]]) -> None:
-        self._waiting[tenant].remove(turn)
-        if not self._waiting[tenant]:
-            del self._waiting[tenant]
-        self._let_in()  # whoever stood behind it may fit
-
     def _let_in(self) -> None:
-        """Let in all who fit, one of each tenant at a time."""
+        """Let in all who fit, one of each tenant at a time; who was cancelled meanwhile has left."""
         before = -1
         while before != self.total:
             before = self.total
-            for tenant in tuple(self._waiting):
-                queue = self._waiting[tenant]
-                amount, turn = queue[0]
-                if not self.fits(tenant, amount):
-                    continue
-                self.change(tenant, amount)
-                turn.set_result(None)
-                queue.popleft()
-                del self._waiting[tenant]
-                if queue:
-                    self._waiting[tenant] = queue  # behind the others
+            stay, behind = {}, {}
+            for tenant, queue in self._waiting.items():
+                while queue and queue[0][1].cancelled():
+                    queue.popleft()
+                if queue and self.fits(tenant, queue[0][0]):
+                    amount, turn = queue.popleft()
+                    self.change(tenant, amount)
+                    turn.set_result(None)
+                    behind[tenant] = queue
+                else:
+                    stay[tenant] = queue
+            self._waiting = {tenant: queue for tenant, queue in {**stay, **behind}.items() if queue}

@@ -87,7 +87,7 @@ class Hpa:
         """Decide once, and remember the decision as carried out."""
         replicas = pods.replicas
         if not self._synced:  # a new HPA's first recommendation is the count that it finds, 0 included
-            self._recommendations.append((now, replicas))
+            self._recommend(now, replicas)
             self._synced = True
         if replicas == 0:
             return Decision(0, scaling_active="ScalingDisabled")
@@ -125,12 +125,19 @@ class Hpa:
         if missing and proposal < pods.replicas:
             return Decision(pods.replicas, scaling_active="FailedGetExternalMetric")
         window, stabilized = self._stabilize(now, pods.replicas, proposal)
-        self._recommendations.append((now, proposal))
+        self._recommend(now, proposal)
         limited, desired = self._limit(now, pods.replicas, stabilized)
         reason = ""
         if pods.replicas not in (desired, proposal):
             reason = f"{name} above target" if proposal > pods.replicas else "All metrics below target"
         return Decision(desired, proposal, stabilized, reason, window, "ValidMetricFound", limited)
+
+    def _recommend(self, now: float, count: int) -> None:
+        """Remember a recommendation; of equal ones in a row the latest is enough, as it leaves every window last."""
+        recent = self._recommendations
+        if recent and recent[-1][1] == count:
+            recent.pop()
+        recent.append((now, count))
 
     def _stabilize(self, now: float, replicas: int, proposal: int) -> tuple[str, int]:
         """Hold the proposal between the recommendations of the windows; return AbleToScale's reason and the result."""

@@ -1,21 +1,24 @@
 """The HTTP side: own metrics, health for probes, and the status page."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client.exposition import choose_encoder
 
 from scaler.observe.metrics import Metrics
 from scaler.observe.page.routes import Page
 
 
-def make_app(metrics: Metrics, ready: Callable[[], bool], page: Page | None = None) -> web.Application:
+def make_app(
+    metrics: Metrics, ready: Callable[[], bool], middlewares: Sequence[Middleware] = (), page: Page | None = None
+) -> web.Application:
     """Return the application with `/metrics`, `/healthz`, `/readyz` and, if there is one, the status page.
 
-    `ready` does not depend on any backend: an outage of one must not take the scaler away from the others.
+    Requests pass `middlewares` first. `ready` does not depend on any backend: an outage of one must not take the scaler away from the others.
     """
-    app = web.Application()
+    app = web.Application(middlewares=middlewares)
 
     scraping = asyncio.Lock()
 

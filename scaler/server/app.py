@@ -27,7 +27,9 @@ from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
+from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
+from scaler.observe.journal import Journal, View
 from scaler.observe.metrics import Metrics, release
 from scaler.observe.page.guard import Guard
 from scaler.observe.page.routes import Page
@@ -93,7 +95,6 @@ class Server:
             redis=settings.redis,
             prometheus=settings.prometheus,
             pages=settings.pages,
-            may_fetch=access.check_hop,
             kubernetes=Kubernetes(settings.kubernetes, clock=clock, count_requests=self.metrics.requests),
             access=access,
             budget=Budget(limits.max_read_bytes),
@@ -122,12 +123,14 @@ class Server:
         self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
         self.sparing = Sparing(self.backends.kubernetes, self.registry, clock, self.leases.lasting_seconds)
         self.answers.on_spare = self.sparing.note
+        self.journal = Journal(settings.journal.max_bytes, clock)
+        self.journal.follow(self.registry, self.answers, self.listeners)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
         self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, self.sparing, clock, settings.cost)
-        self.metrics.watch(self.registry, self.snapshots, self.streams)
+        self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
         self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
@@ -184,23 +187,36 @@ class Server:
             )
 
     async def _listen_http(self) -> None:
-        app = make_app(self.metrics, lambda: not self.draining, self._page())
+        connections = Connections(self._clock)
+        middlewares = (connections.middleware, only_for(self.settings.http_allowed_hosts))
+        app = make_app(self.metrics, lambda: not self.draining, middlewares, self._page())
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)
         host, _, port = self.settings.http.rpartition(":")
+        serve = runner.server
+        if serve is None:
+            raise RuntimeError("the runner is set up")
+        loop, listener = asyncio.get_running_loop(), connections.listener(serve)
         if host == "[::]":
-            await web.SockSite(runner, ports.both_families(int(port))).start()
+            listening = await loop.create_server(listener, sock=ports.both_families(int(port)))
         else:
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-        self.http_port = runner.addresses[0][1]
+            listening = await loop.create_server(listener, host.strip("[]"), int(port))
+        self._stack.callback(listening.close)
+        self.http_port = listening.sockets[0].getsockname()[1]
 
     def _page(self) -> Page | None:
         if not self.settings.page.enabled:
             return None
         status = Status(
-            self.registry, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+            self.registry,
+            self.snapshots,
+            self.explainer,
+            self.metrics.traffic,
+            View(self.journal, self._clock),
+            self._clock,
+            self.settings.cost,
         )
         return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
 
@@ -209,6 +225,7 @@ class Server:
             await sleep(self._clock, FORGET_SECONDS)
             self.registry.forget_old()
             self.leases.rest(self.registry)
+            self.journal.tidy()
             self.snapshots.revive()
             self.garbage.tidy()
 

@@ -23,10 +23,6 @@ def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
     """Count nothing: for commands that have no metrics."""
 
 
-def _anything(_url: str) -> None:
-    """Let everything be fetched: for commands that have no access rules."""
-
-
 @dataclass(frozen=True, slots=True)
 class Backends:
     """The only way from a reader to the configuration."""
@@ -38,11 +34,15 @@ class Backends:
     redis: Mapping[str, RedisServer] = field(default_factory=dict)
     prometheus: Mapping[str, PrometheusServer] = field(default_factory=dict)
     pages: Sequence[PagesSettings] = ()
-    may_fetch: Callable[[str], None] = _anything
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     access: Access = field(default_factory=Access)
     budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
     count_requests: CountRequests = _uncounted
+
+    @property
+    def may_fetch(self) -> Callable[[str], None]:
+        """The judge of redirects: raises `Refused` for a URL that the tenant of the present read may not fetch."""
+        return self.access.check_hop
 
     def hand(self, make: Callable[..., Made]) -> Made:
         """Return what `make` makes of the clients that its parameters name; one with a default may be named otherwise.

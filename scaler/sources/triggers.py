@@ -109,10 +109,10 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     folded = {name.lower(): name for name in known}
     near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=0.6)
     elsewhere = sorted(name for name, other in SOURCES.items() if key in keys_of(other.trigger))
-    if near:
-        hint = f"did you mean {folded[near[0]]}?"
-    elif elsewhere:
+    if elsewhere:
         hint = f"it belongs to source {', '.join(elsewhere)}"
+    elif near:
+        hint = f"did you mean {folded[near[0]]}?"
     else:
         hint = f"known: {', '.join(known)}"
     return Problem(clipped(key), f"unknown key for source {source}; {hint}")

@@ -20,7 +20,8 @@ from scaler.sources.page_keys import WAYS, PageKeys
 ACTIVE_WORKERS = "controller_runtime_active_workers"
 WHY_MISSING = (
     "either the controller has not begun yet, or this is not its metrics port, or its queues are not measured (a "
-    "controller that imports k8s.io/component-base before controller-runtime loses the series without a word)"
+    "controller that imports k8s.io/component-base before controller-runtime loses the series without a word), or it "
+    "prefixes them (metricName: prometheus_operator_workqueue_depth)"
 )
 MAX_NAMED = 10
 """Queues that a message names."""

@@ -222,7 +222,7 @@ async def test_without_the_right_the_trigger_scales_and_says_what_is_missing(sce
     assert "spareBusy.namespaces: [shop]" in spared["problems"][0]
     page = generate_latest(scene.server.metrics.registry).decode()
     assert 'spare_busy_failing{namespace="shop",scaledobject="worker",trigger="sidekiq-busy-default"} 1.0' in page
-    assert "spareBusy.namespaces" in "\n".join(lines(_owner(scene.server.explainer.view(asker))))
+    assert "spareBusy.namespaces" in "\n".join(lines(_owner(scene.server.explainer.view(asker)), served=True))
 
 
 def _owner(view: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scaler.core.errors import ScalerError, Unavailable
+from scaler.core.errors import MetadataError, ScalerError, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
 from scaler.server.app import Server
@@ -68,6 +68,18 @@ class Site:
             if options:
                 await context.close()
 
+    async def live(self, seconds: float) -> None:
+        """Let KEDA poll two ScaledObjects for a while, one of them with changing work."""
+        for turn in range(int(seconds / 30)):
+            self.reader.answers["spot7"] = Work(turn % 9)
+            for index in (7, 8):
+                asker = next(each for each in self.server.registry if each.name == f"orders-{index:04}")
+                self.server.registry.note(asker)
+                answer = asyncio.ensure_future(self.server.answers.answer(asker, 1.9))
+                await self.clock.advance(2)
+                await answer
+            await self.clock.advance(26)
+
     async def judge_all(self) -> None:
         """Let KEDA ask for everything once."""
         answers = [asyncio.ensure_future(self.server.answers.answer(asker, 1.9)) for asker in self.server.registry]
@@ -104,6 +116,8 @@ def open_site(serve: Any, reader: ScriptedReader, clock: ManualClock, chromium: 
                 server.registry.find(
                     f"team-{index % 20:02}", name, {"source": "scripted", "spots": spots, "target": "2"}
                 )
+            with suppress(MetadataError):
+                server.registry.find("team-00", "mistyped", {"source": "scripted", "spots": "a", "taget": "5"})
             site = Site(server, reader, clock, chromium)
             await site.judge_all()
             reader.answers["spot7"] = Unavailable(f"spot7: no route {HOSTILE}")  # its last reading is still served
@@ -144,8 +158,9 @@ def others(site: Site) -> list[str]:
 async def test_a_table_of_2000_is_searched_sorted_paged_and_refreshed(open_site: Any) -> None:
     async with open_site(2_000) as site, site.page() as page:
         assert len(await rows(page)) == 50
-        assert "2,000 of 2,000 triggers" in (await page.inner_text("#summary")).replace("\n", " ")
+        assert "2,001 of 2,001 triggers" in (await page.inner_text("#summary")).replace("\n", " ")
         assert "1 error" in await page.inner_text("#summary")
+        assert (await rows(page))[:3] == ["team-00/broken", "team-00/mistyped", "team-07/orders-0007"]  # trouble first
 
         # Sorting with the keyboard: the focus stays on the heading that was pressed.
         await page.focus("#sort-value")
@@ -162,11 +177,11 @@ async def test_a_table_of_2000_is_searched_sorted_paged_and_refreshed(open_site:
         await has_rows(page, 10)
         assert "q=orders-001" in page.url
         assert "sort=-value" in page.url
-        await playwright.expect(page.locator("#announce")).to_contain_text("10 of 2,000")
+        await playwright.expect(page.locator("#announce")).to_contain_text("10 of 2,001")
         await page.fill("#q", "")
         await has_rows(page, 50)
         await page.get_by_role("link", name="Next").click()
-        await page.wait_for_selector("text=Page 2 of 40")
+        await page.wait_for_selector("#page[value='2']")
 
         # An error is found by its state and says why.
         await page.select_option("#state", "error")
@@ -217,11 +232,7 @@ async def test_events_bring_new_values_until_they_are_paused(site: Site) -> None
 
 
 async def test_details_have_charts_in_both_themes_and_axe_finds_nothing(site: Site) -> None:
-    for asker in site.server.registry:
-        for step in range(120):
-            asker.history.add(site.clock.now() + (step - 119) * 30, step % 9)
-        if asker.name == "orders-0007":
-            break
+    await site.live(1_800)
     for scheme in ("light", "dark"):
         async with site.page("/", color_scheme=scheme) as page:
             background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -230,10 +241,11 @@ async def test_details_have_charts_in_both_themes_and_axe_finds_nothing(site: Si
             assert await violations(page) == []
             for path, charts in (
                 ("/scaledobjects/team-07/orders-0007", 1),
+                ("/scaledobjects/team-00/mistyped", 1),
                 ("/backends/scripted/host1", 2),
             ):
                 await page.goto(site.url + path)
-                await playwright.expect(page.locator(".chart canvas")).to_have_count(charts)
+                await playwright.expect(page.locator("canvas")).to_have_count(charts)
                 assert await violations(page) == [], path
     async with site.page("/", color_scheme="light") as page:
         await page.click("#theme-toggle")
@@ -243,6 +255,54 @@ async def test_details_have_charts_in_both_themes_and_axe_finds_nothing(site: Si
         assert await page.inner_text("#theme-toggle") == "Theme: dark"
         assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 22, 28)"
     assert others(site) == []
+    assert site.complaints == []
+
+
+async def test_a_timeline_tells_the_moment_and_what_the_value_asks_for(site: Site) -> None:
+    await site.live(1_200)
+    async with site.page("/scaledobjects/team-07/orders-0007") as page:
+        await page.locator(".timeline canvas").wait_for()
+        moment = page.locator(".moment")
+        over = page.locator(".timeline .u-over")
+        box = await over.bounding_box()
+        await page.mouse.move(box["x"] + box["width"] - 40, box["y"] + 50)
+        await playwright.expect(moment).to_contain_text("scripted")
+        await playwright.expect(moment).to_contain_text("asks for")
+        await page.mouse.move(box["x"] + 4, box["y"] + 50)
+        await playwright.expect(moment).to_contain_text("nothing is known yet")
+        await page.click("text=1 day")
+        assert await page.get_attribute("button[data-span=day]", "aria-pressed") == "true"
+        await page.focus(".timeline")
+        await page.keyboard.press("ArrowLeft")
+        await playwright.expect(moment).to_contain_text("asks for")
+        assert "KEDA is told active" in await page.inner_text(".events")
+    async with site.page("/scaledobjects/team-00/broken") as page:  # never told a value, and the chart says so
+        await playwright.expect(page.locator(".nothing")).to_contain_text("No value is known")
+    assert site.complaints == []
+
+
+async def test_counts_filter_faults_are_told_once_and_the_pager_jumps(open_site: Any) -> None:
+    async with open_site(200) as site, site.page() as page:
+        await page.click("#count-error")
+        await has_rows(page, 1)
+        assert "state=error" in page.url
+        await page.click("#count-error")
+        await has_rows(page, 50)
+        await page.fill("#page", "3")
+        await page.click("#jump")
+        await page.wait_for_selector("#page[value='3']")
+        for index in range(200):
+            if index % 3 == 1:
+                site.reader.answers[f"spot{index}"] = Unavailable("host1: no route")
+        await site.clock.advance(20)
+        await page.goto(site.url)
+        trouble = page.locator(".troubles")
+        await playwright.expect(trouble).to_contain_text("host1: no route")
+        assert (await page.inner_text("main")).count("host1: no route") == 1
+        await page.click("#trouble-1")
+        await page.wait_for_selector("text=all backends")
+        assert "backend=scripted%2Fhost1" in page.url
+        assert await violations(page) == []
     assert site.complaints == []
 
 

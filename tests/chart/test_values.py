@@ -113,12 +113,14 @@ def test_a_heading_with_nothing_under_it_means_nothing(chart: Any, name: str) ->
     assert chart.notes({name: None})
 
 
-def test_another_domain_may_be_asked_for_too(chart: Any) -> None:
+def test_the_names_of_the_service_and_another_domain_may_be_asked_for_too(chart: Any) -> None:
     def hosts(**values: Any) -> Any:
         return chart.render(values, binaries.HELM_4, "--skip-schema-validation").config.get("httpAllowedHosts")
 
-    assert hosts() is None  # the server's own list has the usual domain
-    assert hosts(clusterDomain="example.internal") == ["*.svc", "*.svc.example.internal", "localhost"]
+    own = ["keda-queue-scaler", "keda-queue-scaler.scaling"]
+    assert hosts() == ["localhost", "*.svc", "*.svc.cluster.local", *own]
+    assert hosts(clusterDomain="example.internal") == ["localhost", "*.svc", "*.svc.example.internal", *own]
+    assert hosts(namespaceOverride="keda")[-1] == "keda-queue-scaler.keda"
     assert hosts(clusterDomain="example.internal", config={"httpAllowedHosts": ["scaler.example"]}) == [
         "scaler.example"
     ]

@@ -112,7 +112,7 @@ async def test_a_running_server_explains_the_same_as_this_process(serving: Calla
     server = serving(sample)
     await server.start()
     owners = read([str(sample)]).objects
-    async with server_at(f"127.0.0.1:{server.port}", None, None, None) as ask:
+    async with server_at(f"127.0.0.1:{server.port}") as ask:
         remote = await explain(owners, ask, ENV, 2)
     local = await explained(server, sample)
     for answers in (remote, local):

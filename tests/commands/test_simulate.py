@@ -1,7 +1,9 @@
 """The simulator against recordings of a real KEDA, against the stand-in, and against sums done by hand."""
 
 import asyncio
+import dataclasses
 import json
+import math
 import time
 from bisect import bisect_right
 from itertools import pairwise
@@ -13,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.commands.simulate import Options, SimulationError, Subject, changed, simulate
+from scaler.commands.simulate import Options, SimulationError, Simulator, Subject, changed, simulate, subject_of
 from scaler.commands.trace import Trace
-from scaler.commands.work import Work, WorkerModel
+from scaler.commands.work import WorkerModel
 from scaler.demo.clock import ManualClock
 from scaler.keda.hpa import ControllerFlags
 from scaler.keda.manifests import parse as parse_manifests
@@ -23,7 +25,6 @@ from scaler.keda.scalable import ScaledObject
 from scaler.keda.standin import StandIn
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerServicer, add_ExternalScalerServicer_to_server
-from scaler.sources.triggers import parse as parse_metadata
 
 TRACES = Path(__file__).parents[1] / "keda" / "fixtures" / "traces"
 ONE_METRIC = (  # those whose reads tell the course: no failed reads, no edits, no dips shorter than a poll
@@ -58,7 +59,7 @@ def subject(spec: dict[str, Any], metadata: dict[str, str], kind: str = "externa
     }
     (found,) = parse_manifests(json.dumps(document)).objects
     assert isinstance(found, ScaledObject)
-    return Subject(found, 0, parse_metadata(metadata, "shop"))
+    return subject_of(found, 0)
 
 
 def at(times: list[float], values: list[int], when: float) -> int:
@@ -173,13 +174,40 @@ def test_jobs_wait_for_a_pod_to_start_and_none_is_lost() -> None:
     assert (summary["wakeUps"], summary["interruptedJobs"], run.replicas[-1]) == (1, 0, 0)
 
 
-def test_jobs_longer_than_the_grace_are_interrupted_by_a_removed_pod() -> None:
-    work = Work(WorkerModel(service_seconds=100, per_replica=4, grace_seconds=10))
-    work.scale(2, 0, 0, 1)
-    work.step(1, 1, 1, 8)
-    assert work.busy == 8
-    work.scale(1, 2, 2, 1)
-    assert (work.interrupted, work.busy, work.waiting) == (4, 4, 4)
+SIDEKIQ = {"source": "sidekiq", "redis": "main", "queues": "mail", "concurrency": "1"}
+
+
+@pytest.mark.parametrize(("spare", "interrupted"), [("off", range(1, 5)), ("prefer", range(1)), ("hold", range(1))])
+def test_jobs_longer_than_the_grace_are_interrupted_unless_idle_pods_go_first(spare: str, interrupted: range) -> None:
+    """Three of eight pods of one thread each are busy when the ratio asks for four pods."""
+    trace = Trace((0.0, 1.0, 60.0, 61.0, 900.0), {"arrivals": (8.0, 0.0, 3.0, 0.0, 0.0)})
+    workers = WorkerModel(service_seconds=55, per_replica=1, grace_seconds=10)
+    spec = {"minReplicaCount": 8, "maxReplicaCount": 8}
+    chosen = subject(spec, {**SIDEKIQ, "spareBusy": spare})
+    smaller = dataclasses.replace(chosen.scaled_object, min_replica_count=1)
+    flags = ControllerFlags(sync_period_seconds=15, downscale_stabilization_seconds=0)
+    run = simulate(subject_of(smaller, 0), trace, Options(initial_replicas=8, workers=workers, flags=flags))
+    assert run.interrupted in interrupted
+    assert min(run.replicas) == 1
+
+
+def test_hold_keeps_as_many_pods_as_are_busy() -> None:
+    trace = Trace((0.0, 1.0, 40.0, 41.0, 300.0), {"arrivals": (9.0, 0.0, 0.0, 0.0, 0.0)})
+    workers = WorkerModel(service_seconds=200, per_replica=10, grace_seconds=10)
+    flags = ControllerFlags(downscale_stabilization_seconds=0)
+    least = {}
+    for spare in ("prefer", "hold"):
+        chosen = subject({"minReplicaCount": 1, "maxReplicaCount": 9}, {**SIDEKIQ, "spareBusy": spare})
+        run = simulate(chosen, trace, Options(initial_replicas=9, workers=workers, flags=flags))
+        least[spare] = (min(run.replicas[:190]), run.interrupted)
+    assert least == {"prefer": (2, 7), "hold": (9, 0)}
+
+
+def test_spare_busy_is_for_sidekiq_and_one_of_three() -> None:
+    with pytest.raises(SimulationError, match="spareBusy: 'yes' is not allowed; it must be one of off, prefer, hold"):
+        subject({}, {**SIDEKIQ, "spareBusy": "yes"})
+    with pytest.raises(SimulationError, match="spareBusy: only source sidekiq knows which pods work"):
+        subject({}, {**SQS, "spareBusy": "hold"})
 
 
 @given(
@@ -197,7 +225,8 @@ def test_jobs_are_neither_lost_nor_made_up(rates: list[float], service: float, t
     assert run.waits is not None
     assert all(0 <= wait <= len(rates) for wait, _ in run.waits)
     assert all(0 <= count <= 5 for count in run.replicas)
-    assert simulate(chosen, trace, options) == run
+    again = simulate(chosen, trace, options)
+    assert (again.steps(), again.summary()) == (run.steps(), run.summary())
     if seed is None:
         begun = sum(jobs for _, jobs in run.waits)
         assert begun <= sum(rates) + 1
@@ -238,20 +267,27 @@ def test_columns_that_a_source_does_not_have_are_refused() -> None:
         simulate(subject({}, SQS), trace, Options())
 
 
-def test_a_day_of_seconds_costs_about_a_second() -> None:
-    """A bound far above what it takes (see docs/simulate.md), so that only a change of order fails."""
-    seconds = 86_400
-    arrivals = tuple(5 + 4 * (second // 3600 % 2) for second in range(seconds))
-    trace = Trace(tuple(map(float, range(seconds))), {"arrivals": tuple(map(float, arrivals))})
-    began = time.process_time()
-    run = simulate(subject({}, SQS, "external-push"), trace, Options(workers=WorkerModel(2, 10, 5)))
-    assert time.process_time() - began < 12
-    assert len(run.times) == seconds
+@pytest.mark.parametrize("rate", [0.1, 2.0, 9.0])
+def test_a_day_costs_less_than_a_tenth_of_a_second(rate: float) -> None:
+    """The best of five: the machine may be busy. The bound leaves room for slower ones (see docs/simulate.md)."""
+    arrivals = tuple(rate * (1 + math.sin(minute / 230)) / 2 for minute in range(1441))
+    trace = Trace(tuple(60.0 * minute for minute in range(1441)), {"arrivals": arrivals})
+    chosen, options, spent = subject({}, SQS, "external-push"), Options(workers=WorkerModel(2, 10, 5)), []
+    for _ in range(5):
+        began = time.process_time()
+        run = Simulator(trace, options).run(chosen, changes=False)
+        spent.append(time.process_time() - began)
+    assert min(spent) < 0.3
+    assert run.grid.steps == 86_401
+    assert run.wait is not None
+    assert sum(run.wait.jobs) == pytest.approx(sum(arrivals) * 60, rel=0.01)
 
 
 def test_a_sweep_changes_the_manifest_or_the_metadata() -> None:
     chosen = subject({"cooldownPeriod": 60}, SQS)
-    assert changed(chosen.scaled_object, 0, "cooldownPeriod", "90")[0].cooldown_period == 90
-    assert changed(chosen.scaled_object, 0, "queueLength", "7")[1]["queueLength"] == "7"
+    assert changed(chosen.scaled_object, 0, "cooldownPeriod", "90").cooldown_period == 90
+    assert changed(chosen.scaled_object, 0, "queueLength", "7").triggers[0].metadata["queueLength"] == "7"
     with pytest.raises(SimulationError, match="cooldownPeriod: 'x' is not a whole number"):
         changed(chosen.scaled_object, 0, "cooldownPeriod", "x")
+    with pytest.raises(SimulationError, match="pollingInterval: must be at least 1"):
+        changed(chosen.scaled_object, 0, "pollingInterval", "0")

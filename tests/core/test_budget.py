@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scaler.core.budget import Budget
 from scaler.core.errors import Unavailable
 from scaler.core.tenant import TENANT
+from scaler.demo.clock import ManualClock
 
 
 class Reads:
@@ -27,8 +28,10 @@ class Reads:
             TENANT.set(name[0])
             async with self.budget.hold(amount):
                 self.under_way.append(name)
-                await self._ends[name].wait()
-            self.under_way.remove(name)
+                try:
+                    await self._ends[name].wait()
+                finally:
+                    self.under_way.remove(name)
 
         self._tasks[name] = asyncio.create_task(read())
         await settle()
@@ -103,6 +106,37 @@ async def test_who_is_cancelled_at_the_moment_of_its_turn_gives_it_on() -> None:
     await reads.end("a2", cancel=True)
     assert reads.under_way == ["a3"]
     await reads.close()
+
+
+async def test_who_is_cancelled_and_has_not_run_yet_takes_no_turn() -> None:
+    reads = Reads(20)
+    for name in ("a1", "a2", "a3"):
+        await reads.begin(name, 10)
+    reads._ends["a1"].set()
+    for name in ("a1", "a2"):
+        reads._tasks[name].cancel()
+    await settle()
+    assert reads.under_way == ["a3"]
+    await reads.close()
+
+
+async def test_who_finds_no_room_in_time_is_told_whose_share_is_full(clock: ManualClock) -> None:
+    budget = Budget(20)
+    TENANT.set("shop")
+    async with budget.hold(10):
+
+        async def wait() -> None:
+            async with budget.turn(10, clock, 4, "a page"):
+                raise AssertionError
+
+        waiting = asyncio.create_task(wait())
+        await settle()
+        await clock.advance(4)
+        with pytest.raises(Unavailable, match=r"a page: no room for it within 4 s: .* namespace shop, which holds 10"):
+            await waiting
+    async with budget.turn(10, clock, 4, "a page") as held:
+        assert held.amount == 10
+    assert (budget.total, budget._used, budget._waiting) == (0, {}, {})
 
 
 async def test_more_than_can_ever_fit_is_a_fault_at_once() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from scaler.demo.view import course_line
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(180)
 def test_one_cycle_wakes_every_workload_and_lets_it_sleep_again() -> None:

@@ -58,6 +58,8 @@ ELSEWHERE = {
     "curl",
     "docker",
     "gh",
+    "git",
+    "grep",
     "jq",
     "kind",
     "kubectl",

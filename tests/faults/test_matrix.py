@@ -10,6 +10,8 @@ import pytest
 
 from scaler.demo.proxy import Trouble
 
+pytestmark = pytest.mark.slow
+
 STALE_SECONDS, DEADLINE_SECONDS = 1.0, 1.0  # of the triggers and of the server
 TROUBLE_SECONDS = 3.5
 RECOVERY_SECONDS = 3.0

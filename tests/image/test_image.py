@@ -21,6 +21,7 @@ from scaler.settings import DrainSettings
 ROOT = Path(__file__).parents[2]
 ENGINE = ["unshare", "--mount", sys.executable, str(Path(__file__).with_name("engine.py"))]
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for mounts in a namespace of its own"),
     pytest.mark.timeout(600),  # everything is installed as in a new image
 ]

@@ -24,6 +24,8 @@ from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 from scaler.server.request_cache import CACHE_BYTES, REQUEST_BYTES
 from scaler.settings import LimitSettings
 
+pytestmark = pytest.mark.slow
+
 FULL = bool(os.environ.get("SCALER_FULL_FLOOD"))
 DEFAULTS = {
     "objects": LimitSettings().max_scaled_objects,

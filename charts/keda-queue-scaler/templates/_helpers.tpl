@@ -137,9 +137,11 @@ imagePullSecrets:
 {{- $host := include "scaler.listenHost" . }}
 {{- $_ := set $config "listen" (printf "%s:%d" $host (int .Values.ports.grpc)) }}
 {{- $_ := set $config "http" (printf "%s:%d" $host (int .Values.ports.http)) }}
-{{- /* The server's own list has the usual domain only */}}
-{{- if and (ne .Values.clusterDomain "cluster.local") (not (hasKey $config "httpAllowedHosts")) }}
-{{- $_ := set $config "httpAllowedHosts" (list "*.svc" (printf "*.svc.%s" .Values.clusterDomain) "localhost") }}
+{{- /* The server's own list knows neither the Service nor another domain than the usual one */}}
+{{- if not (hasKey $config "httpAllowedHosts") }}
+{{- $service := include "scaler.fullname" . }}
+{{- $names := list "localhost" "*.svc" (printf "*.svc.%s" .Values.clusterDomain) $service (printf "%s.%s" $service (include "scaler.namespace" .)) }}
+{{- $_ := set $config "httpAllowedHosts" $names }}
 {{- end }}
 {{- if .Values.tls.enabled }}
 {{- $_ := set $config "healthListen" (printf "%s:%d" $host (int .Values.ports.health)) }}

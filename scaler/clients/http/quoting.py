@@ -38,6 +38,7 @@ def quoted(body: bytes, secrets: Iterable[str]) -> str:
     spelled = {form for secret in secrets for form in _spellings(secret) if len(form) >= SHORTEST_SECRET}
     for undo in (None, _unescaped, html.unescape, unquote, _unescaped, html.unescape, unquote_plus):
         text = _masked(undo(text) if undo else text, spelled)
+    text = re.sub(r"(?:\*\*\*)+", MASK, text)  # of parts that adjoin
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"
 

@@ -29,7 +29,7 @@ _SHAPES: Final[dict[str, Shape]] = {
     "SCAN": Shape(MAX_ELEMENTS, 2),
     "SSCAN": Shape(MAX_ELEMENTS, 2),
     "HSCAN": Shape(MAX_ELEMENTS, 2),
-    "HELLO": Shape(1_000, 3),
+    "HELLO": Shape(1_000, 6),  # the modules, each a map with its arguments
     "ROLE": Shape(1_000, 3),  # a master lists its replicas
     "SENTINEL": Shape(1_000, 2),
 }

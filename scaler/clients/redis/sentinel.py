@@ -33,6 +33,7 @@ class Sentinels:
 
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
         """Connect to none yet."""
+        self._closed = False
         self._dialer, self._clock = dialer, clock
         self._links: dict[tuple[str, int], Link] = {}
         self._paused: dict[tuple[str, int], float] = {}
@@ -96,12 +97,20 @@ class Sentinels:
         if where is None:
             raise Refused(f"knows no master named {master}")
         named = Named(parse_host(where), parse_epoch(about))
-        self._links[host] = link
+        self._keep(host, link)
         self._paused.pop(host, None)
         return named
 
+    def _keep(self, host: tuple[str, int], link: Link) -> None:
+        """Keep `link` unless another one was made at the same time, or nobody asks any more."""
+        if self._closed or host in self._links:
+            link.close()
+        else:
+            self._links[host] = link
+
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those of questions under way when they are answered."""
+        self._closed = True
         for link in self._links.values():
             link.close()
         self._links.clear()

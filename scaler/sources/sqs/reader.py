@@ -7,7 +7,6 @@ import asyncio
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -33,12 +32,10 @@ from scaler.sources.sqs.answers import (
     POLICY,
     SKEWED,
     counts_of,
-    error_code,
-    error_message,
-    fault_of,
     parse_body,
     parse_identity,
 )
+from scaler.sources.sqs.exchange import Answer, Endpoint
 from scaler.sources.sqs.listing import Finder
 from scaler.sources.sqs.places import Account, Counts, Listed, Listing, Queue, queue_name
 
@@ -47,36 +44,6 @@ MAX_BYTES = 1 << 20
 MAX_ENDPOINTS = 1_000
 SKEW_SECONDS = 60.0
 """A difference of clocks below it does not explain a refused signature: AWS allows five minutes and more."""
-
-
-@dataclass(slots=True)
-class Endpoint:
-    """Where requests go, through which proxy, and how far AWS's clock is ahead of this machine's, in seconds."""
-
-    url: str
-    proxy: str | None
-    skew: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, from where, and with whose credentials it was asked for."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-    endpoint: Endpoint
-    credentials: ReadOnlyCredentials = field(repr=False)
-
-    @property
-    def code(self) -> str:
-        """The error code."""
-        return error_code(self.body, self.headers)
-
-    def fault(self, operation: str) -> Fault:
-        """Return the fault that it stands for."""
-        message = error_message(self.body, filter(None, self.credentials[:3]))  # the account is no secret
-        return fault_of(self.status, self.code, operation, message)
 
 
 COUNTED = Proof(
@@ -129,14 +96,14 @@ class SqsReader(Reader):
         if place.named_too and place not in self._proved:
             await self._prove_same(place)
         request = {"QueueUrl": place.queue, "AttributeNames": list(ATTRIBUTES.values())}
-        return counts_of(_good(await self._answer(place.account, ATTRIBUTES_OF, request, place), ATTRIBUTES_OF))
+        return counts_of((await self._answer(place.account, ATTRIBUTES_OF, request, place)).good(ATTRIBUTES_OF))
 
     async def _prove_same(self, place: Queue) -> None:
         """Raise `Refused` if the name in the trigger means another queue than the URL, whose messages would not count."""
         name, (account, _) = queue_name(place.queue), place.queue.rsplit("/", 2)[1:]
         request = {"QueueUrl": name, "AttributeNames": ["QueueArn"]}
         answer = await self._answer(place.account, ATTRIBUTES_OF, request)
-        found, _ = parse_identity(parse_body(_good(answer, ATTRIBUTES_OF)))
+        found, _ = parse_identity(parse_body(answer.good(ATTRIBUTES_OF)))
         if account.isdecimal() and found != account:  # elasticmq has a word in place of the account
             raise Refused(
                 f"queueURL gives {name} by its URL in account {account} and by name, which is a queue of account {found}; "
@@ -146,14 +113,14 @@ class SqsReader(Reader):
 
     async def _list(self, place: Listing) -> Listed:
         async def ask_page(request: Mapping[str, Any]) -> bytes:
-            return _good(await self._answer(place.account, "ListQueues", request), "ListQueues")
+            return (await self._answer(place.account, "ListQueues", request)).good("ListQueues")
 
         async def ask_policy(url: str) -> bytes | None:
             request = {"QueueUrl": url, "AttributeNames": [ATTRIBUTES["visible"], POLICY]}
             answer = await self._answer(place.account, ATTRIBUTES_OF, request)
             if answer.code in NO_QUEUE:
                 return None
-            return _good(answer, ATTRIBUTES_OF)
+            return answer.good(ATTRIBUTES_OF)
 
         finder = self._finders.setdefault(place, Finder(place.prefix))
         return await finder.find(ask_page, ask_policy)
@@ -274,12 +241,6 @@ class SqsReader(Reader):
         await self._identities.close()
         if self._http is not None:
             await self._http.close()
-
-
-def _good(answer: Answer, operation: str) -> bytes:
-    if answer.status != 200:
-        raise answer.fault(operation)
-    return answer.body
 
 
 def _sign(  # noqa: PLR0913, PLR0917 - what is signed

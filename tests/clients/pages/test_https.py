@@ -183,18 +183,18 @@ async def test_every_hop_is_held_against_the_access_rules(read: Read) -> None:
     for urls, allowed in (((own,), False), ((own, other), True)):
         access = Access([AccessRule(namespaces=("shop",), urls=urls)])
         if allowed:
-            assert len(await read(place, may_fetch=access.check_hop)) == 1
+            assert len(await read(place, access=access)) == 1
         else:
             with pytest.raises(
                 Refused, match=f"redirects to http://127.0.0.1:{secret.port}/metrics, .* namespace shop"
             ):
-                await read(place, may_fetch=access.check_hop)
+                await read(place, access=access)
             assert secret.heads == []
     # A path on the same host and port is another URL, too.
     server.answer = lambda head: PAGE if "/admin" in head else answer(b"", status=302, headers={"Location": "/admin"})
     access = Access([AccessRule(namespaces=("shop",), urls=(f"http://127.0.0.1:{server.port}/metrics",))])
     with pytest.raises(Refused, match="/admin, which is not followed"):
-        await read(place, may_fetch=access.check_hop)
+        await read(place, access=access)
     await secret.close()
     await server.close()
 

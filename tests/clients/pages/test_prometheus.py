@@ -1,4 +1,5 @@
 import asyncio
+import html
 import json
 import math
 import ssl
@@ -141,6 +142,23 @@ def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
 UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
 
 
+def test_a_standby_does_not_count_in_prometheus_either() -> None:
+    def leader(pod: str, value: str) -> dict[str, Any]:
+        return {"metric": {"__name__": "leader_election_master_status", "pod": pod}, "value": [1, value]}
+
+    def depth(pod: str, value: str) -> dict[str, Any]:
+        return {"metric": {"__name__": "workqueue_depth", "pod": pod, "name": "a"}, "value": [1, value]}
+
+    both = [depth("c-0", "7"), depth("c-1", "0")]
+    first, second = pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
+    assert first.sums["workqueue_depth"] == {"a": 7}
+    assert second.sums == {"leader_election_master_status": {"": 0}}
+    with pytest.raises(Unavailable, match="none of 2 pods leads"):
+        pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
+    with pytest.raises(Unavailable, match="no series of"):  # a broad selector: others that only tell who leads
+        pages_of(PLACE, vector(leader("other", "1")))
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -246,6 +264,32 @@ async def test_a_short_query_goes_by_get(asking: Asking, raw: RawServer) -> None
     assert (method, urlsplit(target).path) == ("GET", "/prom/api/v1/query")
     assert parse_qs(urlsplit(target).query) == {"query": [PLACE.query()]}
     assert asking.counted == [("prometheus/main", "query", 1)]
+
+
+async def test_tenants_and_options_go_with_every_query_and_are_never_told(raw: RawServer) -> None:
+    canary = 'canary-"te\\nant"'
+    asking = Asking(raw, headers={"X-Scope-OrgID": canary}, parameters={"dedup": "canary-parameter"})
+    for selector in ("", f'job="{"x" * 900}"'):
+        await asking.ask(PrometheusPages("main", "", selector, FAMILIES))
+    assert [f"X-Scope-OrgID: {canary}\r\n" in head for head in raw.heads] == [True, True]
+    assert "dedup=canary-parameter" in raw.heads[0]
+    for body in (
+        json.dumps({"status": "error", "error": f"no tenant {canary}, canary-parameter"}).encode(),
+        f"<p>no tenant {html.escape(canary)}, canary-parameter</p>".encode(),
+        f"no tenant {canary[:9]}".encode(),
+    ):
+        for status in (200, 400, 401, 500):
+            raw.answer = answer(body, status=status)
+            with pytest.raises(Fault) as fault:
+                await asking.ask()
+            assert "canary" not in str(fault.value)
+            assert status == 200 or "no tenant" in str(fault.value)
+    raw.answer = answer(vector(row(name="a"), warnings=[f"store of {canary} is away"]))
+    with pytest.raises(Unavailable, match=r"may be partial: 'store of \*\*\* is away'"):
+        await asking.ask()
+    raw.answer = answer(vector(row(name="a"), infos=["not a counter"]))
+    assert len(await asking.ask()) == 1
+    await asking.reader.close()
 
 
 async def test_a_long_query_goes_by_post(asking: Asking, raw: RawServer) -> None:

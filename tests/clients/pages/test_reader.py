@@ -13,11 +13,14 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names, NoAddress
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.clients.pages import kept
 from scaler.clients.pages import reader as pages
 from scaler.clients.pages.exposition import LEADER, Family, Page
 from scaler.clients.pages.reader import PagesReader, Pod, PodPages, UrlPages, Wanted, project_pod
+from scaler.core.budget import Budget
 from scaler.core.domain import Place
 from scaler.core.errors import Fault, Refused, Unavailable
+from scaler.core.tenant import TENANT
 from scaler.demo.clock import ManualClock
 from scaler.demo.controllers import Controller
 from scaler.demo.kubernetes import KubernetesDouble
@@ -66,6 +69,7 @@ class Reading:
         self.counted: list[tuple[str, str, int]] = []
         self.kubernetes = ListedPods()
         self.names = KnownNames()
+        self.budget = Budget(64 * 2**20)
         self.reader = self.made()
 
     def made(self, addresses: Addresses | None = None) -> PagesReader:
@@ -74,6 +78,7 @@ class Reading:
             addresses=addresses or Addresses(),
             kubernetes=self.kubernetes,
             names=self.names,
+            budget=self.budget,
             count_requests=lambda *counted: self.counted.append(counted),
         )
         return backends.hand(PagesReader)
@@ -350,6 +355,38 @@ async def test_no_pod_is_a_fault(reading: Reading) -> None:
         await reading.one(PodPages("ns", "app=controller", 8080, "/metrics", WANTED))
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        pytest.param([], "namespace ns has no running pod at all", id="no pod"),
+        pytest.param(
+            [{"app.kubernetes.io/name": "openshift-gitops-repo-server", "pod-template-hash": "1"}] * 2
+            + [{"app": "redis", "statefulset.kubernetes.io/pod-name": "redis-0"}],
+            "set podSelector: the 3 pods there have app.kubernetes.io/name=openshift-gitops-repo-server, app=redis",
+            id="as on OpenShift",
+        ),
+        pytest.param([{}], "the 1 pods there have no labels", id="without labels"),
+        pytest.param([{f"l{n}": "x"} for n in range(20)], "and 12 more", id="many"),
+    ],
+)
+async def test_where_no_pod_is_picked_the_labels_of_the_others_are_told(
+    double: KubernetesDouble,
+    open_client: Callable[[str], AbstractAsyncContextManager[Kubernetes]],
+    labels: list[dict[str, str]],
+    said: str,
+) -> None:
+    for number, each in enumerate(labels):
+        metadata = {"name": f"p-{number}", "namespace": "ns", "labels": each}
+        double.put("pods", {"metadata": metadata, "status": {"phase": "Running", "podIP": "10.0.0.1"}})
+    async with open_client(double.url) as kubernetes:
+        reader, told = Backends(kubernetes=kubernetes).hand(PagesReader), Reported()
+        place = PodPages("ns", "app.kubernetes.io/name=argocd-repo-server", 8084, "/metrics", WANTED)
+        await reader.read([place], told)
+        assert said in str(told[place])
+        assert list(kubernetes._watches) == [reader._lists[place]]  # that of the others is closed
+        await reader.close()
+
+
 async def test_a_pod_that_died_between_list_and_scrape_is_a_fault(reading: Reading, pods: list[Controller]) -> None:
     reading.kubernetes.pods = (pod(1), pod(2))
     await pods[1].close()
@@ -485,6 +522,35 @@ async def test_an_error_in_the_code_is_not_silent(reading: Reading) -> None:
 async def test_equal_pages_are_equal_readings(reading: Reading, pods: list[Controller]) -> None:
     place = UrlPages(pods[0].url, WANTED)
     assert await reading.one(place) == await reading.one(place)
+
+
+async def test_what_is_kept_is_bounded_for_each_tenant_and_given_back(
+    reading: Reading, raw: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MAX_KEPT_BYTES", 100_000)
+    reading.reader = reading.made()
+    raw.answer = answer("".join(f'workqueue_depth{{name="q{n}"}} 1\n' for n in range(100)).encode())
+    places = [UrlPages(f"http://127.0.0.1:{raw.port}/{number}", WANTED) for number in range(4)]
+    TENANT.set("hostile")
+    for _ in range(3):  # to read again takes no more
+        assert len(await reading.one(places[0])) == 1
+    await reading.one(places[1])
+    with pytest.raises(Unavailable, match=r"namespace hostile, which holds .* share of 100000 bytes of sums of pages"):
+        await reading.one(places[2])
+    TENANT.set("shop")
+    await reading.one(places[3])
+    for place in places:
+        reading.reader.forget(place)
+    assert reading.reader._kept._budget.total == 0
+
+
+async def test_scrapes_beyond_the_share_wait_for_their_turn(reading: Reading, pods: list[Controller]) -> None:
+    reading.budget = Budget(2 * pages.SCRAPE_BYTES)  # one at a time
+    reading.reader = reading.made()
+    reading.names.known = {"controller.ns.svc": ("127.0.0.1", "127.0.0.2", "127.0.0.3")}
+    found = await reading.one(UrlPages(f"http://controller.ns.svc:{port_of(pods)}/metrics", WANTED))
+    assert by_pod(found) == {"127.0.0.1": 1, "127.0.0.2": 2, "127.0.0.3": 3}
+    assert reading.budget.total == 0
 
 
 async def test_the_event_loop_is_never_held_up(reading: Reading, raw: RawServer) -> None:

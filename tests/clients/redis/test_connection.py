@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,16 @@ async def test_one_round_trip_answers_each_command_and_keeps_errors_in_their_pla
         assert "wrong number of arguments" in str(connection.fault(answers[2], ("GET",)))
         assert answers[3] == b"x"
         assert await connection.ask([("CLIENT", "GETNAME")]) == [CLIENT_NAME.encode()]
+
+
+async def test_connection_that_hears_of_changes(connected: Any, valkey: Valkey) -> None:
+    async with connected(valkey.url, protocol=3) as connection:
+        assert await connection.ask([("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "heard:")]) == [b"OK"]
+        client = valkey.client()
+        await client.mset({"heard:a": 1, "other": 2})
+        await client.aclose()
+        async with asyncio.timeout(5):
+            assert await connection.invalidated() == [b"heard:a"]
 
 
 async def test_database_of_the_url_is_the_one_that_is_read(connected: Any, valkey: Valkey) -> None:

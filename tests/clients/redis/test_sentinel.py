@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,25 @@ async def test_what_is_no_host_is_not_dialled(fake_sentinel: Any, ping: Any, kep
     with pytest.raises(Unavailable, match="cannot be understood"):
         await ping(kept(f"redis+sentinel://127.0.0.1:{sentinel.port}/shop", names=names))
     assert not names.asked
+
+
+async def test_questions_at_the_same_time_leave_one_connection(fake: Any, fake_sentinel: Any, kept: Any) -> None:
+    """The connection that hears of changes asks too."""
+    master = await fake()
+    sentinel = await fake_sentinel(master.port)
+    one = kept(f"redis+sentinel://127.0.0.1:{sentinel.port}/shop")
+
+    async def until(connections: int) -> None:
+        async with asyncio.timeout(5):
+            while sentinel.connections != connections:  # noqa: ASYNC110 - a server has no event for it
+                await asyncio.sleep(0.01)
+
+    for connection in await asyncio.gather(one.get(), *(one.open() for _ in range(5))):
+        connection.close()
+    await until(1)
+    opening = asyncio.gather(*(one.open() for _ in range(5)))
+    await asyncio.sleep(0)
+    one.close()
+    for connection in await opening:
+        connection.close()
+    await until(0)

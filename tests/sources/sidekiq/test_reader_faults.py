@@ -139,7 +139,14 @@ async def test_redis_that_stops_answering_is_unavailable_in_time(
 
 
 async def test_read_that_is_given_up_leaves_no_answer_for_the_next(asking: Any, trigger: Trigger, sane: Script) -> None:
-    async with RespServer(lambda command: None if command[0] == b"LLEN" else sane(command)) as fake:
+    hung: list[bytes] = []
+
+    def hang(command: list[bytes]) -> bytes | None:
+        if command[0] == b"LLEN":
+            hung.append(command[0])
+        return None if hung else sane(command)
+
+    async with RespServer(hang) as fake:
         one = asking()
         mine = trigger(redisURL=f"redis://127.0.0.1:{fake.port}")
         with pytest.raises(TimeoutError):

@@ -1,0 +1,185 @@
+"""What KEDA would be told in a step of a simulation: the trigger's own formulas, each different answer worked out once."""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast, get_args
+
+from scaler.commands.trace import Trace
+from scaler.commands.work import SpareBusy, Work
+from scaler.core.domain import Assessment, Metric
+from scaler.core.errors import ScalerError
+from scaler.keda.executor import MetricResult
+from scaler.keda.scalable import ScaledObject
+from scaler.keda.scalable import Trigger as ManifestTrigger
+from scaler.sources.base import Trigger
+from scaler.sources.triggers import FROM_ENV, parse
+
+SPARE_BUSY = "spareBusy"
+HELD_METRIC = "sidekiq-held"
+_STAND_INS = {  # for addresses that come from the environment: nothing is read from them
+    "redisURL": "redis://localhost",
+    "queueURL": "https://sqs.us-east-1.amazonaws.com/000000000000/queue",
+    "metricsURL": "http://localhost/metrics",
+    "prometheusURL": "http://localhost",
+}
+Formula = Callable[[Mapping[str, float], int, float], Assessment]
+
+
+class SimulationError(ScalerError):
+    """The trace does not fit the trigger, or the options do not fit the trace."""
+
+    code = "INVALID_ARGUMENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is simulated: one trigger of a ScaledObject, and its metadata parsed."""
+
+    scaled_object: ScaledObject
+    index: int
+    trigger: Trigger
+    spare_busy: SpareBusy = "off"
+
+    @property
+    def manifest(self) -> ManifestTrigger:
+        """The trigger as the manifest has it."""
+        return self.scaled_object.triggers[self.index]
+
+
+def subject_of(scaled_object: ScaledObject, index: int) -> Subject:
+    """Return the subject for a trigger, which `scaled_object` holds as its manifest has it.
+
+    Raises `ScalerError` for metadata that the scaler would refuse. A key `…FromEnv` takes its value from this
+    process's environment; an address may be left out of it.
+    """
+    metadata = {key: _from_env(key, value) for key, value in scaled_object.triggers[index].metadata.items()}
+    spare = metadata.pop(SPARE_BUSY, "").strip() or "off"
+    if spare not in get_args(SpareBusy):
+        raise SimulationError(
+            f"{SPARE_BUSY}: {spare!r} is not allowed; it must be one of {', '.join(get_args(SpareBusy))}"
+        )
+    if spare != "off" and metadata.get("source") != "sidekiq":
+        raise SimulationError(f"{SPARE_BUSY}: only source sidekiq knows which pods work")
+    if scaled_object.advanced.scaling_modifiers is not None:
+        raise SimulationError("scalingModifiers: a formula over triggers is not simulated; simulate without it")
+    return Subject(scaled_object, index, parse(metadata, scaled_object.namespace), cast("SpareBusy", spare))
+
+
+def _from_env(key: str, value: str) -> str:
+    if not key.endswith(FROM_ENV):
+        return value
+    known = os.environ.get(value) or _STAND_INS.get(key.removesuffix(FROM_ENV))
+    if known is None:
+        raise SimulationError(f"{key}: set {value} in the environment of this command, as the workload has it")
+    return known
+
+
+def with_metadata(scaled_object: ScaledObject, index: int, metadata: Mapping[str, str]) -> ScaledObject:
+    """Return `scaled_object` with other metadata in one trigger."""
+    triggers = list(scaled_object.triggers)
+    triggers[index] = replace(triggers[index], metadata=metadata)
+    return replace(scaled_object, triggers=tuple(triggers))
+
+
+def judge(trigger: Trigger, trace: Trace) -> Formula:
+    """Return what judges the counts of a step, given the replicas and the time: the formulas of the trigger.
+
+    A course of `value` stands for the first metric, and is active above `activationQueueLength`; so do the jobs of a
+    source that cannot tell what it would find. Raises `SimulationError` for columns that the source does not have.
+    """
+    columns = {*trace.columns}
+    if columns == {"value"} or (columns == {"arrivals"} and not trigger.counts):
+        specs, threshold = trigger.specs(), getattr(trigger, "activation_queue_length", 0)
+        if len(specs) > 1:
+            raise SimulationError(
+                f"{', '.join(columns)} gives one metric, but the trigger has several; remove their keys"
+            )
+
+        def one_metric(counts: Mapping[str, float], _replicas: int, _now: float) -> Assessment:
+            value = sum(counts.values())
+            return Assessment((Metric(specs[0].name, value),), value > threshold, ())
+
+        return one_metric
+    if not (columns == {"arrivals"} or columns <= {*trigger.counts}):
+        expected = ", ".join(("value", "arrivals", *trigger.counts))
+        raise SimulationError(f"the trace has {', '.join(trace.columns)}; source {trigger.source} takes {expected}")
+
+    def formulas(counts: Mapping[str, float], replicas: int, now: float) -> Assessment:
+        try:
+            return trigger.assess(trigger.imagined(counts, replicas, now), now)
+        except ValueError as error:
+            raise SimulationError(str(error)) from None
+
+    return formulas
+
+
+class Told(NamedTuple):
+    """An answer to KEDA: the first metric's value, whether it is active, and what each metric comes to in a poll.
+
+    `until` is the time at which the passing of time alone may change it.
+    """
+
+    value: float
+    active: bool
+    results: list[MetricResult]
+    until: float
+
+
+class Judge:
+    """Tells what KEDA would be told; answers that do not depend on the time are kept, by the counts they stand for."""
+
+    def __init__(self, subject: Subject, trace: Trace) -> None:
+        """Judge for the one trigger of `subject`."""
+        self._subject, self._assess = subject, judge(subject.trigger, trace)
+        specs, manifest = subject.trigger.specs(), subject.manifest
+        self._results = [
+            MetricResult(
+                f"s{subject.index}-{spec.name}",
+                manifest.target_type,
+                spec.target,
+                0.0,
+                False,
+                manifest.use_cached_metrics,
+            )
+            for spec in specs
+        ]
+        self._known: dict[tuple[float, ...], Told] = {}
+        names = subject.trigger.counts or ("waiting", "busy")
+        self._waiting, self._busy = names[:2]
+        self._latency, self._concurrency = "latency" in names, "concurrency" in names
+
+    def of_jobs(self, work: Work, busy: int, waiting: int, at: tuple[int, float]) -> Told:
+        """Judge while `busy` jobs of `work` are under way and `waiting` wait; `at` is the step and its time."""
+        key = (waiting, busy, work.running)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        counts: dict[str, float] = {self._waiting: waiting, self._busy: busy}
+        if self._latency:
+            counts["latency"] = work.oldest_seconds(at[0]) if waiting else 0.0
+        if self._concurrency:
+            counts["concurrency"] = work.model.per_replica
+        return self._told(key, counts, work.running, at[1])
+
+    def of_counts(self, counts: dict[str, float], replicas: int, now: float) -> Told:
+        """Judge counts that a trace gives."""
+        key = (replicas, *counts.values())
+        return self._known.get(key) or self._told(key, counts, replicas, now)
+
+    def _told(self, key: tuple[float, ...], counts: dict[str, float], replicas: int, now: float) -> Told:
+        said = self._assess(counts, replicas, now)
+        results = [
+            result._replace(value=metric.value, active=said.active)
+            for result, metric in zip(self._results, said.metrics, strict=True)
+        ]
+        told = Told(said.metrics[0].value, said.active, results, said.until)
+        if said.until == math.inf:
+            self._known[key] = told
+        return told
+
+    def held(self, work: Work, told: Told) -> list[MetricResult]:
+        """Return the results with the number of busy pods among them, which `spareBusy: hold` does not go below."""
+        name = f"s{self._subject.index}-{HELD_METRIC}"
+        return [*told.results, MetricResult(name, "AverageValue", 1.0, work.busy_pods(), told.active)]

@@ -1,0 +1,124 @@
+"""Bounds on the HTTP port: how many connections there are, how long one may stay silent, and by which names it is asked."""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable
+from fnmatch import fnmatchcase
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from scaler.core.clock import Clock, Timer
+
+MAX_CONNECTIONS = 256
+"""Open connections; a further one takes the place of the one that has been silent longest, else of the oldest."""
+SILENT_SECONDS = 15.0
+"""How long a connection may take for the head of a request, from when it was made or the answer before was sent."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Connections:
+    """Knows every connection of the port by its transport."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with none."""
+        self._clock = clock
+        self._silent: dict[asyncio.BaseTransport, Timer] = {}  # in the order in which they fell silent
+        self._asking: dict[asyncio.BaseTransport, None] = {}
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._silent) + len(self._asking)
+
+    def listener(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
+        """Return the factory of protocols for `loop.create_server` that lets `make` serve the connections."""
+        return lambda: _Watched(make(), self)
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Take note of how long a connection is busy with a request."""
+        transport = request.transport
+        if transport is not None and (timer := self._silent.pop(transport, None)) is not None:
+            timer.cancel()
+            self._asking[transport] = None
+        try:
+            return await handler(request)
+        finally:
+            if transport is not None and transport in self._asking:
+                del self._asking[transport]
+                self._fall_silent(transport)
+
+    def made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of a new connection; it may cost the life of another."""
+        if len(self) >= MAX_CONNECTIONS:
+            self._drop(next(iter(self._silent or self._asking)))
+        self._fall_silent(transport)
+
+    def lost(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of the end of a connection."""
+        self._asking.pop(transport, None)
+        if (timer := self._silent.pop(transport, None)) is not None:
+            timer.cancel()
+
+    def _fall_silent(self, transport: asyncio.BaseTransport) -> None:
+        until = self._clock.now() + SILENT_SECONDS
+        self._silent[transport] = self._clock.call_at(until, lambda: self._drop(transport))
+
+    def _drop(self, transport: asyncio.BaseTransport) -> None:
+        self.lost(transport)
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()  # a close would wait for a peer that reads nothing
+
+
+class _Watched(asyncio.Protocol):
+    """Hands everything on to the protocol that serves, and tells `Connections` of the beginning and the end."""
+
+    def __init__(self, serving: asyncio.Protocol, connections: Connections) -> None:
+        self._serving, self._connections = serving, connections
+        self._transport: asyncio.BaseTransport | None = None
+        self.data_received = serving.data_received  # type: ignore[method-assign]  # nothing to add
+        self.eof_received = serving.eof_received  # type: ignore[method-assign]
+        self.pause_writing = serving.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = serving.resume_writing  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._serving.connection_made(transport)
+        self._connections.made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._connections.lost(self._transport)
+        self._serving.connection_lost(exc)
+
+
+def only_for(hosts: Iterable[str]) -> Middleware:
+    """Return the middleware that answers 421 unless the Host header is an IP address or one of `hosts`, with `*`.
+
+    A page of some other site whose name leads here (DNS rebinding) has that name in it. A client that sends no Host
+    header is no browser.
+    """
+    allowed = tuple(host.lower() for host in hosts)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Host")
+        if given is not None and not _matches(given, allowed):
+            return web.Response(
+                status=421,
+                text="This name is not one that is served here; add it to httpAllowedHosts of the configuration.\n",
+            )
+        return await handler(request)
+
+    return middleware
+
+
+def _matches(given: str, allowed: Iterable[str]) -> bool:
+    name = given.rpartition("]")[0].lstrip("[") if given.startswith("[") else given.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        name = name.rstrip(".").lower()
+        return any(fnmatchcase(name, host) for host in allowed)
+    return True

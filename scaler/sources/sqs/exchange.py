@@ -1,0 +1,40 @@
+"""One exchange with SQS: where a request goes, and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from botocore.credentials import ReadOnlyCredentials
+
+from scaler.sources.sqs.answers import error_code, error_message, fault_of
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """Where requests go, through which proxy, and how far AWS's clock is ahead of this machine's, in seconds."""
+
+    url: str
+    proxy: str | None
+    skew: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, from where, and with whose credentials it was asked for."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    endpoint: Endpoint
+    credentials: ReadOnlyCredentials = field(repr=False)
+
+    @property
+    def code(self) -> str:
+        """The error code."""
+        return error_code(self.body, self.headers)
+
+    def good(self, operation: str) -> bytes:
+        """Return the body; raises the `Fault` that an answer other than HTTP 200 stands for."""
+        if self.status == 200:
+            return self.body
+        message = error_message(self.body, filter(None, self.credentials[:3]))  # the account is no secret
+        raise fault_of(self.status, self.code, operation, message)
