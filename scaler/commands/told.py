@@ -123,6 +123,8 @@ def lines(journal: Journal, frame: Frame) -> Iterator[str]:
             f"  nothing is known of {frame.time(frame.at)}: this server's journal begins at "
             f"{frame.time(journal.since)}, when it started, or what was older had no more room"
         )
+        if frame.at + frame.around < journal.since:
+            return
     if not journal.triggers:
         yield "  KEDA has not asked this server about it since then: neither an answer nor a refusal is in its journal"
     for trigger in journal.triggers:
@@ -141,7 +143,7 @@ def _trigger(trigger: Mapping[str, Any], journal: Journal, frame: Frame) -> Iter
     for line in _was(trigger, was, frame):
         yield f"    {line}"
     around = [event for event in trigger["events"] if frame.holds(event["at"])]
-    yield from _timeline(around, trigger, frame)
+    yield from _timeline(around, trigger, frame, journal.now)
 
 
 def _was(trigger: Mapping[str, Any], was: Then, frame: Frame) -> Iterator[str]:
@@ -168,8 +170,8 @@ def _was(trigger: Mapping[str, Any], was: Then, frame: Frame) -> Iterator[str]:
         yield f"streams: {was.stream['open']}"
 
 
-def _timeline(events: list[Event], trigger: Mapping[str, Any], frame: Frame) -> Iterator[str]:
-    begin, end = frame.time(frame.at - frame.around), frame.time(frame.at + frame.around)
+def _timeline(events: list[Event], trigger: Mapping[str, Any], frame: Frame, now: float) -> Iterator[str]:
+    begin, end = frame.time(frame.at - frame.around), frame.time(min(frame.at + frame.around, now))
     if not events:
         yield f"    nothing changed between {begin} and {end}"
         return
@@ -210,7 +212,7 @@ _WORDS = {
     "error": "[red]{code}[/]: {message}",
     "fault": "[red]a read fails[/]: {message}",
     "healed": "all reads are good again",
-    "stream": "{open} streams are open",
+    "stream": "streams: {open}",
     "refused": "metadata refused {count} times: [red]{code}[/]: {message}",
 }
 
@@ -221,4 +223,4 @@ def _values(values: Iterable[float | None], specs: Iterable[Mapping[str, Any]]) 
             yield f"{escape(spec['name'])} has no value"
         else:
             times = value / spec["target"]
-            yield f"{escape(spec['name'])} = {value:g}, target {spec['target']:g}: {times:.3g} times"
+            yield f"{escape(spec['name'])} = {value:g}, {times:.3g} times its target {spec['target']:g}"

@@ -22,6 +22,7 @@ from scaler.commands.reach import Reach, ReachError, pages_of
 from scaler.commands.told import Frame, Journal, lines
 from scaler.commands.top import Query, Shape, View, keys, press
 from scaler.commands.top_table import Data, detail, problem_of, rows_that_fit, screen, state_word, summary, table
+from scaler.observe.page.rows import TROUBLE
 
 SNAPSHOT_ROWS = 1_000
 JOURNAL_SECONDS = 3_600.0
@@ -56,9 +57,13 @@ async def snapshot(api: Api, console: Console, query: Query) -> None:
     console.print(summary(Data(answer), View(query)), soft_wrap=True)
     console.print(table(items, console.width, sort=query.sort))
     for item in items:
-        if state_word(item) in {"error", "held", "stale", "settling"}:
+        if state_word(item) in TROUBLE:
             console.print(
-                f"{item['namespace']}/{item['name']}: {problem_of(item)}", highlight=False, markup=False, soft_wrap=True
+                f"{item['namespace']}/{item['name']}: {problem_of(item)}",
+                emoji=False,
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
 
 

@@ -33,9 +33,10 @@ Esc              no search, no filter
 space            stop and go on bringing it up to date
 q, Ctrl-C        quit
 
-Trouble comes first: error (KEDA is answered with one), held (the last answer
-goes on being told), stale (told by an old reading), settling (less is read
-since trouble, and not told yet), unknown (not read lately).
+Trouble comes first: error (KEDA is answered with one), refused (the metadata
+is), held (the last answer goes on being told), stale (told by an old reading),
+overdue (read late), settling (less is read since trouble, and not told yet),
+doubtful (nothing found, where something may be), unknown (not read lately).
 """
 
 
@@ -61,8 +62,14 @@ class Data:
 
 
 def state_word(item: Mapping[str, Any]) -> str:
-    """Return the state of a row as it is sorted and filtered: stale goes before what was told."""
-    return "stale" if item["stale"] else str(item["state"])
+    """Return the worst of a row's state and of what goes along with it, such as stale; the page sorts by it, too."""
+    marks = [mark for mark in ("stale", "overdue", "doubtful") if item.get(mark)]
+    return min([str(item["state"]), *marks], key=lambda word: STATES.index(word) if word in STATES else -1)
+
+
+def recent(item: Mapping[str, Any]) -> Sequence[float | None]:
+    """Return the values of the last hour, oldest first; refused metadata has none."""
+    return item["recent"]["series"]["value"] if item["recent"] else ()
 
 
 def problem_of(item: Mapping[str, Any]) -> str:
@@ -127,7 +134,7 @@ def table(items: Sequence[Mapping[str, Any]], width: int, selected: int | None =
             ()
             if not wide
             else (
-                Text(course(item["recent"]["series"]["value"])),
+                Text(course(recent(item))),
                 Text(_short(item["activeSince"]) if item["active"] and not item["error"] else NOTHING),
             )
         )
@@ -226,7 +233,7 @@ def _foot(data: Data, view: View) -> Text:
 def detail(data: Data, width: int) -> list[Text]:
     """Return the lines of the detail, none wider than `width`."""
     console = Console(width=width)
-    return [part for line in _detail(data) for part in Text.from_markup(line).wrap(console, width)]
+    return [part for line in _detail(data) for part in Text.from_markup(line, emoji=False).wrap(console, width)]
 
 
 def _detail(data: Data) -> Iterator[str]:
@@ -239,5 +246,5 @@ def _detail(data: Data) -> Iterator[str]:
         word = state_word(item)
         yield f"{escape(item['source'])}: [{COLOURS.get(word, 'yellow')}]{word}[/]"
         yield from (f"  {line}" for line in trigger_lines(dict(item), served=True))
-        yield f"  last hour: {course(item['recent']['series']['value'], 60)}"
+        yield f"  last hour: {course(recent(item), 60)}"
     yield from data.journal

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from heapq import nsmallest
-from importlib.metadata import PackageNotFoundError, version
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +19,7 @@ from scaler.answers.streams import Streams
 from scaler.core.clock import Clock
 from scaler.core.domain import Place
 from scaler.core.errors import Fault
+from scaler.core.version import version
 from scaler.observe.journal import Journal
 from scaler.observe.rpcs import Rpcs
 from scaler.observe.spared import spared_families
@@ -35,14 +35,6 @@ MAX_BACKENDS = 1_000
 REFUSED_SECONDS = 900.0
 MAX_PLACES = 1_000
 """Places with a series of their own: with all that may be held, a scrape would take 80 MB more for a moment."""
-
-
-def release() -> str:
-    """Return the version of the installed package."""
-    try:
-        return version("keda-queue-scaler")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class Metrics:
@@ -187,7 +179,7 @@ class _House(_Looking):
 
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily("queue_scaler_build_info", "The version that runs.", labels=["version"])
-        build.add_metric([release()], 1)
+        build.add_metric([version()], 1)
         yield build
         yield GaugeMetricFamily("queue_scaler_streams", "Open streams.", value=len(self._streams))
         yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._registry))
@@ -218,7 +210,7 @@ class _House(_Looking):
             failing[trigger] = asker.error is not None
             state = None if asker.answer is None else asker.answer.state
             held[trigger], settling[trigger] = state == "held", state == "settling"
-            doubtful[trigger] = bool(getattr(told, "doubts", ()))
+            doubtful[trigger] = told is not None and bool(told.doubts)
             active.pop(trigger, None)
             if told is not None:
                 active[trigger] = told.active

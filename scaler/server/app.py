@@ -27,10 +27,11 @@ from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
+from scaler.core.version import version
 from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.journal import Journal, View
-from scaler.observe.metrics import Metrics, release
+from scaler.observe.metrics import Metrics
 from scaler.observe.page.guard import Guard
 from scaler.observe.page.routes import Page
 from scaler.observe.page.status import Status
@@ -180,7 +181,7 @@ class Server:
         self._stack.callback(sweeper.cancel)
         sparing = asyncio.create_task(self.sparing.run())
         self._stack.callback(sparing.cancel)
-        log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=release())
+        log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=version())
         if not self.settings.access:
             log.warning(
                 "no access rules: every namespace may read everything that the scaler can; see docs/security.md"
@@ -218,7 +219,7 @@ class Server:
             self._clock,
             self.settings.cost,
         )
-        return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
+        return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, version())
 
     async def _sweep(self) -> None:
         while True:

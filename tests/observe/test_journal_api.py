@@ -1,10 +1,16 @@
-"""The journal over HTTP."""
+"""The journal over HTTP, and that it costs an RPC next to nothing."""
 
+import math
+import time
+import timeit
+from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import grpc.aio
 import pytest
 
+from scaler.core.domain import Metric
 from scaler.demo.scripted import ScriptedReader, Work
 from tests.observe.test_page import visit  # noqa: F401 - a fixture
 
@@ -53,3 +59,34 @@ async def test_refused_metadata_is_told_over_rpc(serve: Any) -> None:
             await client.get_metric_spec(client.ref(target="none"))
         (refusal,) = client.server.journal.refusals.present(900)
         assert (refusal.name, refusal.code, refusal.count) == (client.ref().name, "INVALID_ARGUMENT", 1)
+
+
+async def test_an_rpc_pays_less_than_a_fiftieth_for_the_journal(serve: Any, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Work(3)
+    async with serve() as client:
+        request = client.ref()
+        await client.value(request)
+        (asker,) = client.server.registry
+        same = asker.answer
+        other = replace(same, told=replace(same.told, metrics=(Metric("scripted", 4.0),)))
+
+        def noted(*answers: Any) -> float:
+            """Return the seconds for noting one answer, at best."""
+            turns = cycle(answers)
+
+            def note() -> None:
+                asker.answer = next(turns)
+                client.server.journal.noted(asker)
+
+            return min(timeit.repeat(note, number=2_000, repeat=5)) / 2_000
+
+        unchanged, changed = noted(same), noted(same, other)
+        asker.answer = same
+        rpc = math.inf
+        for _ in range(300):
+            began = time.perf_counter()
+            await client.value(request)
+            rpc = min(rpc, time.perf_counter() - began)
+    assert unchanged < 0.02 * rpc
+    # A value changes with a reading, and several calls are answered by one: GetMetrics, IsActive, the HPA's.
+    assert changed < 2 * 0.02 * rpc

@@ -9,11 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from scaler.answers.streams import Streams
 from scaler.core.errors import MetadataError, Refused, Throttled, Unavailable
 from scaler.core.quota import Quota
+from scaler.core.version import version
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
 from scaler.demo.scripted import ScriptedReader, Spot, Work
 from scaler.observe.journal import Journal
-from scaler.observe.metrics import MAX_BACKENDS, Metrics, release
+from scaler.observe.metrics import MAX_BACKENDS, Metrics
 from scaler.sources.access import Access
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import Snapshots
@@ -86,7 +87,7 @@ async def test_what_was_told_is_shown(
     assert scrape("queue_scaler_failing") == {("shop", "orders", "scripted"): 0}
     assert scrape("queue_scaler_scaled_objects") == {(): 1}
     assert scrape("queue_scaler_streams") == {(): 0}
-    assert scrape("queue_scaler_build_info") == {(release(),): 1}
+    assert scrape("queue_scaler_build_info") == {(version(),): 1}
 
 
 async def test_a_fault_is_shown_as_failing_and_not_as_zero(

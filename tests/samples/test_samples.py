@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from scaler.clients.aws.settings import AwsSettings
-from scaler.commands.validate import findings
+from scaler.commands.validate import validate
 from scaler.settings import Settings
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
@@ -68,10 +68,11 @@ def test_the_api_server_takes_them(path: Path) -> None:
 
 
 def test_scaler_validate_finds_nothing_but_what_a_formula_costs() -> None:
-    found, looked_at = findings(str(path) for path in FILES)
-    assert looked_at == sum(len(each["spec"]["triggers"]) for each in scaled())
-    assert {(Path(finding.file).name, finding.key) for finding in found} <= {
-        ("scaling-modifiers.yaml", "scalingModifiers")
+    report = validate(str(path) for path in FILES)
+    assert report.exit_code(strict=False) == 0
+    assert report.triggers == sum(len(each["spec"]["triggers"]) for each in scaled())
+    assert {(Path(finding.file).name, finding.key) for finding in report.findings} <= {
+        ("scaling-modifiers.yaml", "scalingModifiers"),
     }
 
 

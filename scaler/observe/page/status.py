@@ -83,7 +83,7 @@ class Status:
             stale=state in {"active", "inactive", "settling"} and (failing is not None or too_old),
             age=age,
             overdue=late,
-            doubtful=bool(getattr(asker.told, "doubts", ())),
+            doubtful=asker.told is not None and bool(asker.told.doubts),
             backend="" if failing is None else failing.place.backend,
             fault="" if failing is None else str(failing.fault),
         )
@@ -106,7 +106,6 @@ class Status:
             "stale": row.stale,
             "overdue": row.overdue,
             "doubtful": row.doubtful,
-            "doubts": [str(doubt) for doubt in getattr(asker.told, "doubts", ())],
             "readingAge": None if row.age is None else round(row.age, 3),
             "fault": faults[0] if faults else None,
             "lastErrorAge": round(now - error_at, 3) if math.isfinite(error_at := asker.settling.error_at) else None,

@@ -4,6 +4,7 @@
 const SILENT_SECONDS = 100; // without a call for so long nothing is known, as the journal has it
 const STRIP = 16;
 const STRIPS = ["state", "backend", "streams"];
+const DIGITS = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
 const SPANS = { hour: 3600, day: 86400 };
 
 // All charts of the page share one answer, which is asked for again only if it has changed.
@@ -45,7 +46,7 @@ function periods(trigger, ends) {
     } else if (kind === "fault" || kind === "healed") {
       tracks.backend.push({ from: at, kind, text: kind === "fault" ? event.message : "read well" });
     } else if (kind === "stream") {
-      tracks.streams.push({ from: at, kind: event.open ? "stream" : "none", text: `${event.open} streams open` });
+      tracks.streams.push({ from: at, kind: event.open ? "stream" : "none", text: event.open === 1 ? "1 stream open" : `${event.open} streams open` });
     } else {
       if (kind === "error") {
         values.push([at - 0.001, told], [at, null]);
@@ -58,6 +59,11 @@ function periods(trigger, ends) {
     }
   }
   values.push([ends - 0.001, told], [ends, null]);
+  if (trigger.specs.length && trigger.events.length) {
+    // Whatever is not told was well, and closed, as long as the trigger is known.
+    tracks.backend.unshift({ from: trigger.since, kind: "healed", text: "read well" });
+    tracks.streams.unshift({ from: trigger.since, kind: "none", text: "no stream open" });
+  }
   for (const name of STRIPS) if (tracks[name].length) tracks[name].push({ from: ends, kind: "unknown", text: "not known" });
   values.sort((one, other) => one[0] - other[0]);
   return { tracks, values };
@@ -133,13 +139,13 @@ class Timeline {
     const row = this.data[0].findLastIndex((each) => each <= when);
     this.trigger.specs.forEach((spec, index) => {
       const value = row < 0 ? null : this.columns[index][row];
-      if (value !== null) parts.push(`${spec.name} ${plain(value)} of ${plain(spec.target)}`);
+      if (value !== null) parts.push(`${spec.name} ${plain(value)}, target ${plain(spec.target)}`);
     });
     const pods = row < 0 ? null : this.data.at(-1)[row];
     if (pods !== null && pods !== undefined) parts.push(`asks for ${pods} ${pods === 1 ? "pod" : "pods"}`);
     for (const name of ["backend", "streams"]) {
       const period = at(this.tracks[name], when);
-      if (period && period.kind !== "unknown") parts.push(period.text);
+      if (period && period.kind !== "unknown" && !parts[1].endsWith(period.text)) parts.push(period.text);
     }
     this.moment.textContent = parts.join(" · ");
   }
@@ -185,7 +191,7 @@ class Timeline {
         legend: { show: true, live: false },
         cursor: { y: false, drag: { x: false, y: false } },
         scales: { x: { range: () => [this.begin, this.end] }, y: { range: low }, pods: { range: low } },
-        axes: [axis, { ...axis, size: 62 }, { ...axis, scale: "pods", side: 1, size: 40, grid: { show: false } }],
+        axes: [{ ...axis, size: 32, values: (_, ticks) => ticks.map((when) => clock(when).slice(11, 16)) }, { ...axis, size: 62 }, { ...axis, scale: "pods", side: 1, size: 40, grid: { show: false } }],
         series: [
           {},
           ...this.trigger.specs.map((spec, index) => line(`${spec.name}, target ${plain(spec.target)}`, index ? "third" : "first")),
@@ -214,7 +220,7 @@ function plain(value) {
 }
 
 function clock(when) {
-  return new Date(when * 1000).toLocaleString("sv", { timeZoneName: "short" });
+  return new Date(when * 1000).toLocaleString("sv", { ...DIGITS, timeZoneName: "short" });
 }
 
 // Moments are told in the time of the browser.
