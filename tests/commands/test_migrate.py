@@ -1,5 +1,6 @@
 """Triggers of KEDA's own scalers in the manner of public charts: what becomes of them, and that nothing else changes."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -19,6 +20,8 @@ from scaler.commands.migrate.command import Result, migrate, report
 from scaler.commands.migrate.exporters import meaning
 from scaler.commands.migrate.model import Left, Options
 from scaler.commands.validate import validate
+from scaler.demo.kubernetes import KubernetesDouble
+from scaler.demo.kubernetes_store import Kind
 from scaler.keda.manifests import survey
 from scaler.settings import Settings
 
@@ -375,3 +378,25 @@ def test_json_stays_json() -> None:
         "queueURL": "orders",
     }
     assert "authenticationRef" not in trigger
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_from_the_cluster(tmp_path: Path, allowed: bool) -> None:  # noqa: FBT001 - both cases
+    """What only the API server writes is left out; without the right to read what is around, less is decided."""
+    kinds = ["ScaledObject", "ScaledJob", *(["TriggerAuthentication"] if allowed else [])]
+    double = KubernetesDouble(tuple(Kind("keda.sh", "v1alpha1", kind, f"{kind.lower()}s") for kind in kinds))
+    url = await double.start()
+    try:
+        for document in yaml.safe_load_all((FOLDER / "sqs-irsa-role.yaml").read_text()):
+            if document["kind"] == "ScaledObject" or allowed:
+                double.put(f"{document['kind'].lower()}s", document)
+        config = tmp_path / "config.yaml"
+        config.write_text(json.dumps({"kubernetes": {"url": url}}))
+        code, out, err = await asyncio.to_thread(run, "--namespace", "shop", "--config", config, "--write")
+    finally:
+        await double.stop()
+    assert code == 0, err
+    (trigger,) = triggers(out)
+    assert trigger.get("awsRoleArn") == ("arn:aws:iam::123456789012:role/keda-orders" if allowed else None)
+    assert ("is not among the files" in err) != allowed
+    assert not {"uid", "resourceVersion"} & yaml.safe_load(out)["metadata"].keys()
