@@ -1,6 +1,7 @@
 """The commands; no logic of their own."""
 
 import os
+import sys
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from scaler.commands.command_lines import Config, Output, explain, migrate, top
 from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
@@ -25,13 +27,6 @@ class PlotStyle(StrEnum):
     DARK = "dark"
 
 
-class Output(StrEnum):
-    """How a command answers."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 class Report(StrEnum):
     """How `validate` answers."""
 
@@ -39,9 +34,6 @@ class Report(StrEnum):
     JSON = "json"
     GITHUB = "github"
     SARIF = "sarif"
-
-
-Config = Annotated[Path | None, typer.Option("--config", envvar="SCALER_CONFIG", help="Configuration file (YAML).")]
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
@@ -133,36 +125,9 @@ def validate_(
     raise typer.Exit(run_validate(validate(files, pass_over=pass_over), output.value, strict=strict))
 
 
-@app.command()
-def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
-    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
-    namespace: Annotated[
-        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Only this ScaledObject or ScaledJob of --namespace.")] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ask this running server (HOST:PORT of its gRPC); else the backends are read from here."),
-    ] = None,
-    ca: Annotated[Path | None, typer.Option(help="CA of the server, for TLS.")] = None,
-    cert: Annotated[Path | None, typer.Option(help="Client certificate, for mTLS.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of the workload's container, for keys …FromEnv.")
-    ] = None,
-    replicas: Annotated[
-        int | None, typer.Option(min=0, help="What the workload has now; by default its minimum.")
-    ] = None,
-    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
-    config: Config = None,
-) -> None:
-    """Tell what KEDA is told about each trigger now, and why; exit 1 if a trigger fails."""
-    from scaler.commands.command import Question, run_explain  # noqa: PLC0415 - see above
-
-    question = Question(
-        tuple(files or ()), namespace, name, address, (ca, cert, key), tuple(env or ()), replicas, config
-    )
-    raise typer.Exit(run_explain(question, as_json=output is Output.JSON))
+app.command()(explain)
+app.command()(migrate)
+app.command()(top)
 
 
 @app.command("simulate")
@@ -303,39 +268,14 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     raise typer.Exit(command.run_advise(file, recording, Options(step_seconds, None, workers, flags, seed), wish, made))
 
 
-@app.command()
-def migrate(  # noqa: PLR0913 - the options of a command
-    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
-    *,
-    namespace: Annotated[
-        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
-    ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Change the files; with - or --namespace, print the new manifests.")
-    ] = False,
-    scaler_address: Annotated[
-        str, typer.Option(help="HOST:PORT of the scaler's gRPC, for the triggers.")
-    ] = "keda-queue-scaler.keda.svc.cluster.local:9090",
-    redis: Annotated[
-        str | None, typer.Option(help="Connection of the configuration for triggers that do not tell their Redis.")
-    ] = None,
-    queues: Annotated[
-        str, typer.Option(help="Queues of Sidekiq, with commas, for triggers that do not name any.")
-    ] = "",
-    config: Config = None,
-) -> None:
-    """Rewrite triggers of KEDA's own scalers into this one's: the difference, and what must be granted; exit 1 if one is left."""
-    from scaler.commands.migrate import Options, run_migrate  # noqa: PLC0415 - see above
-
-    named = tuple(queue.strip() for queue in queues.split(",") if queue.strip())
-    options = Options(scaler_address, redis, named)
-    raise typer.Exit(run_migrate(files or (), namespace, options, write=write, config=config))
-
-
 def main() -> None:
-    """Run the command line; every error of ours is one line and exit code 2."""
+    """Run the command line; every error of ours is one line and exit code 2.
+
+    kubectl finds the program as its plugin `kubectl queue-scaler` by the name `kubectl-queue_scaler`.
+    """
+    plugin = Path(sys.argv[0]).name == "kubectl-queue_scaler"
     try:
-        app()
+        app(prog_name="kubectl queue-scaler" if plugin else None)
     except ScalerError as error:
         typer.echo(f"scaler: {error}", err=True)
         raise SystemExit(2) from None

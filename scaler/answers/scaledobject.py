@@ -3,7 +3,6 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from scaler.answers.history import History
 from scaler.answers.settling import Rule, Settling
 from scaler.answers.state import NO_LEASE, Answer, Lease, Poll, ToldError
 from scaler.core.domain import Assessment, MetricSpec, Place
@@ -49,9 +48,9 @@ class ScaledObject:
         "asked_at",
         "calls",
         "error",
-        "history",
         "key",
         "lease",
+        "line",
         "listeners",
         "name",
         "namespace",
@@ -73,7 +72,7 @@ class ScaledObject:
         self.active_since = math.nan  # since when it is active or inactive
         self.listeners: set[Callable[[], None]] | frozenset[Callable[[], None]] = NOBODY
         self.timer: Timer | None = None
-        self.history = History()
+        self.line: Any = None  # of the journal
 
     @property
     def trigger(self) -> Trigger:

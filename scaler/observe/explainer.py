@@ -29,7 +29,7 @@ class Explainer:
     ) -> dict[str, Any]:
         """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
         try:
-            asker = self._registry.find(namespace, name, metadata)
+            asker = self._registry.look_up(namespace, name, metadata)
         except ScalerError as error:
             return {"namespace": namespace, "name": name, "state": "error", "error": error_view(error)}
         try:
@@ -64,6 +64,7 @@ class Explainer:
             "active": None if told is None else told.active,
             "activeSince": None if math.isnan(asker.active_since) else round(now - asker.active_since, 3),
             "reasons": [] if told is None else list(told.reasons),
+            "doubts": [] if told is None else list(told.doubts),
             "components": []
             if told is None
             else [
@@ -72,7 +73,7 @@ class Explainer:
             ],
             "places": [place_view(status) for status in statuses],
             "cost": self._bill(statuses),
-            "lastCall": round(now - asker.asked_at, 3),
+            "lastCall": round(now - asker.asked_at, 3) if asker.calls else None,
             "calls": asker.calls,
             "streams": len(asker.listeners),
         }

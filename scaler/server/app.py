@@ -29,6 +29,7 @@ from scaler.core.quota import Quota
 from scaler.core.version import version
 from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
+from scaler.observe.journal import Journal, View
 from scaler.observe.metrics import Metrics
 from scaler.observe.page.guard import Guard
 from scaler.observe.page.routes import Page
@@ -120,12 +121,14 @@ class Server:
         self.leases = Leases(self.snapshots, clock, settings.lease_seconds)
         self.answers = Answers(self.snapshots, self.leases, clock)
         self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
+        self.journal = Journal(settings.journal.max_bytes, clock)
+        self.journal.follow(self.registry, self.answers, self.listeners)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
         self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
         self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
-        self.metrics.watch(self.registry, self.snapshots, self.streams)
+        self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
         self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
@@ -203,7 +206,13 @@ class Server:
         if not self.settings.page.enabled:
             return None
         status = Status(
-            self.registry, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+            self.registry,
+            self.snapshots,
+            self.explainer,
+            self.metrics.traffic,
+            View(self.journal, self._clock),
+            self._clock,
+            self.settings.cost,
         )
         return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, version())
 
@@ -212,6 +221,7 @@ class Server:
             await sleep(self._clock, FORGET_SECONDS)
             self.registry.forget_old()
             self.leases.rest(self.registry)
+            self.journal.tidy()
             self.snapshots.revive()
             self.garbage.tidy()
 

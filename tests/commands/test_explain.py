@@ -111,9 +111,9 @@ async def test_a_running_server_explains_the_same_as_this_process(serving: Calla
     sample = ROOT / "samples" / "sidekiq-busy-ratio.yaml"
     server = serving(sample)
     await server.start()
-    owners = read([str(sample)], "explain")
-    async with server_at(f"127.0.0.1:{server.port}", None, None, None) as ask:
-        remote = await explain(owners, ask, ENV, 2)
+    manifests = read([str(sample)], "explain")
+    async with server_at(f"127.0.0.1:{server.port}") as ask:
+        remote = await explain(manifests, ask, ENV, 2)
     local = await explained(server, sample)
     for answers in (remote, local):
         for trigger in answers[0]["triggers"]:
@@ -191,3 +191,45 @@ async def test_a_scale_down_is_told_with_the_window_that_it_waits_for(serving: C
     (explanation,) = await explained(serving(sample), sample, replicas=30)
     assert explanation["scaling"]["desired"] < 30
     assert "a scale-down waits until nothing has asked for more" in explanation["scaling"]["lines"][-1]
+
+
+TWO = """\
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: orders, namespace: shop}
+spec:
+  scaleTargetRef: {name: worker}
+  triggers:
+    - type: external
+      metadata: {scalerAddress: "x:1", source: sqs, queueURL: "orders,mails", awsRegion: eu-west-1, awsEndpoint: "http://127.0.0.1:1"}
+    - type: external
+      metadata: {scalerAddress: "x:1", source: sqs, queueUrl: orders}
+    - type: external
+      metadata: {scalerAddress: "x:1", source: sidekiq, redisURLFromEnv: MY_REDIS, queues: default}
+"""
+
+
+def test_each_thing_is_said_once_and_a_missing_variable_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "canary-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
+    monkeypatch.setenv("SCALER_AWS__ALLOWED_ENDPOINTS", '["http://127.0.0.1:*"]')
+    (tmp_path / "so.yaml").write_text(TWO)
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "so.yaml")])
+    assert result.output.count("no connection") == 1
+    assert (
+        "SQS queue mails in eu-west-1 at http://127.0.0.1:1: never read; failing for under 1 s, as above"
+        in result.output
+    )
+    assert "trigger 1 external sqs: error" in result.output, "the source is known, though the metadata is refused"
+    (redis,) = (line for line in result.output.splitlines() if "MY_REDIS" in line)
+    assert redis.strip().startswith("INVALID_ARGUMENT: MY_REDIS is not set here; KEDA takes it from the workload's")
+    assert CliRunner().invoke(app, ["explain", str(tmp_path / "so.yaml")]).output == result.output
+
+
+async def test_people_who_ask_are_not_taken_for_keda(serving: Callable[[Path], Server]) -> None:
+    server = serving(ROOT / "samples" / "shoryuken-sqs.yaml")
+    await explained(server, ROOT / "samples" / "shoryuken-sqs.yaml")
+    (explanation,) = await explained(server, ROOT / "samples" / "shoryuken-sqs.yaml")
+    assert (explanation["triggers"][0]["calls"], explanation["triggers"][0]["lastCall"]) == (0, None)

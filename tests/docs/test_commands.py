@@ -54,10 +54,13 @@ SHOWN = [
 ELSEWHERE = {
     "argocd",
     "aws",
+    "base64",
     "cosign",
     "curl",
     "docker",
     "gh",
+    "git",
+    "grep",
     "jq",
     "kind",
     "kubectl",
@@ -82,6 +85,16 @@ def test_bash_reads_it(block: Block) -> None:
 def test_the_program_is_known(command: list[str]) -> None:
     program = command[0]
     assert program in ELSEWHERE | {"scaler", "helm", "make", "python"} or re.fullmatch(r"[A-Z_]+=.*", program), program
+
+
+def of_plugin() -> list[Any]:
+    """Return what is shown as kubectl's plugin."""
+    return [param for param in of_program("kubectl") if param.values[0][1:2] == ["queue-scaler"]]
+
+
+@pytest.mark.parametrize("command", of_plugin())
+def test_the_plugin_has_these_options(command: list[str]) -> None:
+    test_the_command_has_these_options(command[1:])
 
 
 @pytest.mark.parametrize("command", of_program("scaler"))
