@@ -51,6 +51,10 @@ class Registry:
         """Return how many are remembered."""
         return len(self._known)
 
+    def __contains__(self, asker: ScaledObject) -> bool:
+        """Tell whether `asker` is remembered, and so allowed."""
+        return self._known.get(asker.key) is asker
+
     def __iter__(self) -> Iterator[ScaledObject]:
         """Return those that are remembered, the one that asked last at the end."""
         return iter(list(self._known.values()))

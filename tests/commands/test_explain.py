@@ -31,11 +31,8 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "samples").glob("*.yaml"))
 GOLDEN = Path(__file__).parent / "golden"
 ENV = {"REDIS_URL": "redis://:canary-password@redis.shop:6379/0"}
-COUNTS = {
-    "sqs": {"visible": 120, "inFlight": 8, "delayed": 3},
-    "sidekiq": {"waiting": 40, "busy": 9, "latency": 12},
-    "workqueue": {"depth": 130, "active": 4},
-}
+COUNTS = (40, 9, 12)
+"""Of what a source counts (`Trigger.counts`), in its order."""
 SETTINGS = {"redis": {"main": {"url": "redis://redis.shop:6379"}}, "listen": "127.0.0.1:0", "http": "127.0.0.1:0"}
 
 
@@ -63,8 +60,8 @@ def imagined(owners: Sequence[ScaledObject | ScaledJob], wall: float) -> dict[Pl
     for owner in owners:
         for manifest in owner.triggers:
             trigger, _ = check(resolved(manifest, ENV)[0], owner.namespace)
-            if trigger is not None and trigger.source in COUNTS:
-                readings: Readings = trigger.imagined(COUNTS[trigger.source], 2, wall)
+            if trigger is not None and trigger.counts:
+                readings: Readings = trigger.imagined(dict(zip(trigger.counts, COUNTS, strict=False)), 2, wall)
                 values |= readings
     return values
 
