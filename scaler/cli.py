@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from scaler.commands.command_lines import Config, Output, explain, top
+from scaler.commands.command_lines import Config, Output, explain, migrate, top
 from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
@@ -126,6 +126,7 @@ def validate_(
 
 
 app.command()(explain)
+app.command()(migrate)
 app.command()(top)
 
 
@@ -265,35 +266,6 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     wish = command.Wish(goal, replica_hour_price, tuple(keep or ()))
     made = command.Output(output is Output.JSON, plot, plot_style.value)
     raise typer.Exit(command.run_advise(file, recording, Options(step_seconds, None, workers, flags, seed), wish, made))
-
-
-@app.command()
-def migrate(  # noqa: PLR0913 - the options of a command
-    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
-    *,
-    namespace: Annotated[
-        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
-    ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="Change the files; with - or --namespace, print the new manifests.")
-    ] = False,
-    scaler_address: Annotated[
-        str, typer.Option(help="HOST:PORT of the scaler's gRPC, for the triggers.")
-    ] = "keda-queue-scaler.keda.svc.cluster.local:9090",
-    redis: Annotated[
-        str | None, typer.Option(help="Connection of the configuration for triggers that do not tell their Redis.")
-    ] = None,
-    queues: Annotated[
-        str, typer.Option(help="Queues of Sidekiq, with commas, for triggers that do not name any.")
-    ] = "",
-    config: Config = None,
-) -> None:
-    """Rewrite triggers of KEDA's own scalers into this one's: the difference, and what must be granted; exit 1 if one is left."""
-    from scaler.commands.migrate import Options, run_migrate  # noqa: PLC0415 - see above
-
-    named = tuple(queue.strip() for queue in queues.split(",") if queue.strip())
-    options = Options(scaler_address, redis, named)
-    raise typer.Exit(run_migrate(files or (), namespace, options, write=write, config=config))
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def test_a_wrong_command_line_is_exit_code_2(run: Run, arguments: list[str]) -> 
     assert "Usage" in err
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "explain", "simulate", "advise", "validate"])
+@pytest.mark.parametrize("command", ["serve", "demo", "explain", "simulate", "advise", "validate", "migrate"])
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0

@@ -6,10 +6,12 @@
 import asyncio
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from scaler.demo.run import NEXT, cycles, staged
@@ -22,6 +24,8 @@ NEXT_STEPS = [
     f"scaler explain /tmp/demo-5f3kq1xz/shoryuken.yaml --address {ADDRESS}",
     NEXT,
 ]
+_FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+"""Rich's own without the fonts that it fetches from elsewhere: a reader's own fixed-width font does."""
 _FIELDS = ("replicas", "most", "waiting", "metrics", "active", "last", "why", "failing", "woke_seconds")
 
 
@@ -32,7 +36,7 @@ def render() -> str:
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, legacy_windows=False)
     view = View(console, "http://127.0.0.1:9091/", NEXT_STEPS)
     console.print(view.picture(rows, recorded["seconds"]))
-    return console.export_svg(title="scaler demo", unique_id="demo")
+    return console.export_svg(title="scaler demo", unique_id="demo", code_format=_FORMAT)
 
 
 def _row(recorded: dict[str, Any]) -> Row:
@@ -59,7 +63,7 @@ def snapshot(rows: list[Row], seconds: float) -> dict[str, Any]:
 
 
 async def record() -> dict[str, Any]:
-    """Play one cycle; return its moment with the most replicas and the most of the course behind it."""
+    """Play one cycle; return the moment at which it came to the most replicas."""
     async with staged("127.0.0.1:0", "127.0.0.1:0") as stage:
         began = asyncio.get_running_loop().time()
         best: dict[str, Any] = {}
@@ -68,7 +72,7 @@ async def record() -> dict[str, Any]:
         while not playing.done():
             await asyncio.sleep(0.5)
             running = sum(row.replicas for row in stage.rows)
-            if running >= most and all(row.metrics for row in stage.rows):
+            if running > most and all(row.metrics for row in stage.rows):
                 most, best = running, snapshot(stage.rows, asyncio.get_running_loop().time() - began)
     return best
 

@@ -37,7 +37,7 @@ class Answers:
 
     `on_answer` is called with each that was judged and whether its activity is news, `on_places` with an asker and the
     places that its readings named before, when they name others; `on_noted` with an asker whose answer or error was
-    replaced.
+    replaced, `on_spare` with each that was judged and wants its busy pods spared.
     """
 
     def __init__(self, snapshots: Snapshots, leases: Leases, clock: Clock) -> None:
@@ -47,6 +47,7 @@ class Answers:
         self.on_answer: Callable[[ScaledObject, bool], None] = lambda _asker, _news: None
         self.on_noted: Callable[[ScaledObject], None] = lambda _asker: None
         self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _asker, _before: None
+        self.on_spare: Callable[[ScaledObject], None] = lambda _asker: None
 
     def answer_nowait(self, asker: ScaledObject) -> Answer | None:
         """Return what `asker` is to be told now, or None if a reading has to be waited for.
@@ -235,6 +236,8 @@ class Answers:
         asker.answer, asker.error = answer, None
         self.on_noted(asker)
         self.on_answer(asker, news)
+        if asker.question.spares:
+            self.on_spare(asker)
         return answer
 
     def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:

@@ -1,5 +1,6 @@
 """Who asks: each trigger of a ScaledObject parsed once, found by every request of it, and forgotten in the end."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
@@ -51,6 +52,10 @@ class Registry:
         """Return how many are remembered."""
         return len(self._known)
 
+    def __contains__(self, asker: ScaledObject) -> bool:
+        """Tell whether `asker` is remembered, and so allowed."""
+        return self._known.get(asker.key) is asker
+
     def __iter__(self) -> Iterator[ScaledObject]:
         """Return those that are remembered, the one that asked last at the end."""
         return iter(list(self._known.values()))
@@ -96,7 +101,7 @@ class Registry:
         return found
 
     def _admit(self, key: Key, ref: pb.ScaledObjectRef) -> ScaledObject:
-        namespace, name, metadata = ref.namespace, ref.name, ref.scalerMetadata
+        namespace, name, metadata = sys.intern(ref.namespace), ref.name, ref.scalerMetadata
         size = sum(len(text.encode()) for text in (namespace, name, *metadata.keys(), *metadata.values()))
         if size > self._max_metadata_bytes:
             raise LimitError(

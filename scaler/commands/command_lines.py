@@ -1,4 +1,4 @@
-"""The command lines of `explain` and `top`, which ask servers, and the options that they share with others."""
+"""The command lines of `explain`, `top` and `migrate`, which may ask servers and clusters, and the options that they share with others."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -104,3 +104,31 @@ def top(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody call
     reach = Reach(http=address, tls=Tls(ca), token_file=token_file, forward=forward, service=service)
     kubectl = Kubectl.of(load(config, {"kubernetes": {"context": context}} if context else None).kubernetes)
     run_top(reach, kubectl, Query(search, state, sort), interval, once=once)
+
+
+def migrate(  # noqa: PLR0913 - the options of a command
+    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
+    *,
+    namespace: Annotated[
+        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Change the files; with - or --namespace, print the new manifests.")
+    ] = False,
+    scaler_address: Annotated[
+        str, typer.Option(help="HOST:PORT of the scaler's gRPC, for the triggers.")
+    ] = "keda-queue-scaler.keda.svc.cluster.local:9090",
+    redis: Annotated[
+        str | None, typer.Option(help="Connection of the configuration for triggers that do not tell their Redis.")
+    ] = None,
+    queues: Annotated[
+        str, typer.Option(help="Queues of Sidekiq, with commas, for triggers that do not name any.")
+    ] = "",
+    config: Config = None,
+) -> None:
+    """Rewrite triggers of KEDA's own scalers into this one's: the difference, and what must be granted; exit 1 if one is left."""
+    from scaler.commands.migrate import Options, run_migrate  # noqa: PLC0415 - see above
+
+    named = tuple(queue.strip() for queue in queues.split(",") if queue.strip())
+    options = Options(scaler_address, redis, named)
+    raise typer.Exit(run_migrate(files or (), namespace, options, write=write, config=config))

@@ -66,6 +66,7 @@ def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
     for part in trigger.get("components", ()):
         note = f"  [dim]{escape(part['note'])}[/dim]" if part["note"] else ""
         yield f"  {escape(part['name'])} {part['value']:g} {escape(part['unit'])}{note}"
+    yield from _spared(trigger)
     said, places = set(), [place["place"] for place in trigger.get("places", ())]
     for message in ((trigger.get("error") or {}).get("message"), (trigger.get("held") or {}).get("why")):
         if message is not None:
@@ -92,6 +93,15 @@ def _why(trigger: dict[str, Any]) -> Iterator[str]:
         yield f"[yellow]held[/yellow] for {duration(held['secondsLeft'])} more (holdSeconds), then KEDA gets UNAVAILABLE"
     for doubt in doubts:
         yield f"[yellow]doubtful[/yellow]: {escape(doubt)}"
+
+
+def _spared(trigger: dict[str, Any]) -> Iterator[str]:
+    if spared := trigger.get("spareBusy"):
+        wanted = "" if spared["asked"] is None else f"; the metrics ask for {spared['asked']}"
+        writing = f", {spared['pending']} deletion costs to write" if spared["writing"] else ""
+        yield f"  spareBusy: {spared['busy']} of {spared['pods']} pods are busy{wanted}{writing}"
+        for problem in spared["problems"]:
+            yield f"  [yellow]spareBusy[/yellow]: {escape(problem)}"
 
 
 def asked(trigger: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from scaler.demo.flux import FluxWorkload
 from scaler.demo.kubernetes import KubernetesDouble
-from scaler.demo.sidekiq_workload import SidekiqWorkload
+from scaler.demo.sidekiq_workload import SidekiqWorkload, UnsparedSidekiqWorkload
 from scaler.demo.sqs import SqsWorkload
 from scaler.demo.stage import Stage
 from scaler.demo.valkey import free_port
@@ -69,7 +69,12 @@ async def staged(listen: str, http: str) -> AsyncIterator[Stage]:
         settings = load(
             None, {"listen": listen, "http": http, "kubernetes": {"url": url}, "drain": {"grace_seconds": 1}}
         )
-        workloads = [SqsWorkload(), SidekiqWorkload(), FluxWorkload(kubernetes, port=free_port())]
+        workloads = [
+            SqsWorkload(),
+            SidekiqWorkload(kubernetes),
+            UnsparedSidekiqWorkload(kubernetes),
+            FluxWorkload(kubernetes, port=free_port()),
+        ]
         stage = Stage(workloads, settings)
         stack.push_async_callback(stage.close)
         await stage.open()

@@ -7,7 +7,6 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from scaler.demo.stage import Row
@@ -43,32 +42,26 @@ def cut_off(row: Row) -> str:
     return "" if interrupted is None else f"{interrupted} jobs interrupted"
 
 
-def table(rows: Sequence[Row], width: int) -> Table:
-    """Return `rows` for a terminal of `width` columns: the bars have what the numbers leave, and yield first."""
-    left = width - sum(least + _GAP for _, least in _COLUMNS)
-    shown = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
-    for title, least in _COLUMNS:
-        shown.add_column(title, min_width=least, overflow="fold")
+def headline(row: Row, width: int) -> Text:
+    """Return `row` as a line of `width` columns: the bars have what the numbers leave, and yield first."""
+    if row.failing:  # the poll's activity is then no answer
+        told = ("error", "red")
+    else:
+        told = {True: ("active", "green"), False: ("asleep", "dim"), None: ("not asked", "dim")}[row.active]
+    cells = [
+        (row.workload.name, "bold"),
+        told,
+        (str(row.replicas), "bold"),
+        (woke(row), "magenta"),
+        (f"{row.waiting} {row.workload.label}", ""),
+    ]
+    line = Text(overflow="fold")
+    for (_, least), (text, style) in zip(_COLUMNS, cells, strict=True):
+        line.append(text, style).append(" " * max(_GAP, least + _GAP - len(text)))
+    left = width - len(line)
     if left >= LEAST_COURSE:
-        shown.add_column("course", no_wrap=True, max_width=left)
-    for row in rows:
-        if row.failing:  # the poll's activity is then no answer
-            told = Text("error", "red")
-        else:
-            told = {True: Text("active", "green"), False: Text("asleep", "dim"), None: Text("not asked", "dim")}[
-                row.active
-            ]
-        cells = [
-            Text(row.workload.name, "bold"),
-            told,
-            Text(str(row.replicas), "bold"),
-            Text(woke(row), "magenta"),
-            Text(f"{row.waiting} {row.workload.label}"),
-        ]
-        if left >= LEAST_COURSE:
-            cells.append(Text(course_line(list(row.course)[-left:], row.most), "cyan"))
-        shown.add_row(*cells)
-    return shown
+        line.append(course_line(list(row.course)[-left:], row.most), "cyan")
+    return line
 
 
 def details(row: Row) -> Text:
@@ -101,7 +94,9 @@ class View:
         if self._live is not None:
             self._live.start()
         else:
-            self._console.print(*self._last_lines(), sep="\n", soft_wrap=True, highlight=False)
+            self._console.print(
+                f"status page: {self._address}", *self._next_steps, sep="\n", soft_wrap=True, highlight=False
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,13 +121,11 @@ class View:
 
     def picture(self, rows: Sequence[Row], seconds: float) -> Group:
         """Return everything that is shown `seconds` after the beginning."""
-        parts: list[Table | Text] = [
-            Text(f"{seconds:.0f} s · below: each metric's value / target, and what scaled last · Ctrl-C ends", "dim"),
-            table(rows, self._console.width),
+        titles = "".join(f"{title:<{least + _GAP}}" for title, least in _COLUMNS)
+        parts = [
+            Text(f"{seconds:.0f} s · status page {self._address} · Ctrl-C ends", "dim", overflow="fold"),
+            Text(titles.rstrip(), "dim", overflow="fold"),
         ]
         for row in rows:
-            parts += [Text(row.workload.name, "bold"), details(row)]
-        return Group(*parts, *(Text(line, "dim", overflow="fold") for line in self._last_lines()))
-
-    def _last_lines(self) -> list[str]:
-        return [f"status page: {self._address}", *self._next_steps]
+            parts += [headline(row, self._console.width), details(row)]
+        return Group(*parts, *(Text(line, "dim", overflow="fold") for line in self._next_steps))

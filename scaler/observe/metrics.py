@@ -22,6 +22,7 @@ from scaler.core.errors import Fault
 from scaler.core.version import version
 from scaler.observe.journal import Journal
 from scaler.observe.rpcs import Rpcs
+from scaler.observe.spared import spared_families
 from scaler.observe.traffic import OTHER, Traffic
 from scaler.sources.prices import dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
@@ -183,6 +184,7 @@ class _House(_Looking):
         yield GaugeMetricFamily("queue_scaler_streams", "Open streams.", value=len(self._streams))
         yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._registry))
         yield from self._each_object()
+        yield from spared_families(self._registry)
         yield from self._each_backend()
         yield from self._each_kind()
         yield self._each_place()

@@ -17,6 +17,7 @@ from scaler.answers.answer import Answers
 from scaler.answers.leases import Leases
 from scaler.answers.listeners import Listeners
 from scaler.answers.registry import Registry
+from scaler.answers.sparing import Sparing
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
@@ -121,13 +122,15 @@ class Server:
         self.leases = Leases(self.snapshots, clock, settings.lease_seconds)
         self.answers = Answers(self.snapshots, self.leases, clock)
         self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
+        self.sparing = Sparing(self.backends.kubernetes, self.registry, clock, self.leases.lasting_seconds)
+        self.answers.on_spare = self.sparing.note
         self.journal = Journal(settings.journal.max_bytes, clock)
         self.journal.follow(self.registry, self.answers, self.listeners)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
         self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
-        self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
+        self.explainer = Explainer(self.registry, self.answers, self.snapshots, self.sparing, clock, settings.cost)
         self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
         self.calls = Calls(self.metrics, Once(clock))
@@ -176,6 +179,8 @@ class Server:
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
         sweeper = asyncio.create_task(self._sweep())
         self._stack.callback(sweeper.cancel)
+        sparing = asyncio.create_task(self.sparing.run())
+        self._stack.callback(sparing.cancel)
         log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=version())
         if not self.settings.access:
             log.warning(

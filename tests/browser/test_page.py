@@ -10,6 +10,7 @@ from tests.browser.conftest import CHROMIUM, HOSTILE, Site, has_rows, others, ro
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian's package `chromium`)"),
 ]

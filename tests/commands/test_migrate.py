@@ -1,7 +1,6 @@
 """Triggers of KEDA's own scalers in the manner of public charts: what becomes of them, and that nothing else changes."""
 
-import contextlib
-import io
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -9,16 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from scaler.cli import app
 from scaler.commands.manifests import File
 from scaler.commands.migrate.command import Result, migrate, report
-from scaler.commands.migrate.exporters import meaning
-from scaler.commands.migrate.model import Left, Options
+from scaler.commands.migrate.model import Options
 from scaler.commands.validate import validate
+from scaler.demo.kubernetes import KubernetesDouble
+from scaler.demo.kubernetes_store import Kind
 from scaler.keda.manifests import survey
 from scaler.settings import Settings
 
@@ -264,107 +262,6 @@ def test_a_wrong_command_line(tmp_path: Path) -> None:
     assert run("--namespace", "shop", tmp_path)[0] == 2
 
 
-QUERIES = [
-    ("sum(sidekiq_busy_workers) / sum(sidekiq_workers)", ("busy", "threads", 1.0, None)),
-    ("sum by (app) (sidekiq_busy_workers) / on(app) group_left sum by (app) (sidekiq_workers) * 100", ("busy", "threads", 100.0, None)),
-    ("(sum(sidekiq_active_workers_count) * 100) / sum(sidekiq_concurrency)", ("busy", "threads", 100.0, None)),
-    ("sum(ruby_sidekiq_process_busy) / (sum(ruby_sidekiq_process_concurrency) > 0)", None),
-    ("sum(sidekiq_running_jobs) / sum(sidekiq_concurrency)", ("busy", "threads", 1.0, None)),
-    ('max(sidekiq_queue_latency_seconds{name="a"})', ("latency", "", 1.0, ("a",))),
-    ('max(sidekiq_queue_latency{queue=~"^(a|b)$"}) * 1000', ("latency", "", 1000.0, ("a", "b"))),
-    ('sidekiq_queue_backlog{queue="a"} # comment', ("waiting", "", 1.0, ("a",))),
-    ('ceil(max_over_time(sidekiq_jobs_waiting_count{queue="a"}[5m]))', ("waiting", "", 1.0, ("a",))),
-    ('sum(sidekiq_queue_enqueued_jobs{name="a"}) / sum(sidekiq_queue_processes{name="a"})', ("waiting", "processes", 1.0, ("a",))),
-    ('{__name__="sidekiq_queue_size", name=\'a\'}', ("waiting", "", 1.0, ("a",))),
-    ('sum(sidekiq_queue_size{name=~".+"})', ("waiting", "", 1.0, None)),
-    ('sum(sidekiq_queue_size{name=~"a.*"})', None),
-    ('sum(sidekiq_queue_size{name!="a"})', None),
-    ("rate(sidekiq_processed_jobs_total[5m])", None),
-    ("sum(sidekiq_queue_size offset 5m)", None),
-    ('sum(sidekiq_queue_size{name="a"}) - 5', None),
-    ("sum(sidekiq_queue_size", None),
-    ("(" * 200, None),
-    ("sum(", None),
-    ("", None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("query", "wanted"), QUERIES)
-def test_queries(query: str, wanted: tuple[str, str, float, Any] | None) -> None:
-    if wanted is None:
-        with pytest.raises(Left):
-            meaning(query)
-    else:
-        found = meaning(query)
-        assert (found.role, found.per, found.factor, found.queues) == wanted
-
-
-@given(st.text(alphabet="sum(){}[]\"'=~!,*/+-0159 abvector_:sidekiq\\\n", max_size=60))
-def test_no_query_is_too_strange_to_be_left(query: str) -> None:
-    with contextlib.suppress(Left):
-        meaning(query)
-
-
-COMMENT = st.sampled_from(["", "  # why", "\n", "   "])
-EXTRA = st.sampled_from(["", "    # a comment\n", "    - type: cron\n      metadata: {timezone: UTC, start: 0 6 * * *, end: 0 7 * * *, desiredReplicas: '1'}\n", "\n"])  # fmt: skip
-
-
-@st.composite
-def manifests(draw: st.DrawFn) -> tuple[str, str]:
-    """Return a file, and what of it must stay: everything in front of the triggers, and behind them."""
-    key = st.sampled_from(["queueLength", "activationQueueLength", "scaleOnInFlight", "identityOwner"])
-    values = {"queueLength": "7", "activationQueueLength": "1", "scaleOnInFlight": "true", "identityOwner": "operator"}
-    indent = draw(st.sampled_from(["", "  ", "    "]))
-    head = (
-        f"{draw(st.sampled_from(['', '# first', '---']))}\napiVersion: keda.sh/v1alpha1\nkind: ScaledObject\n"
-        f"metadata: {{name: a, labels: {{ 'x' :   \"é😀\" }} }}\nspec:{draw(COMMENT)}\n  scaleTargetRef: {{name:  a}}\n  triggers:\n"
-    )
-    body = ""
-    for _ in range(draw(st.integers(1, 3))):
-        keys = draw(st.lists(key, unique=True))
-        quote = draw(st.sampled_from(['"', "'"]))
-        where = draw(st.integers(0, len(keys)))
-        lines = [f"{each}: {quote}{values[each]}{quote}{draw(COMMENT).rstrip(chr(10))}" for each in keys]
-        lines[where:where] = ["queueURL: a", "awsRegion: eu-west-1"]
-        if draw(st.booleans()):
-            body += f"{indent}  - type: aws-sqs-queue{draw(COMMENT).rstrip(chr(10))}\n{indent}    metadata:\n"
-            body += "".join(f"{indent}      {line}\n" for line in lines)
-        else:
-            pairs = ", ".join(line.partition("  #")[0].rstrip() for line in lines)
-            body += f"{indent}  - {{type: aws-sqs-queue, metadata: {{{pairs}}}}}\n"
-        extra = draw(EXTRA)
-        body += "".join(f"{indent}{line.removeprefix('  ')}\n" if line.strip() else "\n" for line in extra.splitlines())
-    tail = draw(st.sampled_from(["", "  pollingInterval:   5\n", "---\nkind: Other\nx: [1,  2]\n"]))
-    return head + body + tail, head
-
-
-@given(manifests(), st.booleans())
-def test_whatever_is_not_touched_stays_byte_for_byte(drawn: tuple[str, str], crlf: bool) -> None:  # noqa: FBT001 - drawn
-    text, head = (part.replace("\n", "\r\n") if crlf else part for part in drawn)
-    result = migrate([File("a.yaml", named=True, text=text)], Options())
-    after = made(result)
-    assert not any(plan.left for _, plan in result.plans()), list(report(result))
-    assert after.startswith(head)
-    assert after.count("#") == text.count("#")
-    old, new = (list(yaml.safe_load_all(io.StringIO(each))) for each in (text, after))
-    for was, now in zip(old, new, strict=True):
-        if was is not None and was.get("kind") == "ScaledObject":
-            for before, behind in zip(was["spec"].pop("triggers"), now["spec"].pop("triggers"), strict=True):
-                if before["type"] == "aws-sqs-queue":
-                    before["metadata"].pop("identityOwner", None)
-                    assert before["metadata"].items() <= behind["metadata"].items()
-                    assert behind["metadata"]["source"] == "sqs"
-                else:
-                    assert before == behind
-        assert was == now
-    lines = [
-        line for line in text.splitlines(keepends=True) if "aws-sqs-queue" not in line and "identityOwner" not in line
-    ]
-    found = iter(after.splitlines(keepends=True))
-    assert all(line in found for line in lines), "a line is lost, changed or moved"
-    assert made(migrate([File("a.yaml", named=True, text=after)], Options())) == after
-
-
 def test_json_stays_json() -> None:
     data = json.loads(made(migrate([read(FOLDER / "cluster-list.json")], Options())))
     (trigger,) = data["items"][0]["spec"]["triggers"]
@@ -375,3 +272,66 @@ def test_json_stays_json() -> None:
         "queueURL": "orders",
     }
     assert "authenticationRef" not in trigger
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_from_the_cluster(tmp_path: Path, allowed: bool) -> None:  # noqa: FBT001 - both cases
+    """What only the API server writes is left out; without the right to read what is around, less is decided."""
+    kinds = ["ScaledObject", "ScaledJob", *(["TriggerAuthentication"] if allowed else [])]
+    double = KubernetesDouble(tuple(Kind("keda.sh", "v1alpha1", kind, f"{kind.lower()}s") for kind in kinds))
+    url = await double.start()
+    try:
+        for document in yaml.safe_load_all((FOLDER / "sqs-irsa-role.yaml").read_text()):
+            if document["kind"] == "ScaledObject" or allowed:
+                double.put(f"{document['kind'].lower()}s", document)
+        config = tmp_path / "config.yaml"
+        config.write_text(json.dumps({"kubernetes": {"url": url}}))
+        code, out, err = await asyncio.to_thread(run, "--namespace", "shop", "--config", config, "--write")
+    finally:
+        await double.stop()
+    assert code == 0, err
+    (trigger,) = triggers(out)
+    assert trigger.get("awsRoleArn") == ("arn:aws:iam::123456789012:role/keda-orders" if allowed else None)
+    assert ("is not among the files" in err) != allowed
+    assert not {"uid", "resourceVersion"} & yaml.safe_load(out)["metadata"].keys()
+
+
+HEAD = "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: a}\nspec:\n  scaleTargetRef: {name: a}\n  triggers:"
+QUEUE = "queueURL: q\n      awsRegion: eu-west-1\n"
+ODD = {
+    "the reference first": (f"{HEAD}\n  - authenticationRef: {{name: x}}\n    type: aws-sqs-queue\n    metadata:\n      {QUEUE}", ""),
+    "joined comment": (
+        f"{HEAD}\n  - authenticationRef: {{name: x}}\n    # why\n    type: aws-sqs-queue\n    metadata:\n      {QUEUE}",
+        "a comment stands between entries",
+    ),
+    "the metadata first": (f"{HEAD}\n  - metadata:\n      {QUEUE}    type: aws-sqs-queue", ""),
+    "folded": (f"{HEAD}\n  - type: aws-sqs-queue\n    metadata:\n      identityOwner: >-\n        operator\n      {QUEUE}", ""),
+    "a question mark": (f"{HEAD}\n  - type: aws-sqs-queue\n    metadata:\n      ? queueURL\n      : q\n      awsRegion: eu-west-1\n", ""),
+    "many lines of braces": (f"{HEAD} [\n    {{type: aws-sqs-queue,\n     metadata: {{\n       queueURL: q,\n       awsRegion: eu-west-1,\n     }}}},\n  ]\n", ""),
+    "a comment in braces": (
+        f"{HEAD} [\n    {{type: aws-sqs-queue, # x\n     metadata: {{queueURL: q, awsRegion: eu-west-1}}}},\n  ]\n",
+        "a comment stands between braces",
+    ),
+    "a merge": (
+        f"{HEAD}\n  - type: kafka\n    metadata: &m\n      {QUEUE}  - type: aws-sqs-queue\n    metadata:\n      <<: *m\n",
+        "takes entries over by `<<`",
+    ),
+    "a byte order mark": (f"\ufeff{HEAD}\n  - type: aws-sqs-queue\n    metadata:\n      {QUEUE}", ""),
+    "lone dashes": (
+        "".join([HEAD, *(f"\n  -\n    type: redis\n    metadata: {{address: 'r:6379', listName: 'queue:{q}'}}" for q in "ab")]),
+        "does not begin on a line of its own",
+    ),
+    "a password": (f"{HEAD}\n  - type: redis\n    metadata: {{address: 'r:6379', password: not-told, listName: 'queue:a'}}\n", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_ways_to_write_it(name: str) -> None:
+    text, why = ODD[name]
+    result = migrate([File("a.yaml", named=True, text=text)], Options())
+    said = "\n".join(report(result))
+    assert (made(result) == text) == bool(why)
+    assert why in said
+    assert "not-told" not in said
+    assert made(result).startswith("\ufeff") == text.startswith("\ufeff")
+    assert made(migrate([File("a.yaml", named=True, text=made(result))], Options())) == made(result)

@@ -21,7 +21,7 @@ LONG = "s0-sidekiq-waiting-critical-default-mailers-low-priority"
 def row(**changes: Any) -> Row:
     workload: Any = SimpleNamespace(name="flux-shard1", label="Kustomizations", interrupted=3)
     scaled_object: Any = None
-    made = Row(workload, scaled_object, replicas=12, most=12, waiting=12345, active=True)
+    made = Row(workload, scaled_object, replicas=12, most=12, waiting=9, active=True)
     made.metrics = {LONG: (12345.5, 0.75), "s0-b": (None, 5)}
     made.last, made.why, made.woke_seconds = "push: 0 → 1", "ScalerActive", 0.314
     made.course.extend([12] * 60)
@@ -80,7 +80,7 @@ def test_a_pipe_gets_a_line_for_each_change_with_its_cause_and_what_to_do() -> N
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is the StringIO from above
     assert lines[:2] == ["status page: http://127.0.0.1:9/", "next: read on"]
     assert len(lines) == 3
-    assert lines[2].endswith("flux-shard1 push: 0 → 1, ScalerActive; 12345 Kustomizations")
+    assert lines[2].endswith("flux-shard1 push: 0 → 1, ScalerActive; 9 Kustomizations")
 
 
 def test_the_picture_is_of_a_recorded_run_that_woke_every_workload() -> None:

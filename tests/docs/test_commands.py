@@ -153,7 +153,7 @@ def desk(tmp_path: Path) -> Path:
 
 def runs_here(command: list[str]) -> bool:
     asks_others = {"--address", "--prometheus", "--cloudwatch-queue", "--namespace", "-"}
-    return command[1] in {"validate", "simulate"} and not asks_others & set(command)
+    return command[1] in {"migrate", "validate", "simulate"} and not asks_others & set(command)
 
 
 @pytest.mark.parametrize("command", [param for param in of_program("scaler") if runs_here(param.values[0])])

@@ -105,7 +105,7 @@ def test_every_command_that_reads_yaml_is_bounded(command: list[str]) -> None:
         input=text, capture_output=True, text=True, check=False, timeout=2 * SECONDS,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "-:9: aliases make it more than 250,000 values" in done.stderr
+    assert "-:10: aliases make it more than 250,000 values" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -192,6 +192,7 @@ def refusal_view(refusal: Refusal, now: float) -> dict[str, Any]:
         "activeSince": None,
         "reasons": [],
         "components": [],
+        "spareBusy": None,
         "places": [],
         "cost": None,
         "lastCall": round(now - refusal.last, 3),
