@@ -55,6 +55,7 @@ def snapshot(rows: list[Row], seconds: float) -> dict[str, Any]:
             {
                 "workload": {name: getattr(row.workload, name) for name in ("name", "label", "interrupted")},
                 **{name: getattr(row, name) for name in _FIELDS},
+                "metrics": dict(row.metrics),
                 "course": list(row.course),
             }
             for row in rows
