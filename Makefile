@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench lock docs site screenshots audit clean
+.PHONY: run test lint bench lock docs site screenshots demo-picture audit clean
 
 run: $(VENV)/.ready  ## install, and run the demo
 	$(BIN)/scaler demo $(ARGS)
@@ -30,6 +30,10 @@ site: $(VENV)/.ready  ## build the documentation's site
 
 screenshots: $(VENV)/.ready  ## renew docs/images; needs Chromium
 	$(BIN)/python -m tools.screenshots
+
+demo-picture: $(VENV)/.ready  ## play the demo and record it anew, for docs/images/demo.svg
+	$(BIN)/python -m tools.demo_picture
+	$(BIN)/python -m tools
 
 audit: $(VENV)/.ready  ## known vulnerabilities of what is locked; fails where no index of them answers
 	$(BIN)/python -m tools.audit --strict

@@ -1,6 +1,8 @@
 """The stage of `scaler demo`: the real server, workloads on doubles of their backends, KEDA's stand-in, and a view."""
 
 import asyncio
+import math
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -74,17 +76,27 @@ class Row:
     metrics: dict[str, tuple[float | None, float]] = field(default_factory=dict)  # name → value, target
     active: bool | None = None
     last: str = ""
+    why: str = ""
+    failing: str = ""  # the error that the last poll met
+    polled: bool = False  # a poll has met no error
+    arrived: float = math.inf  # Unix seconds at which the work of this cycle began to arrive
+    woke_seconds: float | None = None  # from then to the first replica
     course: deque[int] = field(default_factory=lambda: deque(maxlen=COURSE_STEPS))
 
     def note(self, event: Event) -> None:
         """Take in what KEDA or the HPA did."""
         if event.active is not None:
             self.active = event.active
+        if event.cause == "poll":
+            self.failing = next(iter(event.errors), "")
+            self.polled = self.polled or not event.errors
         for result in event.results:
             value = result.value if isinstance(result.value, float | int) else None
             self.metrics[result.name] = (value, result.target)
         if event.replicas != self.replicas:
-            self.last = f"{event.cause}: {self.replicas} → {event.replicas}"
+            self.last, self.why = f"{event.cause}: {self.replicas} → {event.replicas}", event.reason
+            if self.replicas == 0 and event.at >= self.arrived:
+                self.woke_seconds = event.at - self.arrived
             if event.replicas == 0 and self.most > 0:
                 self.cycles += 1
             self.replicas = event.replicas
@@ -99,6 +111,7 @@ class Stage:
         self._workloads, self._settings = workloads, settings
         self.rows: list[Row] = []
         self.http_port = 0
+        self.address = ""
         self.on_change: Callable[[], None] = lambda: None
         """Called when a row has changed."""
         self._stack = AsyncExitStack()
@@ -112,7 +125,7 @@ class Stage:
         self._stack.push_async_callback(server.close)
         await server.start()
         self.http_port = server.http_port
-        address = f"127.0.0.1:{server.port}"
+        address = self.address = f"127.0.0.1:{server.port}"
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(address))
         for workload in self._workloads:
             objects = parse(workload.manifest(address), f"{workload.name}.yaml").objects
@@ -142,8 +155,20 @@ class Stage:
             await asyncio.sleep(0.5)
 
     async def cycle(self, longest_seconds: float) -> bool:
-        """Play one cycle; tell whether every workload went 0 → N → 0 within `longest_seconds`."""
+        """Play one cycle; tell whether every workload went 0 → N → 0 within `longest_seconds`.
+
+        It begins when KEDA was told of each workload: a backend that has just started is not believed for `settleSeconds`.
+        """
         before = [row.cycles for row in self.rows]
+        try:
+            async with asyncio.timeout(longest_seconds):
+                while not all(row.polled for row in self.rows):
+                    self._raise_if_failed()
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+        for row in self.rows:
+            row.arrived = time.time()
         loads = [asyncio.create_task(row.workload.load()) for row in self.rows]
         self._tasks += loads
         try:

@@ -1,5 +1,6 @@
 """What `scaler demo` shows: a moving table on a terminal, a line for every change elsewhere."""
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Self
@@ -12,6 +13,10 @@ from rich.text import Text
 from scaler.demo.stage import Row
 
 _BARS = " ▁▂▃▄▅▆▇█"
+_COLUMNS = (("workload", 12), ("KEDA", 9), ("replicas", 8), ("woke in", 7), ("work left", 16))
+_GAP = 2
+LEAST_COURSE = 8
+"""Bars that are worth a column."""
 
 
 def course_line(course: Sequence[int], most: int) -> str:
@@ -20,32 +25,83 @@ def course_line(course: Sequence[int], most: int) -> str:
     return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in course)
 
 
-def _metrics(row: Row) -> str:
-    return "\n".join(
-        f"{name.partition('-')[2] or name} {'error' if value is None else f'{value:g}'} / {target:g}"
-        for name, (value, target) in row.metrics.items()
-    )
+def change_line(row: Row) -> str:
+    """Return what scaled last and why: `push: 0 → 1, KEDAScaleTargetActivated`."""
+    return f"{row.last}, {row.why}" if row.why else row.last
 
 
-def _work(row: Row) -> str:
+def woke(row: Row) -> str:
+    """Return the time from the beginning of a cycle's work to the replica that it woke."""
+    if row.woke_seconds is None:
+        return ""
+    return f"{row.woke_seconds:.1f} s" if row.woke_seconds >= 1 else f"{math.ceil(row.woke_seconds * 1e3)} ms"
+
+
+def cut_off(row: Row) -> str:
+    """Return how many jobs were interrupted, where that is looked at."""
     interrupted = row.workload.interrupted
-    return f"{row.waiting} {row.workload.label}" + ("" if interrupted is None else f"\n{interrupted} interrupted")
+    return "" if interrupted is None else f"{interrupted} jobs interrupted"
+
+
+def table(rows: Sequence[Row], width: int) -> Table:
+    """Return `rows` for a terminal of `width` columns: the bars have what the numbers leave, and yield first."""
+    left = width - sum(least + _GAP for _, least in _COLUMNS)
+    shown = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
+    for title, least in _COLUMNS:
+        shown.add_column(title, min_width=least, overflow="fold")
+    if left >= LEAST_COURSE:
+        shown.add_column("course", no_wrap=True, max_width=left)
+    for row in rows:
+        if row.failing:  # the poll's activity is then no answer
+            told = Text("error", "red")
+        else:
+            told = {True: Text("active", "green"), False: Text("asleep", "dim"), None: Text("not asked", "dim")}[
+                row.active
+            ]
+        cells = [
+            Text(row.workload.name, "bold"),
+            told,
+            Text(str(row.replicas), "bold"),
+            Text(woke(row), "magenta"),
+            Text(f"{row.waiting} {row.workload.label}"),
+        ]
+        if left >= LEAST_COURSE:
+            cells.append(Text(course_line(list(row.course)[-left:], row.most), "cyan"))
+        shown.add_row(*cells)
+    return shown
+
+
+def details(row: Row) -> Text:
+    """Return the metrics of `row`, its last change and what was interrupted, each on a line of its own."""
+    lines = [
+        Text.assemble("  ", ("error" if value is None else f"{value:g}", "bold"), f" / {target:g}  ", (name, "dim"))
+        for name, (value, target) in row.metrics.items()
+    ]
+    if row.failing:
+        lines.append(Text(f"  {row.failing}", "red"))
+    if row.last:
+        lines.append(Text(f"  {change_line(row)}", "yellow"))
+    if text := cut_off(row):
+        lines.append(Text(f"  {text}", "red" if row.workload.interrupted else "green"))
+    return Text("\n", overflow="fold").join(lines)
 
 
 class View:
     """Shows the rows; `update` after every change."""
 
-    def __init__(self, console: Console, address: str) -> None:
-        """Show on `console`; `address` is the status page."""
-        self._console, self._address = console, address
+    def __init__(self, console: Console, address: str, next_steps: Sequence[str] = ()) -> None:
+        """Show on `console`; `address` is the status page, `next_steps` is said last: what to do meanwhile."""
+        self._console, self._address, self._next_steps = console, address, next_steps
         self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         self._began = time.monotonic()
         self._told: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Begin to show; where lines are written, the first ones say what to do meanwhile."""
         if self._live is not None:
             self._live.start()
+        else:
+            self._console.print(*self._last_lines(), sep="\n", soft_wrap=True, highlight=False)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,30 +112,27 @@ class View:
     def update(self, rows: Sequence[Row]) -> None:
         """Show `rows` as they are now."""
         if self._live is not None:
-            self._live.update(self._table(rows), refresh=True)
+            self._live.update(self.picture(rows, time.monotonic() - self._began), refresh=True)
             return
         for row in rows:
             if self._told.get(row.workload.name, 0) != row.replicas:
                 self._told[row.workload.name] = row.replicas
                 seconds = time.monotonic() - self._began
                 self._console.print(
-                    f"{seconds:5.1f} s  {row.workload.name:<10} {row.last:<18} {row.waiting} {row.workload.label}",
+                    f"{seconds:5.1f} s  {row.workload.name:<11} {change_line(row)}; {row.waiting} {row.workload.label}",
                     highlight=False,
+                    soft_wrap=True,
                 )
 
-    def _table(self, rows: Sequence[Row]) -> Group:
-        table = Table(expand=True, box=None, padding=(0, 1))
-        for title in ("workload", "work left", "value / target", "active", "replicas", "the last half minute"):
-            table.add_column(title, no_wrap=title != "value / target")
+    def picture(self, rows: Sequence[Row], seconds: float) -> Group:
+        """Return everything that is shown `seconds` after the beginning."""
+        parts: list[Table | Text] = [
+            Text(f"{seconds:.0f} s · below: each metric's value / target, and what scaled last · Ctrl-C ends", "dim"),
+            table(rows, self._console.width),
+        ]
         for row in rows:
-            active = {True: Text("active", "green"), False: Text("asleep", "dim"), None: Text("…", "dim")}[row.active]
-            table.add_row(
-                f"{row.workload.name}\n[dim]{row.scaled_object.triggers[0].type}[/dim]",
-                _work(row),
-                _metrics(row),
-                active,
-                Text(str(row.replicas), "bold"),
-                Text(course_line(row.course, row.most), "cyan"),
-            )
-        seconds = time.monotonic() - self._began
-        return Group(Text(f"{seconds:.0f} s · status page {self._address} · Ctrl-C ends", "dim"), table)
+            parts += [Text(row.workload.name, "bold"), details(row)]
+        return Group(*parts, *(Text(line, "dim", overflow="fold") for line in self._last_lines()))
+
+    def _last_lines(self) -> list[str]:
+        return [f"status page: {self._address}", *self._next_steps]

@@ -21,9 +21,12 @@ def test_one_cycle_wakes_every_workload_and_lets_it_sleep_again() -> None:
     assert int(most["shoryuken"]) > 1
     assert int(most["mailers"]) > 1
     assert most["flux-shard1"] == "1"
-    interrupted = dict(re.findall(r"^(\S+): .* replicas, (\d+) jobs interrupted$", ended.stdout, re.MULTILINE))
+    interrupted = dict(re.findall(r"^(\S+): .* replicas, (\d+) jobs interrupted", ended.stdout, re.MULTILINE))
     assert interrupted.keys() == {"mailers", "mailers-off"}
     assert interrupted["mailers"] == "0", "busy pods are spared"
+    assert len(re.findall(r"; woke in \d+(\.\d)? m?s$", ended.stdout, re.MULTILINE)) == len(most)
+    assert re.search(r"shoryuken +push: 0 → 1, ScalerActive; \d+ messages", ended.stdout)
+    assert ended.stdout.splitlines()[-1].startswith("next: docs/install.md")
     assert "Traceback" not in ended.stderr
 
 
