@@ -23,7 +23,7 @@ FULL: dict[str, Part] = {
     "streams": lambda: streams.measure(streams.Effort()),
     "memory": lambda: memory.measure(memory.Effort()),
     "replicas": lambda: replicas.measure(30.0),
-    "attacks": lambda: attacks.measure(20.0),
+    "attacks": lambda: attacks.measure(10.0),
 }
 QUICK: dict[str, Part] = {
     "rpc": lambda: rpc.measure(rpc.Effort(rounds=5, calls=1_000, paced_seconds=1.0)),
