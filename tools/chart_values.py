@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scaler.keda.yaml_lines import Path, documents
+from scaler.keda.yaml_lines import Broken, documents
+from scaler.keda.yaml_nodes import Document, Path
 
 MARK = "# -- "
 
@@ -21,17 +22,20 @@ class Value:
 def documented(text: str) -> tuple[Value, ...]:
     """Return the values of values.yaml that have a comment, in its order; raises `ValueError` for one that lacks it."""
     (document,) = documents(text)
+    if isinstance(document, Broken):
+        raise ValueError(f"values.yaml:{document.line}: {document.problem}")  # noqa: TRY004 - of a value, not of a type
     lines = text.splitlines()
-    return tuple(_walk(document.data, (), document.lines, lines))
+    return tuple(_walk(document.data, (), document, lines))
 
 
-def _walk(data: Any, path: Path, numbers: dict[Path, int], lines: list[str]) -> Iterator[Value]:
+def _walk(data: Any, path: Path, document: Document, lines: list[str]) -> Iterator[Value]:
     for key, default in data.items():
         here = (*path, key)
-        above = lines[numbers[here] - 2].strip() if numbers[here] > 1 else ""
+        number = document.line(here)
+        above = lines[number - 2].strip() if number > 1 else ""
         if above.startswith(MARK):
             yield Value(here, default, above.removeprefix(MARK))
         elif isinstance(default, dict) and default:
-            yield from _walk(default, here, numbers, lines)
+            yield from _walk(default, here, document, lines)
         else:
-            raise ValueError(f"values.yaml:{numbers[here]}: {'.'.join(map(str, here))} needs a line `{MARK}…` above it")
+            raise ValueError(f"values.yaml:{number}: {'.'.join(map(str, here))} needs a line `{MARK}…` above it")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from scaler.answers.scaledobject import ScaledObject
 from scaler.clients.pages.exposition import Page
 from scaler.core.clock import Clock, sleep
 from scaler.core.domain import Found, Place, Reader, Report
-from scaler.core.errors import ScalerError, Throttled, Unavailable
+from scaler.core.errors import Fault, MetadataError, ScalerError, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import SCRIPT
 from scaler.server.app import Server
@@ -29,7 +29,12 @@ from scaler.sources.sqs.places import Counts, Queue
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 HOUR, POLL = 3_600, 30
-TEAMS = {"shop": ("orders", "invoices", "mails", "returns"), "media": ("thumbnails", "transcode"), "bank": ("ledger",)}
+OUTAGE = range(2_000, 2_600)
+TEAMS = {
+    "shop": ("orders", "invoices", "mails", "returns"),
+    "media": ("thumbnails", "transcode"),
+    "bank": ("cards", "ledger"),
+}
 CONTROLLERS = ("app_reconciliation_queue", "app_operation_processing_queue")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
@@ -57,18 +62,19 @@ class Course(Reader):
         await sleep(self._clock, 0.012 + 0.008 * math.sin(now / 300 + phase))
         size = max(0, round(90 * math.sin(now / 700 + phase) + 25 * math.sin(now / 130 + phase) - 20))
         if isinstance(place, Queue):
-            report(place, Found(self._counts(place, size), SCRIPT))
+            outcome = self._counts(place, size)
+            report(place, Found(outcome, SCRIPT) if isinstance(outcome, Counts) else outcome)
         else:
             depths = {name: float(size // (1 + index)) for index, name in enumerate(CONTROLLERS)}
             sums = {"workqueue_depth": depths, "controller_runtime_active_workers": dict.fromkeys(CONTROLLERS, 1.0)}
             report(place, Found((Page("controller-0", sums),), SCRIPT))
 
-    def _counts(self, place: Queue, size: int) -> Counts | ScalerError:
+    def _counts(self, place: Queue, size: int) -> Counts | Fault:
         if self.late and place.queue.endswith("/returns"):
             return Throttled(
                 f"{place}: AWS throttles GetQueueAttributes (RequestThrottled); the scaler asks less often"
             )
-        if place.queue.endswith("/ledger"):
+        if place.queue.endswith(("/cards", "/ledger")):
             return Unavailable(f"{place}: no answer from sqs.eu-central-1.amazonaws.com within 5 s; is it reachable?")
         return Counts(size, min(size, 12), 0)
 
@@ -94,7 +100,9 @@ def find_all(server: Server) -> list[ScaledObject]:
 async def live_an_hour(server: Server, clock: ManualClock, course: Course) -> None:
     """Let KEDA poll for an hour."""
     for second in range(0, HOUR, POLL):
-        course.late = second >= HOUR - 2 * POLL
+        course.late = second in OUTAGE or second >= HOUR - 2 * POLL
+        with suppress(MetadataError):  # somebody has mistyped a key
+            server.registry.find("media", "previews-worker", {"source": "sqs", "queueUrl": "previews"})
         answers = [asyncio.ensure_future(server.answers.answer(asker, 1.9)) for asker in find_all(server)]
         await clock.advance(POLL)
         for error in await asyncio.gather(*answers, return_exceptions=True):
@@ -120,12 +128,17 @@ async def draw() -> None:
             profile, executable_path=shutil.which("chromium"), args=FLAGS, headless=True
         )
         stack.push_async_callback(browser.close)
-        wide, phone = {"width": 1180, "height": 760}, {"width": 390, "height": 844}
+        wide, phone = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+        timeline = "/scaledobjects/shop/returns-worker"
         for name, path, size, theme in (
             ("status-page", "/", wide, "light"),
             ("status-page-dark", "/", wide, "dark"),
             ("status-page-phone", "/", phone, "light"),
-            ("status-page-scaledobject", "/scaledobjects/shop/orders-worker", wide, "light"),
+            ("status-page-phone-dark", "/", phone, "dark"),
+            ("status-page-scaledobject", timeline, wide, "light"),
+            ("status-page-scaledobject-dark", timeline, wide, "dark"),
+            ("status-page-scaledobject-phone", timeline, phone, "light"),
+            ("status-page-scaledobject-phone-dark", timeline, phone, "dark"),
             ("status-page-backend", "/backends/sqs/own-account/eu-west-1", wide, "dark"),
         ):
             await _shoot(browser, f"http://127.0.0.1:{server.http_port}{path}", name, size, theme)
@@ -136,8 +149,11 @@ async def _shoot(browser: Any, url: str, name: str, size: dict[str, int], theme:
     await page.set_viewport_size(size)
     await page.emulate_media(color_scheme=theme)
     await page.goto(url)
-    for chart in await page.locator(".chart").all():
+    for chart in await page.locator(".chart, .timeline").all():
         await chart.locator("canvas").wait_for()
+    if await page.locator(".timeline").count():  # point at the outage
+        box = await page.locator(".timeline .u-over").first.bounding_box()
+        await page.mouse.move(box["x"] + box["width"] * 0.62, box["y"] + box["height"] / 2)
     await page.screenshot(path=IMAGES / f"{name}.png", full_page=size["width"] > 500)
     await page.close()
     sys.stdout.write(f"wrote docs/images/{name}.png\n")

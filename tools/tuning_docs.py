@@ -1,6 +1,7 @@
 """The worked examples of docs/tuning.md: what `scaler advise` says about three samples, with their pictures."""
 
 import io
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from scaler.commands.reporting import sweep_table, table
 from scaler.commands.simulate import Options, Simulator, changed, subject_of
 from scaler.commands.simulate_command import the_trigger
 from scaler.commands.work import WorkerModel
+from scaler.sources import SOURCES
 
 ROOT = Path(__file__).parent.parent
 LENGTHS = ("5", "10", "15", "20", "30", "40", "50", "60", "80", "100", "150", "200")
@@ -172,7 +174,13 @@ def render_simulate() -> str:
     """Return docs/simulate.md."""
     template = (ROOT / "tools" / "simulate.md").read_text()
     shown = image("simulate-sweep", "Cost against the 95th percentile of the wait, a point for each queueLength")
-    return template.replace("[[sweep]]", f"```text\n{sweep_text()}\n```\n\n{shown}")
+    counts = {f"`{name}`": ", ".join(f"`{count}`" for count in each.trigger.counts) for name, each in SOURCES.items()}
+    blanks = {
+        "counts": "; ".join(f"{counted} for {name}" for name, counted in counts.items() if counted),
+        "without counts": ", ".join(name for name, counted in counts.items() if not counted),
+        "sweep": f"```text\n{sweep_text()}\n```\n\n{shown}",
+    }
+    return re.sub(r"\[\[(.+?)\]\]", lambda blank: blanks[blank[1]], template)
 
 
 ALTS = {

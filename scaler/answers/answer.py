@@ -29,14 +29,15 @@ log = get_logger()
 SAME_POLL_SECONDS = 2.0
 """KEDA asks IsActive right after GetMetrics; within this time both get the same answer, or the same error."""
 LONGEST_VALID_SECONDS = 30.0
-"""An answer is looked at anew at least this often, so that the history of its values has no gaps."""
+"""An answer is looked at anew at least this often, so that what has happened to it is noted."""
 
 
 class Answers:
     """Answers for triggers, from what the store knows.
 
     `on_answer` is called with each that was judged and whether its activity is news, `on_places` with an asker and the
-    places that its readings named before, when they name others.
+    places that its readings named before, when they name others; `on_noted` with an asker whose answer or error was
+    replaced, `on_spare` with each that was judged and wants its busy pods spared.
     """
 
     def __init__(self, snapshots: Snapshots, leases: Leases, clock: Clock) -> None:
@@ -44,7 +45,9 @@ class Answers:
         self._snapshots, self._leases, self._clock = snapshots, leases, clock
         self._once = Once(clock)
         self.on_answer: Callable[[ScaledObject, bool], None] = lambda _asker, _news: None
+        self.on_noted: Callable[[ScaledObject], None] = lambda _asker: None
         self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _asker, _before: None
+        self.on_spare: Callable[[ScaledObject], None] = lambda _asker: None
 
     def answer_nowait(self, asker: ScaledObject) -> Answer | None:
         """Return what `asker` is to be told now, or None if a reading has to be waited for.
@@ -231,8 +234,10 @@ class Answers:
         if math.isnan(asker.active_since) or (before is not None and news):
             asker.active_since = now
         asker.answer, asker.error = answer, None
-        asker.history.add(now, answer.told.metrics[0].value)
+        self.on_noted(asker)
         self.on_answer(asker, news)
+        if asker.question.spares:
+            self.on_spare(asker)
         return answer
 
     def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:
@@ -240,3 +245,4 @@ class Answers:
         if not isinstance(error, Unsettled):  # which tells of trouble before, and is none itself
             asker.settling = note_error(asker.settling, now)
         asker.answer, asker.error = None, ToldError(error.untraced(), now)
+        self.on_noted(asker)

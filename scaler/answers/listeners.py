@@ -16,7 +16,10 @@ SHORTEST_TIMER_SECONDS = 0.1
 
 
 class Listeners:
-    """Judges a trigger again when a place that it stands on was read or time has changed something, while one listens."""
+    """Judges a trigger again when a place that it stands on was read or time has changed something, while one listens.
+
+    `on_streams` is called with an asker whose listeners have become more or fewer.
+    """
 
     def __init__(self, snapshots: Snapshots, leases: Leases, answers: Answers, clock: Clock) -> None:
         """Hear of reads from `snapshots`, and judge with `answers`."""
@@ -24,6 +27,7 @@ class Listeners:
         self._listening: dict[Place, dict[ScaledObject, None]] = {}
         snapshots.follow(self._on_report)
         answers.on_answer, answers.on_places = self._on_answer, self._on_places
+        self.on_streams: Callable[[ScaledObject], None] = lambda _asker: None
 
     def listening(self, asker: ScaledObject, listener: Callable[[], None]) -> "Listening":
         """Call `listener` whenever `asker` turns active or inactive, and keep its places fresh, while a block lasts."""
@@ -39,6 +43,7 @@ class Listeners:
         if isinstance(asker.listeners, frozenset):
             asker.listeners = set()
         asker.listeners.add(listener)
+        self.on_streams(asker)
         self._on_places(asker, ())
         self._leases.renew(asker, asker.lease.found)
 
@@ -46,6 +51,7 @@ class Listeners:
         """End what `listening` does."""
         if isinstance(asker.listeners, set):
             asker.listeners.discard(listener)
+            self.on_streams(asker)
         if asker.listeners:
             return
         asker.listeners = NOBODY

@@ -7,12 +7,15 @@ from weakref import WeakValueDictionary
 
 from scaler.answers.scaledobject import Key, Question, ScaledObject
 from scaler.core.clock import Clock
-from scaler.core.errors import LimitError, NotAllowedError
+from scaler.core.errors import LimitError, NotAllowedError, ScalerError
 from scaler.core.quota import Quota
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.sources.access import Access, AccessRule
 from scaler.sources.base import Trigger
 from scaler.sources.triggers import parse
+
+SILENCE_SECONDS = 100.0
+"""KEDA's pollingInterval is 30 s unless it is set; after three of them whoever asks again was silent."""
 
 
 class Registry:
@@ -32,18 +35,26 @@ class Registry:
         """Let in what `access` allows, calling `grown` for each, and forget who has not asked for `keep_seconds`.
 
         What a ScaledObject was told is remembered as long, so that a slow poller is told inactive only after it settled.
-        `on_forget` is called when somebody is forgotten.
+        `on_forget` are called when somebody is forgotten, `on_refused` when somebody is not let in, `on_admitted` when
+        somebody is, and `on_silence` with how many seconds somebody did not ask who asks again.
         """
         self._access, self._clock, self._keep_seconds, self._grown = access, clock, keep_seconds, grown
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
         self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
         self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
         self._questions: WeakValueDictionary[Trigger, Question] = WeakValueDictionary()
-        self.on_forget: Callable[[], None] = lambda: None
+        self.on_forget: list[Callable[[ScaledObject], None]] = []
+        self.on_refused: Callable[[pb.ScaledObjectRef, ScalerError], None] = lambda _ref, _error: None
+        self.on_admitted: Callable[[ScaledObject], None] = lambda _asker: None
+        self.on_silence: Callable[[ScaledObject, float], None] = lambda _asker, _seconds: None
 
     def __len__(self) -> int:
         """Return how many are remembered."""
         return len(self._known)
+
+    def __contains__(self, asker: ScaledObject) -> bool:
+        """Tell whether `asker` is remembered, and so allowed."""
+        return self._known.get(asker.key) is asker
 
     def __iter__(self) -> Iterator[ScaledObject]:
         """Return those that are remembered, the one that asked last at the end."""
@@ -63,12 +74,28 @@ class Registry:
         if found is None:
             ref.DiscardUnknownFields()  # nobody may make one ScaledObject look like many
             key = ref.SerializeToString(deterministic=True)
-            found = self._known.get(key) or self._admit(key, ref)
+            found = self._known.get(key) or self._let_in(key, ref)
         return self.note(found)
+
+    def look_up(self, namespace: str, name: str, metadata: Mapping[str, str]) -> ScaledObject:
+        """Return a ScaledObject of which people ask, not KEDA, so that nothing is noted; raises as `find_ref` does."""
+        ref = pb.ScaledObjectRef(namespace=namespace, name=name, scalerMetadata=metadata)
+        key = ref.SerializeToString(deterministic=True)
+        return self._known.get(key) or self._admit(key, ref)
+
+    def _let_in(self, key: Key, ref: pb.ScaledObjectRef) -> ScaledObject:
+        try:
+            return self._admit(key, ref)
+        except ScalerError as error:
+            self.on_refused(ref, error)
+            raise
 
     def note(self, found: ScaledObject) -> ScaledObject:
         """Note that `found` asks."""
-        found.asked_at = self._clock.now()
+        now = self._clock.now()
+        if now - found.asked_at > SILENCE_SECONDS:
+            self.on_silence(found, now - found.asked_at)
+        found.asked_at = now
         found.calls += 1
         self._known.move_to_end(found.key)
         return found
@@ -92,6 +119,7 @@ class Registry:
             raise
         admitted = self._known[key] = ScaledObject(key, namespace, name, self._question(trigger), self._clock.now())
         self._grown()
+        self.on_admitted(admitted)
         return admitted
 
     def allow(self, rules: Iterable[AccessRule]) -> int:
@@ -126,6 +154,7 @@ class Registry:
 
     def _forget(self, key: Key, found: ScaledObject) -> None:
         del self._known[key]
-        self.on_forget()
+        for on_forget in self.on_forget:
+            on_forget(found)
         self._quota.give_back(found.namespace)
         self._bytes.give_back(found.namespace, len(key))

@@ -3,7 +3,6 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from scaler.answers.history import History
 from scaler.answers.settling import Rule, Settling
 from scaler.answers.state import NO_LEASE, Answer, Lease, Poll, ToldError
 from scaler.core.domain import Assessment, MetricSpec, Place
@@ -13,6 +12,7 @@ from scaler.sources.base import Trigger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scaler.answers.pod_costs import Spared
     from scaler.core.clock import Timer
 
 NOBODY: frozenset[Any] = frozenset()
@@ -24,7 +24,7 @@ Key = bytes
 class Question:
     """A trigger and what follows from it alone: one for all ScaledObjects of a namespace that ask the same."""
 
-    __slots__ = ("__weakref__", "finds", "places", "rule", "specs", "trigger", "wire")
+    __slots__ = ("__weakref__", "finds", "places", "rule", "spares", "specs", "trigger", "wire")
 
     def __init__(self, trigger: Trigger) -> None:
         """Work out what `trigger` reads and tells."""
@@ -32,6 +32,7 @@ class Question:
         self.specs: tuple[MetricSpec, ...] = trigger.specs()
         self.places: tuple[Place, ...] = trigger.places()
         self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
+        self.spares = trigger.spares_busy
         self.rule = Rule(trigger.settle_seconds, trigger.stale_seconds, trigger.hold_seconds)
         self.wire: list[Any] = []  # the message that the service makes of `specs`
 
@@ -49,15 +50,16 @@ class ScaledObject:
         "asked_at",
         "calls",
         "error",
-        "history",
         "key",
         "lease",
+        "line",
         "listeners",
         "name",
         "namespace",
         "poll",
         "question",
         "settling",
+        "spared",
         "timer",
     )
 
@@ -73,7 +75,8 @@ class ScaledObject:
         self.active_since = math.nan  # since when it is active or inactive
         self.listeners: set[Callable[[], None]] | frozenset[Callable[[], None]] = NOBODY
         self.timer: Timer | None = None
-        self.history = History()
+        self.spared: Spared | None = None  # with `spareBusy`, once its pods were looked at
+        self.line: Any = None  # of the journal
 
     @property
     def trigger(self) -> Trigger:

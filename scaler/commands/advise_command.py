@@ -49,7 +49,7 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
     if file == "-":
         raise InputError("advise needs the name of a file: its patch is for one")
     goal = parse_goal(wish.goal, wish.price, arrivals=True)  # before anything takes long
-    spec, index = the_trigger(file)
+    spec, index = the_trigger(file, "advise")
     subject = subject_of(spec, index)
     used = _levers(subject, options, wish.keep, goal)
     trace = load(recording)

@@ -1,9 +1,9 @@
 """Where `explain` gets its answers: a running server over gRPC, or this process with the readers of the server."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,6 +12,7 @@ import grpc.aio
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.commands.explain import Ask
+from scaler.commands.handshake import NO_TLS, Tls, advice
 from scaler.core.clock import SystemClock
 from scaler.core.errors import ScalerError
 from scaler.pb import explainer_pb2_grpc
@@ -44,11 +45,11 @@ async def here(settings: Settings) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def server_at(address: str, ca: Path | None, cert: Path | None, key: Path | None) -> AsyncIterator[Ask]:
-    """Ask the server at `address` (HOST:PORT of its gRPC), with TLS if a CA or a client certificate is given."""
-    if ca is not None or cert is not None:
-        credentials = grpc.ssl_channel_credentials(*(path.read_bytes() if path else None for path in (ca, key, cert)))
-        channel = grpc.aio.secure_channel(address, credentials)
+async def server_at(address: str, tls: Tls = NO_TLS) -> AsyncIterator[Ask]:
+    """Ask the server at `address` (HOST:PORT of its gRPC). Raises `AskError` with what to change if it cannot be asked."""
+    if tls.used or tls.server_name is not None:
+        name = () if tls.server_name is None else (("grpc.ssl_target_name_override", tls.server_name),)
+        channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*tls.read()), options=name)
     else:
         channel = grpc.aio.insecure_channel(address)
 
@@ -57,14 +58,21 @@ async def server_at(address: str, ca: Path | None, cert: Path | None, key: Path 
         try:
             answer = await explainer_pb2_grpc.ExplainerStub(channel).Explain(ref, timeout=WAIT_SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise AskError(
-                f"{address}: {error.code().name}: {error.details()}; give the gRPC address of the scaler, port 9090 by default"
-            ) from None
+            raise AskError(f"{address}: {await _why(error, address, tls)}") from None
         explanation: dict[str, Any] = json.loads(answer.json)
         return explanation
 
     async with channel:
         yield ask
+
+
+async def _why(error: grpc.aio.AioRpcError, address: str, tls: Tls) -> str:
+    """Return what went wrong and what to do. The texts of grpc's core change, so it is looked at what is there."""
+    if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        return await asyncio.to_thread(advice, address, tls)
+    if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+        return "a gRPC server, but not of this scaler, or of a version that cannot explain"
+    return f"{error.code().name}: {error.details()}"
 
 
 def whole(item: Mapping[str, Any]) -> str:

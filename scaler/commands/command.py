@@ -1,9 +1,10 @@
 """Runs `explain` from what its command line says to what it prints."""
 
-import asyncio
 import json
 import os
-from dataclasses import dataclass
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +13,52 @@ from rich.console import Console
 
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.commands.asking import from_cluster, here, server_at
+from scaler.commands.at import Asked, frame_of, run_at
 from scaler.commands.explain import explain
-from scaler.commands.manifests import read
+from scaler.commands.forward import Kubectl, run
+from scaler.commands.manifests import is_ours, read
+from scaler.commands.reach import Reach, grpc_of
 from scaler.commands.text import show
 from scaler.core.errors import MetadataError
-from scaler.keda.manifests import Manifests, parse
+from scaler.keda.findings import Manifests
+from scaler.keda.manifests import parse
 from scaler.settings import Settings, load
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The command line of `explain`; `tls` is CA, client certificate and key."""
+    """The command line of `explain`; `at` and `around` are as written."""
 
-    files: tuple[str, ...]
-    namespace: str | None
-    name: str | None
-    address: str | None
-    tls: tuple[Path | None, Path | None, Path | None]
-    env: tuple[str, ...]
-    replicas: int | None
-    config: Path | None
+    files: tuple[str, ...] = ()
+    namespace: str | None = None
+    name: str | None = None
+    reach: Reach = field(default_factory=Reach)
+    env: tuple[str, ...] = ()
+    replicas: int | None = None
+    config: Path | None = None
+    context: str | None = None
+    at: str | None = None
+    around: str = "15m"
+
+    def settings(self) -> Settings:
+        """Return the configuration, with the context of the command line."""
+        return load(self.config, {"kubernetes": {"context": self.context}} if self.context else None)
 
 
 def run_explain(question: Question, *, as_json: bool) -> int:
     """Print the explanations, and return the exit code: 1 if a trigger fails."""
     if bool(question.files) == bool(question.namespace):
         raise typer.BadParameter("give either FILE… or --namespace")
-    manifests, explanations = asyncio.run(_explanations(question))
+    question.reach.check()
+    if question.at is not None:
+        return _run_at(question, question.at, as_json=as_json)
+    manifests, explanations = run(_explanations(question))
     if as_json:
         typer.echo(json.dumps(explanations, indent=2, allow_nan=False))
     else:
-        console = Console()
+        console, served = Console(), question.reach.address is not None or question.reach.forward
         for explanation in explanations:
-            show(console, explanation)
+            show(console, explanation, served=served)
         if not explanations:
             console.print("no trigger of this scaler in these manifests", highlight=False)
     for finding in manifests.findings:
@@ -53,18 +67,35 @@ def run_explain(question: Question, *, as_json: bool) -> int:
     return 1 if failed else 0
 
 
+def _run_at(question: Question, at: str, *, as_json: bool) -> int:
+    if question.namespace is not None:  # the journal knows its ScaledObjects; the cluster need not be asked
+        owners = [Asked(question.namespace, question.name)]
+    else:
+        owners = [
+            Asked(owner.namespace, owner.name)
+            for owner in read(question.files, "explain").objects
+            if any(map(is_ours, owner.triggers))
+        ]
+    kubectl = Kubectl.of(question.settings().kubernetes)
+    return run_at(frame_of(at, question.around, time.time()), owners, question.reach, kubectl, as_json=as_json)
+
+
 async def _explanations(question: Question) -> tuple[Manifests, list[dict[str, Any]]]:
-    settings = load(question.config)
+    settings, reach = question.settings(), question.reach
     manifests = await _manifests(question, settings)
     env = {**os.environ, **dict(_pair(pair) for pair in question.env)}
-    asking = here(settings) if question.address is None else server_at(question.address, *question.tls)
-    async with asking as ask:
-        return manifests, await explain(manifests.objects, ask, env, question.replicas)
+    async with AsyncExitStack() as stack:
+        if reach.address is None and not reach.forward:
+            ask = await stack.enter_async_context(here(settings))
+        else:
+            address, tls = await stack.enter_async_context(grpc_of(reach, Kubectl.of(settings.kubernetes)))
+            ask = await stack.enter_async_context(server_at(address, tls))
+        return manifests, await explain(manifests, ask, env, question.replicas)
 
 
 async def _manifests(question: Question, settings: Settings) -> Manifests:
     if question.namespace is None:
-        return read(question.files)
+        return read(question.files, "explain")
     kubernetes = Kubernetes(settings.kubernetes)
     try:
         return parse(await from_cluster(kubernetes, question.namespace, question.name), "cluster")

@@ -1,33 +1,46 @@
 """The command `explain`: what KEDA is told about each trigger now, what the HPA makes of it, and what blocks."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from scaler.commands import scaling, traps
 from scaler.commands.manifests import is_ours, resolved
+from scaler.core.errors import MetadataError
+from scaler.keda.authentications import Authentication
+from scaler.keda.findings import Manifests
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
-from scaler.sources.triggers import check
+from scaler.sources.triggers import FROM_ENV, check
 
 Ask = Callable[[str, str, Mapping[str, str]], Awaitable[dict[str, Any]]]
 """Explains one trigger, given namespace, name and metadata as KEDA sends them: a running server, or this process."""
 
 
-async def explain(
-    owners: Iterable[ScaledObject | ScaledJob], ask: Ask, env: Mapping[str, str], replicas: int | None
-) -> list[dict[str, Any]]:
-    """Return an explanation of each owner that has a trigger of ours; docs/explain.md describes its keys.
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a trigger is asked about, and what is known around it."""
+
+    ask: Ask
+    env: Mapping[str, str]
+    authentications: tuple[Authentication, ...]
+
+
+async def explain(manifests: Manifests, ask: Ask, env: Mapping[str, str], replicas: int | None) -> list[dict[str, Any]]:
+    """Return an explanation of each owner in `manifests` that has a trigger of ours; docs/explain.md describes its keys.
 
     `env` stands in for the environment of the workload's container, `replicas` for what it has now (by default its
     minimum, and at least one where something is active; of a ScaledJob, the Jobs that run: by default none).
     """
-    return [await _explain_owner(owner, ask, env, replicas) for owner in owners if any(map(is_ours, owner.triggers))]
+    return [
+        await _explain_owner(owner, Asking(ask, env, manifests.authentications), replicas)
+        for owner in manifests.objects
+        if any(map(is_ours, owner.triggers))
+    ]
 
 
-async def _explain_owner(
-    owner: ScaledObject | ScaledJob, ask: Ask, env: Mapping[str, str], replicas: int | None
-) -> dict[str, Any]:
+async def _explain_owner(owner: ScaledObject | ScaledJob, asking: Asking, replicas: int | None) -> dict[str, Any]:
     triggers = [
-        await _explain_trigger(owner, index, trigger, ask, env)
+        await _explain_trigger(owner, index, trigger, asking)
         for index, trigger in enumerate(owner.triggers)
         if is_ours(trigger)
     ]
@@ -50,21 +63,20 @@ async def _explain_owner(
 
 
 async def _explain_trigger(
-    owner: ScaledObject | ScaledJob, index: int, trigger: Trigger, ask: Ask, env: Mapping[str, str]
+    owner: ScaledObject | ScaledJob, index: int, trigger: Trigger, asking: Asking
 ) -> dict[str, Any]:
-    sent, missing = resolved(trigger, env)
+    sent, missing = resolved(trigger, asking.env)
     parsed, _ = check(sent, owner.namespace)
-    answer = await ask(owner.namespace, owner.name, sent)
+    answer = await asking.ask(owner.namespace, owner.name, sent)
+    refused = bool(answer["error"]) and answer["error"]["code"] == MetadataError.code
+    if missing and refused:
+        answer = {**answer, "error": _unset(missing, answer["error"])}
     warnings = [] if parsed is None else list(traps.of_trigger(owner, trigger, parsed))
-    warnings += [
-        traps.Trap(
-            trigger.line,
-            "FromEnv",
-            f"{name} is not set here; KEDA would take it from the workload's container, so give it with --env {name}=…",
-        )
-        for name in missing
-    ]
+    warnings += traps.of_authentication(owner, trigger, asking.authentications)
+    if not refused:
+        warnings += [traps.Trap(trigger.line, "FromEnv", _not_here(name)) for name in missing]
     return {
+        "source": sent.get("source") or sent.get(f"source{FROM_ENV}", ""),  # also where the metadata is refused
         **answer,
         "index": index,
         "type": trigger.type,
@@ -72,3 +84,12 @@ async def _explain_trigger(
         "metricType": trigger.target_type,
         "warnings": [{"line": trap.line, "key": trap.key, "text": trap.text} for trap in warnings],
     }
+
+
+def _unset(missing: Iterable[str], error: Mapping[str, str]) -> dict[str, str]:
+    """Return `error` headed by its likely cause: variables that this shell lacks, and the workload may well have."""
+    return {**error, "message": f"{'; '.join(map(_not_here, missing))} (without it: {error['message']})"}
+
+
+def _not_here(name: str) -> str:
+    return f"{name} is not set here; KEDA takes it from the workload's container: give it with --env {name}=…"

@@ -1,15 +1,25 @@
 """The manifests that a command is given: files, folders, standard input or a cluster; and which triggers are ours."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scaler.core.errors import ScalerError
-from scaler.keda.manifests import Finding, Manifests, parse
-from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
+from scaler.keda.findings import ManifestError, Manifests
+from scaler.keda.manifests import survey
+from scaler.keda.scalable import Trigger
 from scaler.sources.triggers import FROM_ENV
 
 EXTERNAL = frozenset({"external", "external-push"})
+MAX_BYTES = 16 * 2**20
+"""Size of one file; a chart with all its CRDs renders to 5 MiB."""
+TOO_LARGE = f"larger than {MAX_BYTES // 2**20} MiB"
+TEMPLATE = "{{"
+RENDER_FIRST = "it looks like a Helm template, so render it first: helm template RELEASE CHART | scaler {command} -"
+_OURS = re.compile(r"""kind["']?\s*:\s*["']?(?:ScaledObject|ScaledJob|(?:Cluster)?TriggerAuthentication)""")
+"""Told apart without parsing: most YAML files of a repository have none of these, or are templates of something else."""
 
 
 class InputError(ScalerError):
@@ -18,32 +28,101 @@ class InputError(ScalerError):
     code = "INVALID_ARGUMENT"
 
 
-def read(files: Iterable[str]) -> Manifests:
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of those that were given, as far as it can be read; a `named` one stands on the command line itself."""
+
+    name: str
+    named: bool
+    text: str = ""
+    problem: str = ""
+    """Why there is no text."""
+
+
+def read(files: Iterable[str], command: str) -> Manifests:
     """Return everything in `files`: paths, folders (every `.yaml` and `.yml` below), `-` for standard input.
 
-    Raises `InputError` or `ManifestError` for what cannot be read at all.
+    Raises `InputError` or `ManifestError` for a file that was named and cannot be read, and for an object that KEDA could
+    not have; `command` is named in the advice. In folders, what is no manifest is passed over.
     """
-    objects: list[ScaledObject | ScaledJob] = []
-    findings: list[Finding] = []
-    for name, text in _texts(files):
-        manifests = parse(text, name)
-        objects += manifests.objects
-        findings += manifests.findings
-    return Manifests(tuple(objects), tuple(findings))
+    parts = []
+    for file in texts(files):
+        if file.problem and file.named:
+            raise InputError(f"{file.name}: {file.problem}")
+        found = survey_file(file, command)
+        for problem in (*found.refusals, *(found.unreadable if file.named else ())):
+            raise ManifestError(str(problem))
+        parts.append(found)
+    return together(parts)
 
 
-def _texts(files: Iterable[str]) -> Iterator[tuple[str, str]]:
+def survey_file(file: File, command: str) -> Manifests:
+    """Return what `file` holds, with a word on rendering at whatever looks like a template; nothing if it has no text."""
+    if file.problem or not (file.named or _OURS.search(file.text)):
+        return Manifests()
+    found = survey(file.text, file.name)
+    if TEMPLATE not in file.text:
+        return found
+    advice = RENDER_FIRST.format(command=command)
+    told = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
+    return replace(found, unreadable=tuple(told))
+
+
+def together(parts: Iterable[Manifests]) -> Manifests:
+    """Return the contents of several files as one."""
+    parts = list(parts)
+    return Manifests(
+        tuple(each for part in parts for each in part.objects),
+        tuple(each for part in parts for each in part.findings),
+        tuple(each for part in parts for each in part.refusals),
+        tuple(each for part in parts for each in part.unreadable),
+        tuple(each for part in parts for each in part.authentications),
+    )
+
+
+def texts(files: Iterable[str]) -> Iterator[File]:
+    """Yield what `files` name, folders opened, each with its text or why there is none."""
     for name in files:
         if name == "-":
-            yield "-", sys.stdin.read()
+            yield _standard_input()
             continue
         path = Path(name)
-        found = sorted(p for p in path.rglob("*") if p.suffix in {".yaml", ".yml"}) if path.is_dir() else [path]
-        for each in found:
-            try:
-                yield str(each), each.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                raise InputError(f"{each}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+        try:
+            inside = _inside(path) if path.is_dir() else None
+        except OSError as error:
+            yield File(name, named=True, problem=error.strerror or "cannot be read")
+            continue
+        for each in [path] if inside is None else inside:
+            yield _file(File(str(each), named=inside is None), each)
+
+
+def _standard_input() -> File:
+    try:
+        text = sys.stdin.read(MAX_BYTES + 1)
+    except UnicodeDecodeError:
+        return File("-", named=True, problem="not UTF-8 text")
+    return File("-", named=True, text=text) if len(text) <= MAX_BYTES else File("-", named=True, problem=TOO_LARGE)
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix in {".yaml", ".yml"} and not path.is_dir())
+
+
+def _file(file: File, path: Path) -> File:
+    try:
+        with path.open("rb") as stream:
+            return _decoded(file, stream.read(MAX_BYTES + 1))
+    except OSError as error:
+        return replace(file, problem=error.strerror or "cannot be read")
+
+
+def _decoded(file: File, content: bytes) -> File:
+    if len(content) > MAX_BYTES:
+        return replace(file, problem=TOO_LARGE)
+    try:
+        return replace(file, text=content.decode())
+    except UnicodeDecodeError:
+        return replace(file, problem="not UTF-8 text")
 
 
 def is_ours(trigger: Trigger) -> bool:

@@ -19,6 +19,7 @@ from scaler.commands.plot import Look, Picture, checked, plot_runs, plot_sweep
 from scaler.commands.recorded import Recording, load
 from scaler.commands.reporting import recommended, span, sweep_table, table
 from scaler.commands.simulate import Options, Run, SimulationError, Simulator, Subject, changed, subject_of
+from scaler.commands.text import counted
 from scaler.commands.trace import Trace
 from scaler.keda.scalable import ScaledObject
 
@@ -68,13 +69,13 @@ def _plot(spec: ScaledObject, run: Run, trace: Trace, picture: Picture, price: f
     plot_runs([("replicas", run)], trace, picture, f"{spec.namespace}/{spec.name}", (bounds, price))
 
 
-def the_trigger(file: str) -> tuple[ScaledObject, int]:
+def the_trigger(file: str, command: str = "simulate") -> tuple[ScaledObject, int]:
     """Return the one ScaledObject in `file` and the number of its one trigger of ours."""
-    objects = [each for each in read([file]).objects if isinstance(each, ScaledObject)]
+    objects = [each for each in read([file], command).objects if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
         raise SimulationError(
-            f"{file}: has {len(found)} triggers of this scaler in ScaledObjects; give a file with one"
+            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one"
         )
     spec, index = found[0]
     if len(spec.triggers) > 1:

@@ -1,27 +1,43 @@
 """An explanation as text for people: colours on a terminal, plain in a pipe."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-COLOURS = {"active": "green", "inactive": "cyan", "error": "red", "unknown": "yellow"}
+from scaler.observe.page.words import duration
+
+COLOURS = {
+    "active": "green",
+    "inactive": "cyan",
+    "error": "red",
+    "refused": "red",
+    "held": "yellow",
+    "settling": "yellow",
+    "unknown": "yellow",
+}
 
 
-def show(console: Console, explanation: dict[str, Any]) -> None:
-    """Print one explanation."""
-    for line in lines(explanation):
-        console.print(line, highlight=False, soft_wrap=True)
+def counted(number: int, thing: str) -> str:
+    """Return "1 trigger" or "2 triggers"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def lines(owner: dict[str, Any]) -> Iterator[str]:
+def show(console: Console, explanation: dict[str, Any], *, served: bool = False) -> None:
+    """Print one explanation; `served` where a server, which KEDA asks, gave it."""
+    for line in lines(explanation, served=served):
+        console.print(line, highlight=False, emoji=False, soft_wrap=True)
+
+
+def lines(owner: dict[str, Any], *, served: bool = False) -> Iterator[str]:
     """Yield the lines of one ScaledObject or ScaledJob, with rich's markup."""
     yield f"[bold]{owner['kind']} {escape(owner['namespace'])}/{escape(owner['name'])}[/bold]  [dim]{escape(owner['file'])}:{owner['line']}[/dim]"
     for trigger in owner["triggers"]:
-        yield from _trigger(trigger)
+        yield from _trigger(trigger, served=served)
     if owner["otherTriggers"]:
-        yield f"  and {owner['otherTriggers']} triggers of other scalers, which are not looked at here"
+        yield f"  not looked at here: {counted(owner['otherTriggers'], 'trigger')} of other scalers"
     scaling = owner["scaling"]
     now = "" if scaling["replicas"] is None else f" (now {scaling['replicas']})"
     yield f"  [bold]replicas[/bold]{now}"
@@ -32,32 +48,97 @@ def lines(owner: dict[str, Any]) -> Iterator[str]:
     yield from _warnings(owner["warnings"], "  ")
 
 
-def _trigger(trigger: dict[str, Any]) -> Iterator[str]:
+def _trigger(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
     state = trigger["state"]
-    source = trigger.get("source", "")
-    yield f"  trigger {trigger['index']} {escape(trigger['type'])} {escape(source)}: [{COLOURS[state]}]{state}[/]"
-    if error := trigger.get("error"):
-        yield f"    [red]{error['code']}[/red]: {escape(error['message'])}"
-    for reason in trigger.get("reasons", ()):
-        yield f"    {escape(reason)}"
+    source = f" {trigger['source']}" if trigger.get("source") else ""
+    yield f"  trigger {trigger['index']} {escape(trigger['type'])}{escape(source)}: [{COLOURS[state]}]{state}[/]"
+    for line in trigger_lines(trigger, served=served):
+        yield f"    {line}"
+    yield from _warnings(trigger["warnings"], "    ")
+
+
+def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
+    """Yield what is behind one trigger's answer; `served` where a server, which KEDA asks, gave it."""
+    yield from _why(trigger)
     for metric in trigger.get("metrics", ()):
         value = "no value" if metric["value"] is None else f"{metric['value']:g}"
-        yield f"    {escape(metric['name'])} = {value}, target {metric['target']:g} ({metric['metricType']})"
+        yield f"{escape(metric['name'])} = {value}, target {metric['target']:g} ({metric['metricType']})"
     for part in trigger.get("components", ()):
         note = f"  [dim]{escape(part['note'])}[/dim]" if part["note"] else ""
-        yield f"      {escape(part['name'])} {part['value']:g} {escape(part['unit'])}{note}"
+        yield f"  {escape(part['name'])} {part['value']:g} {escape(part['unit'])}{note}"
+    yield from _spared(trigger)
+    said, places = set(), [place["place"] for place in trigger.get("places", ())]
+    for message in ((trigger.get("error") or {}).get("message"), (trigger.get("held") or {}).get("why")):
+        if message is not None:
+            said.add(cause(message, places))
     for place in trigger.get("places", ()):
-        age = "never read" if place["age"] is None else f"read {place['age']:.1f} s ago"
-        fault = (
-            f"; [red]failing for {place['faultFor']:.0f} s: {escape(place['fault'])}[/red]" if place["fault"] else ""
-        )
-        yield f"      [dim]{escape(place['place'])}: {age}[/dim]{fault}"
+        yield from _place(place, said)
     if cost := trigger.get("cost"):
         yield (
-            f"      [dim]about {cost['requestsPerMonth']:,} requests a month, ${cost['dollarsPerMonth']:,.2f} "
+            f"  [dim]about {cost['requestsPerMonth']:,} requests a month, ${cost['dollarsPerMonth']:,.2f} "
             f"(price of {cost['priceDate']}; shared with all who read the same queues)[/dim]"
         )
-    yield from _warnings(trigger["warnings"], "    ")
+    if served and "calls" in trigger and trigger["state"] != "refused":
+        yield asked(trigger)
+
+
+def _why(trigger: dict[str, Any]) -> Iterator[str]:
+    if error := trigger.get("error"):
+        yield f"[red]{error['code']}[/red]: {escape(error['message'])}"
+    doubts = trigger.get("doubts", ())  # some are among the reasons as well
+    for reason in trigger.get("reasons", ()):
+        if reason not in doubts:
+            yield escape(reason)
+    if held := trigger.get("held"):
+        yield f"[yellow]held[/yellow] for {duration(held['secondsLeft'])} more (holdSeconds), then KEDA gets UNAVAILABLE"
+    for doubt in doubts:
+        yield f"[yellow]doubtful[/yellow]: {escape(doubt)}"
+
+
+def _spared(trigger: dict[str, Any]) -> Iterator[str]:
+    if spared := trigger.get("spareBusy"):
+        wanted = "" if spared["asked"] is None else f"; the metrics ask for {spared['asked']}"
+        writing = f", {spared['pending']} deletion costs to write" if spared["writing"] else ""
+        yield f"  spareBusy: {spared['busy']} of {spared['pods']} pods are busy{wanted}{writing}"
+        for problem in spared["problems"]:
+            yield f"  [yellow]spareBusy[/yellow]: {escape(problem)}"
+
+
+def asked(trigger: dict[str, Any]) -> str:
+    """Return how KEDA asks a server about `trigger`."""
+    if not trigger["calls"] or trigger["lastCall"] is None:
+        return "[yellow]KEDA has not asked this server[/yellow] about it with this metadata; streams: 0"
+    return (
+        f"KEDA: {trigger['calls']:,} calls and streams opened, the last {duration(trigger['lastCall'])} ago; "
+        f"streams: {trigger['streams']}"
+    )
+
+
+def _place(place: dict[str, Any], said: set[str]) -> Iterator[str]:
+    """Yield the lines of one place; why it fails is left out where it is in `said`, and added there otherwise."""
+    age = "never read" if place["age"] is None else f"read {place['age']:.1f} s ago"
+    proof = f" ({escape(place['proof'])})" if place.get("proof") else ""
+    line = f"  [dim]{escape(place['place'])}: {age}{proof}[/dim]"
+    if place["fault"]:
+        why = cause(place["fault"], [place["place"]])
+        text = place["fault"].removeprefix(f"{place['place']}: ")
+        line += f"; [red]failing for {duration(place['faultFor'])}{', as above' if why in said else f': {escape(text)}'}[/red]"
+        said.add(why)
+    yield line
+
+
+def cause(message: str, places: Iterable[str]) -> str:
+    """Return why `message` says that something fails, without the place that it happened at: equal for equal causes.
+
+    One refusal of AWS names each queue that it is for; told of the second queue, it is no news.
+    """
+    for place in places:
+        if message.startswith(f"{place}: "):
+            message = message.removeprefix(f"{place}: ")
+            for word in sorted(set(re.findall(r"[\w.-]{3,}", place)), key=lambda word: (-len(word), word)):
+                message = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", "…", message)
+            break
+    return message
 
 
 def _warnings(warnings: list[dict[str, Any]], indent: str) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """What is allowed but does not do what its author thinks: the known traps of ScaledObjects that use this scaler."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from scaler.keda.authentications import Authentication
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
 from scaler.sources.base import Trigger as ParsedTrigger
 
@@ -44,8 +45,42 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
             "split it into several triggers" + (f": {parsed.one_metric_each}" if parsed.one_metric_each else ""),
         )
+    if isinstance(owner, ScaledJob) and parsed.refresh_seconds > 0:
+        yield Trap(
+            trigger.key_lines.get("refreshSeconds", trigger.line),
+            "refreshSeconds",
+            "an old or held count starts Jobs for work that others have taken; "
+            'in a ScaledJob write refreshSeconds: "0", so that every poll reads anew',
+        )
     for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count):
         yield Trap(trigger.line, "source", text)
+
+
+def of_authentication(
+    owner: ScaledObject | ScaledJob, trigger: Trigger, known: Iterable[Authentication]
+) -> Iterator[Trap]:
+    """Yield a trap if the `authenticationRef` of a trigger of ours hands nothing over; `known` may lack it."""
+    ref = trigger.authentication_ref
+    if ref is None:
+        return
+    where = "" if ref.kind == "ClusterTriggerAuthentication" else owner.namespace
+    found = [each for each in known if (each.kind, each.namespace, each.name) == (ref.kind, where, ref.name)]
+    if found and found[0].serves_tls:
+        return
+    if found:
+        names = [f"podIdentity {found[0].provider}"] if found[0].provider else []
+        names += [parameter.name for parameter in found[0].parameters]
+        text = f"{ref.kind} {ref.name} has {', '.join(names[:8]) or 'no parameter'}, but "
+    elif trigger.metadata.get("enableTLS") == "true" or "queue-scaler" in ref.name:  # as the chart calls its own
+        return
+    else:
+        text = f"{ref.kind} {ref.name}: "
+    yield Trap(
+        trigger.line,
+        "authenticationRef",
+        f"{text}KEDA hands an external scaler only caCert, tlsClientCert and tlsClientKey, and this scaler reads with its "
+        "own credentials; remove authenticationRef unless it is for TLS",
+    )
 
 
 def _scaled_kind(owner: ScaledObject | ScaledJob) -> str:

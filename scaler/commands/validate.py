@@ -1,40 +1,120 @@
 """The command `validate`: what is wrong with the external triggers in manifests, without asking any backend."""
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from scaler.commands import traps
-from scaler.commands.manifests import is_ours, read
-from scaler.keda.manifests import Finding
+from scaler.commands.manifests import TEMPLATE, File, is_ours, survey_file, texts, together
+from scaler.keda.authentications import Authentication
+from scaler.keda.findings import Finding
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
 from scaler.sources.triggers import FROM_ENV, check
 
+_ADDRESS = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})")
 
-def findings(files: Iterable[str]) -> tuple[list[Finding], int]:
-    """Return the findings in `files`, in their order, and how many triggers were looked at.
 
-    Raises `InputError` or `ManifestError` for a file that cannot be read at all.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `validate` found, in the order of the files."""
+
+    findings: tuple[Finding, ...] = ()
+    """Cautions too."""
+    triggers: int = 0
+    """Triggers of this scaler that were looked at."""
+    unreadable: tuple[Finding, ...] = ()
+    """Files, or documents in them, that were named and cannot be read."""
+
+    @property
+    def cautions(self) -> int:
+        """How many of the findings are cautions."""
+        return sum(finding.caution for finding in self.findings)
+
+    def exit_code(self, *, strict: bool) -> int:
+        """Return 2 if something named cannot be read, 1 with findings (`strict`: or cautions), else 0."""
+        if self.unreadable:
+            return 2
+        return 1 if len(self.findings) > (0 if strict else self.cautions) else 0
+
+
+def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
+    """Return what is wrong in `files`: paths, folders, `-`. Raises nothing for what they hold: all of it is looked at.
+
+    In folders, files and documents that are no manifests are passed over. One that speaks of KEDA's kinds but is not YAML
+    is a finding, or a caution where it looks like a template. With `pass_over` named files are taken so too.
     """
-    manifests = read(files)
-    found = list(manifests.findings)
-    looked_at = 0
-    for owner in manifests.objects:
-        ours = [trigger for trigger in owner.triggers if is_ours(trigger)]
-        looked_at += len(ours)
-        for trigger in ours:
-            found += _of_trigger(owner, trigger)
-        if ours:
-            found += (Finding(owner.file, trap.line, trap.key, trap.text) for trap in traps.of_owner(owner))
-    return found, looked_at
+    given = (replace(file, named=file.named and not pass_over) for file in texts(files))
+    looked = [(file, survey_file(file, "validate")) for file in given]
+    authentications = together(manifests for _, manifests in looked).authentications
+    found: list[Finding] = []
+    unreadable: list[Finding] = []
+    triggers = 0
+    for file, manifests in looked:
+        here = [*manifests.findings, *manifests.refusals]
+        unreadable += _unread(file, manifests.unreadable) if file.named else ()
+        here += () if file.named else _passed_over(file, manifests.unreadable)
+        for owner in manifests.objects:
+            ours = [trigger for trigger in owner.triggers if is_ours(trigger)]
+            triggers += len(ours)
+            for trigger in ours:
+                here += of_trigger(owner, trigger, authentications)
+            if ours:
+                here += (_caution(owner, trap) for trap in traps.of_owner(owner))
+        found += sorted(here, key=lambda finding: finding.line)
+    return Report(tuple(found), triggers, tuple(unreadable))
 
 
-def _of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger) -> Iterator[Finding]:
-    if not trigger.metadata.get("scalerAddress"):
-        yield Finding(owner.file, trigger.line, "scalerAddress", "required by KEDA: HOST:PORT of the scaler's gRPC")
+def _unread(file: File, broken: Iterable[Finding]) -> Iterator[Finding]:
+    yield from broken
+    if file.problem:
+        yield Finding(file.name, 1, "", file.problem)
+
+
+def _passed_over(file: File, broken: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield what must be said of a file in a folder: a fault never looks like a file without triggers."""
+    if file.problem and file.problem != "not UTF-8 text":
+        yield Finding(file.name, 1, "", f"{file.problem}, so it was passed over", caution=True)
+    for each in broken:
+        if TEMPLATE in file.text:
+            yield replace(each, caution=True)
+            return
+        yield each
+
+
+def of_trigger(
+    owner: ScaledObject | ScaledJob, trigger: Trigger, authentications: Iterable[Authentication]
+) -> Iterator[Finding]:
+    """Yield what is wrong with one trigger of ours; `authentications` are those that are known."""
+    if any(TEMPLATE in value for value in trigger.metadata.values()):
+        text = f"values with {TEMPLATE} are not rendered yet, so they were not looked at"
+        yield Finding(owner.file, trigger.line, "metadata", text, caution=True)
+        return
+    if problem := address_problem(trigger.metadata.get("scalerAddress", "")):
+        line = trigger.key_lines.get("scalerAddress", trigger.line)
+        yield Finding(owner.file, line, "scalerAddress", problem)
     unresolved = [key for key in trigger.metadata if key.endswith(FROM_ENV)]
     parsed, problems = check(trigger.metadata, owner.namespace, unresolved)
-    for problem in problems:
-        line = trigger.key_lines.get(problem.key) or trigger.key_lines.get(f"{problem.key}{FROM_ENV}", trigger.line)
-        yield Finding(owner.file, line, problem.key, problem.text)
-    if parsed is not None:
-        for trap in traps.of_trigger(owner, trigger, parsed):
-            yield Finding(owner.file, trap.line, trap.key, trap.text)
+    for problem_ in problems:
+        key = problem_.key
+        line = trigger.key_lines.get(key) or trigger.key_lines.get(f"{key}{FROM_ENV}", trigger.line)
+        yield Finding(owner.file, line, key, problem_.text)
+    found = traps.of_authentication(owner, trigger, authentications)
+    for trap in (*found, *(traps.of_trigger(owner, trigger, parsed) if parsed is not None else ())):
+        yield _caution(owner, trap)
+
+
+def _caution(owner: ScaledObject | ScaledJob, trap: traps.Trap) -> Finding:
+    return Finding(owner.file, trap.line, trap.key, trap.text, caution=True)
+
+
+def address_problem(address: str) -> str:
+    """Return what is wrong with a `scalerAddress`, "" if nothing is: KEDA hands it to gRPC as it is."""
+    if not address:
+        return "required by KEDA: HOST:PORT of the scaler's gRPC"
+    match = _ADDRESS.fullmatch(address)
+    if match is not None and 1 <= int(match["port"]) <= 65_535:
+        return ""
+    shown = f"'{address[:80]}'"
+    if "://" in address and not address.startswith("dns:///"):
+        return f'{shown} has a scheme, which gRPC cannot dial; write HOST:PORT, and enableTLS: "true" for TLS'
+    return f"{shown} must be HOST:PORT, such as keda-queue-scaler.keda.svc.cluster.local:9090"

@@ -41,18 +41,32 @@ def patched(kind: Kind, there: JsonObject, patch: Mapping[str, Any], content_typ
 
 
 def note_manager(kind: Kind, document: JsonObject, written: Mapping[str, Any], manager: str, wall: float) -> JsonObject:
-    """Return `document` with `manager` among those that wrote it, at Unix time `wall`, with the fields of `written`."""
+    """Return `document` with `manager` among those that wrote it, at Unix time `wall`, with the fields of `written`.
+
+    Annotations and labels that it writes are its own from then on, and nobody else's.
+    """
+    fields = _fields(written)
     entry = {
         "manager": manager,
         "operation": "Update",
         "apiVersion": kind.api_version,
         "time": datetime.fromtimestamp(int(wall), UTC).isoformat().replace("+00:00", "Z"),
         "fieldsType": "FieldsV1",
-        "fieldsV1": _fields(written),
+        "fieldsV1": fields,
     }
     metadata = document["metadata"]
-    others = [each for each in metadata.get("managedFields") or () if each["manager"] != manager]
+    others = [
+        {**each, "fieldsV1": _without(each["fieldsV1"], fields)}
+        for each in metadata.get("managedFields") or ()
+        if each["manager"] != manager
+    ]
     return {**document, "metadata": {**metadata, "managedFields": [*others, entry]}}
+
+
+def _without(fields: JsonObject, taken: Mapping[str, Any]) -> JsonObject:
+    """Return `fields` without those that are in `taken` down to their end."""
+    rest = {key: value if not taken.get(key) else _without(value, taken[key]) for key, value in fields.items()}
+    return {key: value for key, value in rest.items() if key not in taken or value}
 
 
 def _fields(written: Mapping[str, Any]) -> JsonObject:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from scaler.demo.flux import FluxWorkload
 from scaler.demo.kubernetes import KubernetesDouble
-from scaler.demo.sidekiq_workload import SidekiqWorkload
+from scaler.demo.sidekiq_workload import SidekiqWorkload, UnsparedSidekiqWorkload
 from scaler.demo.sqs import SqsWorkload
 from scaler.demo.stage import Stage
 from scaler.demo.valkey import free_port
@@ -34,7 +34,12 @@ async def play(*, once: bool, listen: str, http: str) -> bool:
         settings = load(
             None, {"listen": listen, "http": http, "kubernetes": {"url": url}, "drain": {"grace_seconds": 1}}
         )
-        workloads = [SqsWorkload(), SidekiqWorkload(), FluxWorkload(kubernetes, port=free_port())]
+        workloads = [
+            SqsWorkload(),
+            SidekiqWorkload(kubernetes),
+            UnsparedSidekiqWorkload(kubernetes),
+            FluxWorkload(kubernetes, port=free_port()),
+        ]
         stage = Stage(workloads, settings)
         stack.push_async_callback(stage.close)
         await stage.open()
@@ -52,7 +57,9 @@ async def play(*, once: bool, listen: str, http: str) -> bool:
             good = playing.result()
     for row in stage.rows:
         said = "0 → N → 0" if row.cycles else "did not go 0 → N → 0"
-        console.print(f"{row.workload.name}: {said}, at most {row.most} {row.workload.unit}", highlight=False)
+        interrupted = row.workload.interrupted
+        cut_off = "" if interrupted is None else f", {interrupted} jobs interrupted"
+        console.print(f"{row.workload.name}: {said}, at most {row.most} {row.workload.unit}{cut_off}", highlight=False)
     return good
 
 

@@ -79,6 +79,8 @@ class SidekiqOptions:
     timeout_seconds: float = 25.0
     """How long jobs may take to end after TERM (`-t`)."""
     prefix: str = ""
+    beat_seconds: float | None = None
+    """Pause between beats, where it is not that of the version."""
 
 
 class SidekiqProcess:
@@ -101,6 +103,7 @@ class SidekiqProcess:
         self._info = ""
         self._jobs: dict[str, tuple[dict[str, Any], asyncio.Task[None]]] = {}  # thread → job under way
         self._tasks: list[asyncio.Task[None]] = []
+        self.interrupted = 0  # jobs that did not end in time and were given back
 
     @property
     def busy(self) -> int:
@@ -110,6 +113,8 @@ class SidekiqProcess:
     @property
     def beat_seconds(self) -> float:
         """Pause between beats (sidekiq launcher.rb)."""
+        if self._options.beat_seconds is not None:
+            return self._options.beat_seconds
         return 10.0 if self._number >= (7, 0) else 5.0
 
     async def start(self) -> None:
@@ -140,6 +145,7 @@ class SidekiqProcess:
             await asyncio.wait([deadline, *jobs], return_when=asyncio.FIRST_COMPLETED)
         timer.cancel()
         unfinished = [work for work, _ in self._jobs.values()]
+        self.interrupted += len(unfinished)
         await self.kill()
         async with self._redis.pipeline(transaction=False) as pipe:
             for work in unfinished:  # with the time of their first enqueueing, to the end that is taken from next

@@ -1,17 +1,23 @@
-"""Sidekiq on the stage: a Valkey server, a Deployment of simulated processes, and a burst of jobs."""
+"""Sidekiq on the stage: a Valkey server, a ReplicaSet of simulated processes, and bursts of short and long jobs."""
 
 import asyncio
-import secrets
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from scaler.core.clock import SystemClock
+from scaler.demo.kubernetes import KubernetesDouble
+from scaler.demo.kubernetes_replicas import ReplicaSet
 from scaler.demo.sidekiq import SidekiqClient, SidekiqOptions, SidekiqProcess
 from scaler.demo.stage import Workload
 from scaler.demo.valkey import Valkey
 
 QUEUES = {"critical": 2, "mailers": 1}
 JOBS, JOB_SECONDS = 240, 1.5
+LONG_JOBS, LONG_JOB_SECONDS = 4, 16.0
+"""Few that last longer than the others and than `TIMEOUT_SECONDS`: whoever ends their pod interrupts them."""
+TIMEOUT_SECONDS = 2.0
+BEAT_SECONDS = 0.5
+"""Faster than Sidekiq's 5 and 10 s, as the HPA of the stage is."""
 
 
 class SidekiqWorkload(Workload):
@@ -19,12 +25,15 @@ class SidekiqWorkload(Workload):
 
     name: ClassVar[str] = "mailers"
     label: ClassVar[str] = "jobs"
+    spare_busy: ClassVar[str] = "hold"
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, api: KubernetesDouble) -> None:
+        """Have pods in `api`, which is started by the caller; start nothing yet."""
         self._valkey = Valkey()
         self._clock = SystemClock()
-        self._processes: list[SidekiqProcess] = []
+        self._replicas = ReplicaSet(api, self._clock, "shop", f"{self.name}-6d5f9c7b48")
+        self._processes: dict[str, SidekiqProcess] = {}  # by the name of their pod
+        self._interrupted = 0
         self._ending: set[asyncio.Task[None]] = set()
         self._redis: Any = None  # redis-py's answers are annotated for its synchronous client too
 
@@ -66,32 +75,55 @@ spec:
         deployment: {self.name}
         busyRatio: "0.75"
         queueLength: "10"
+        spareBusy: {self.spare_busy}
+        refreshSeconds: "0.5"
 """
 
     async def load(self) -> None:
-        """Enqueue one burst of jobs."""
+        """Enqueue one burst of jobs, a few of them long, and those towards its end so that they are left over."""
         client = SidekiqClient(self._redis, self._clock)
+        long = {JOBS - 1 - 20 * number for number in range(LONG_JOBS)}
         for number in range(JOBS):
-            await client.push("critical" if number % 4 == 0 else "mailers", JOB_SECONDS)
+            queue = "critical" if number % 4 == 0 else "mailers"
+            await client.push(queue, LONG_JOB_SECONDS if number in long else JOB_SECONDS)
 
     async def scale(self, replicas: int) -> None:
-        """Start processes, or end the newest as Kubernetes does: TERM, and time for the jobs under way."""
-        while len(self._processes) < replicas:
-            hostname = f"{self.name}-6d5f9c7b48-{secrets.token_hex(3)[:5]}"
-            process = SidekiqProcess(self._redis, self._clock, SidekiqOptions(QUEUES, hostname=hostname))
-            self._processes.append(process)
+        """Start processes, or end those that the ReplicaSet's controller chooses: TERM, and time for their jobs."""
+        made, ending = self._replicas.scale(replicas)
+        for name in made:
+            options = SidekiqOptions(QUEUES, hostname=name, timeout_seconds=TIMEOUT_SECONDS, beat_seconds=BEAT_SECONDS)
+            process = self._processes[name] = SidekiqProcess(self._redis, self._clock, options)
             await process.start()
-        while len(self._processes) > replicas:
-            task = asyncio.create_task(self._processes.pop().stop())
+        for name in ending:
+            task = asyncio.create_task(self._end(name))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+    async def _end(self, name: str) -> None:
+        process = self._processes[name]
+        await process.stop()
+        del self._processes[name]
+        self._interrupted += process.interrupted
+        self._replicas.gone(name)
 
     async def waiting(self) -> int:
         """Return the jobs that wait or are under way."""
         lengths = [int(await self._redis.llen(f"queue:{queue}")) for queue in QUEUES]
-        return sum(lengths) + sum(process.busy for process in self._processes)
+        return sum(lengths) + sum(process.busy for process in self._processes.values())
+
+    @property
+    def interrupted(self) -> int:
+        """How many jobs were cut off by scaling in so far; Sidekiq puts them back and does them again."""
+        return self._interrupted
 
     async def _kill(self) -> None:
-        for process in self._processes:
+        for process in list(self._processes.values()):
             await process.kill()
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+class UnsparedSidekiqWorkload(SidekiqWorkload):
+    """The same without `spareBusy`, for comparison."""
+
+    name: ClassVar[str] = "mailers-off"
+    spare_busy: ClassVar[str] = "off"

@@ -43,6 +43,11 @@ class Workload(ABC):
         """The environment of the workload's container, which KEDA resolves `…FromEnv` keys with."""
         return {}
 
+    @property
+    def interrupted(self) -> int | None:
+        """How many jobs were cut off by scaling in so far; None where that is not looked at."""
+        return None
+
     @abstractmethod
     async def load(self) -> None:
         """Play one cycle of work: a burst, and silence after it."""

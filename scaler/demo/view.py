@@ -27,6 +27,11 @@ def _metrics(row: Row) -> str:
     )
 
 
+def _work(row: Row) -> str:
+    interrupted = row.workload.interrupted
+    return f"{row.waiting} {row.workload.label}" + ("" if interrupted is None else f"\n{interrupted} interrupted")
+
+
 class View:
     """Shows the rows; `update` after every change."""
 
@@ -70,7 +75,7 @@ class View:
             active = {True: Text("active", "green"), False: Text("asleep", "dim"), None: Text("…", "dim")}[row.active]
             table.add_row(
                 f"{row.workload.name}\n[dim]{row.scaled_object.triggers[0].type}[/dim]",
-                f"{row.waiting} {row.workload.label}",
+                _work(row),
                 _metrics(row),
                 active,
                 Text(str(row.replicas), "bold"),

@@ -7,7 +7,7 @@ import grpc
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.executor import MetricResult, Missing
-from scaler.keda.manifests import ManifestError
+from scaler.keda.findings import ManifestError
 from scaler.keda.quantity import milli
 from scaler.keda.scalable import Scalable
 from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, GetMetricsRequest, ScaledObjectRef

@@ -4,17 +4,18 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from scaler.core.errors import ScalerError
 from scaler.keda import scalable
-from scaler.keda.jobs import running_share
-from scaler.keda.scalable import ScaledJob, ScaledObject, ScalingStrategy
-from scaler.keda.yaml_lines import Document, Path, documents
+from scaler.keda.authentications import KINDS as AUTHENTICATION_KINDS
+from scaler.keda.authentications import Authentication, authentication
+from scaler.keda.findings import Finding, ManifestError, Manifests
+from scaler.keda.refusals import refusals
+from scaler.keda.scalable import ScaledJob, ScaledObject
+from scaler.keda.yaml_lines import Broken, documents
+from scaler.keda.yaml_nodes import Document, Path
 
 _API_VERSION = "keda.sh/v1alpha1"
 _KINDS: dict[str, type[ScaledObject | ScaledJob]] = {"ScaledObject": ScaledObject, "ScaledJob": ScaledJob}
@@ -29,31 +30,10 @@ _FLAGS = {
 }
 
 
-class ManifestError(ScalerError):
-    """A manifest cannot be read; the text begins with `FILE:LINE:` and says what is wrong there."""
-
-    code = "INVALID_ARGUMENT"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something in a manifest that KEDA or the API server would refuse or ignore; `str` is `FILE:LINE: key: problem`."""
-
-    file: str
-    line: int
-    key: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key}: {self.problem}"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifests:
-    """What a file holds, in its order."""
-
-    objects: tuple[ScaledObject | ScaledJob, ...]
-    findings: tuple[Finding, ...]
+MAX_NAME = 253
+"""Characters of a name in Kubernetes."""
+UNKNOWN = "(refused)"
+"""Stands for a name or a type that was refused, where the rest can still be looked at."""
 
 
 def parse(text: str, file: str = "-") -> Manifests:
@@ -61,40 +41,53 @@ def parse(text: str, file: str = "-") -> Manifests:
 
     A finding does not keep an object from being read; what cannot be read at all raises `ManifestError`.
     """
+    manifests = survey(text, file)
+    worst = sorted((*manifests.refusals, *manifests.unreadable), key=lambda finding: finding.line)
+    if worst:
+        raise ManifestError(str(worst[0]))
+    return manifests
+
+
+def survey(text: str, file: str = "-") -> Manifests:
+    """Read as `parse` does, but whatever can be read: nothing is raised, and no document hides the others."""
     objects: list[ScaledObject | ScaledJob] = []
+    authentications: list[Authentication] = []
     findings: list[Finding] = []
-    for document in _documents(text, file):
-        for path, data in _scalables(document.data, ()):
+    refusals: list[Finding] = []
+    unreadable: list[Finding] = []
+    for document in documents(text.removeprefix("\ufeff")):
+        if isinstance(document, Broken):
+            unreadable.append(Finding(file, document.line, "", document.problem))
+            continue
+        for path, data in known_objects(document.data, ()):
+            if data["kind"] in AUTHENTICATION_KINDS:
+                found = authentication(data, file, document.line(path))
+                authentications += () if found is None else (found,)
+                continue
             reader = _Reader(file, document, path, data)
-            objects.append(reader.read())
+            scaled = reader.read()
+            objects += () if scaled is None else (scaled,)
             findings += sorted(reader.findings, key=lambda finding: finding.line)
-    return Manifests(tuple(objects), tuple(findings))
+            refusals += reader.refusals
+    return Manifests(tuple(objects), tuple(findings), tuple(refusals), tuple(unreadable), tuple(authentications))
 
 
-def _documents(text: str, file: str) -> list[Document]:
-    try:
-        return list(documents(text))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ManifestError(f"{file}:{line}: not YAML: {error.problem or error.context}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ManifestError(f"{file}:{line}: not YAML: {error.reason}") from None
-    except RecursionError:
-        raise ManifestError(f"{file}:1: nested too deeply") from None
-
-
-def _scalables(data: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the objects of our kinds in a document, with the path that leads to them."""
+def known_objects(data: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the ScaledObjects, ScaledJobs and TriggerAuthentications in a document, with the path that leads to them."""
     if not isinstance(data, dict):
         return
     kind, items = data.get("kind"), data.get("items")
-    if kind in _KINDS:
+    if not isinstance(kind, str):
+        return
+    if kind in _KINDS or kind in AUTHENTICATION_KINDS:
         yield path, data
-    elif isinstance(kind, str) and kind.endswith("List") and isinstance(items, list):
+    elif kind.endswith("List") and isinstance(items, list):
         for index, item in enumerate(items):
-            yield from _scalables(item, (*path, "items", index))
+            yield from known_objects(item, (*path, "items", index))
+
+
+class _Refused(Exception):  # noqa: N818 - a way out of the reader, never seen outside
+    """Nothing can be made of the object."""
 
 
 class _Reader:
@@ -102,11 +95,20 @@ class _Reader:
 
     def __init__(self, file: str, document: Document, path: Path, data: dict[str, Any]) -> None:
         self.findings: list[Finding] = []
+        self.refusals: list[Finding] = []
+        self._left_out: set[Path] = set()  # and what they are a part of, which may lack them now
         self._file, self._document, self._path, self._data = file, document, path, data
 
-    def read(self) -> ScaledObject | ScaledJob:
+    def read(self) -> ScaledObject | ScaledJob | None:
+        """Return the object, without what was refused; None if nothing is left of it."""
+        try:
+            return self._read()
+        except _Refused:
+            return None
+
+    def _read(self) -> ScaledObject | ScaledJob:
         if self._data.get("apiVersion") != _API_VERSION:
-            raise self._error(("apiVersion",), f"must be {_API_VERSION}")
+            self._refuse(("apiVersion",), f"must be {_API_VERSION}")
         kind: str = self._data["kind"]
         values = self._plain(("spec",), self._mapping("spec"))
         for index, trigger in enumerate(values["triggers"] if isinstance(values.get("triggers"), list) else ()):
@@ -115,7 +117,7 @@ class _Reader:
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
         values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
         result = self._validated(kind, values)
-        for path, problem in _refusals(result):
+        for path, problem in refusals(result):
             self._find(path, problem)
         return result
 
@@ -125,7 +127,11 @@ class _Reader:
         for key, ours in (("name", scalable.NAME), ("namespace", scalable.NAMESPACE)):
             names[ours] = metadata.get(key)
             if not isinstance(names[ours], str) or not names[ours]:
-                raise self._error(("metadata", key), "must be a name")
+                self._refuse(("metadata", key), "must be a name")
+                names[ours] = UNKNOWN
+            elif len(names[ours]) > MAX_NAME:
+                self._refuse(("metadata", key), f"must be a name of at most {MAX_NAME} characters")
+                names[ours] = UNKNOWN
         return names
 
     def _annotations(self, kind: str) -> dict[str, Any]:
@@ -144,7 +150,8 @@ class _Reader:
         count = texts.get(_PAUSED_REPLICAS)
         if count is not None and kind == ScaledObject.kind:
             if not re.fullmatch("[0-9]{1,9}", count):
-                raise self._error((*path, _PAUSED_REPLICAS), "must be a count")
+                self._refuse((*path, _PAUSED_REPLICAS), "must be a count")
+                count = "0"
             values |= {scalable.PAUSED: True, scalable.PAUSED_REPLICAS: int(count)}
         return values
 
@@ -162,7 +169,7 @@ class _Reader:
         """Return a mapping of texts, a number or boolean as it is written; each of those is a finding."""
         texts = {}
         for key, value in data.items():
-            written = self._document.unquoted.get((*self._path, *path, key))
+            written = self._document.unquoted((*self._path, *path, key))
             if written is not None:
                 advice = f'put it in quotes, "{written}"' if value is not None else 'write "" or leave the key out'
                 self._find((*path, key), f"must be a string: {advice}")
@@ -181,10 +188,14 @@ class _Reader:
             return _ADAPTERS[kind].validate_json(json.dumps(values))
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        for problem in errors:
-            if problem["type"] != "unexpected_keyword_argument":
-                raise self._error(("spec", *problem["loc"]), _sentence(problem["msg"]))
-        for problem in errors:
+        wrong = [problem for problem in errors if problem["type"] != "unexpected_keyword_argument"]
+        for problem in wrong:
+            loc = problem["loc"]
+            if loc not in self._left_out:
+                self._refuse(("spec", *loc), _sentence(problem["msg"]))
+            self._left_out.update(loc[:length] for length in range(1, len(loc) + 1))
+            _leave_out(values, problem["loc"], missing=problem["type"] == "missing")
+        for problem in errors if not wrong else ():
             *parents, key = problem["loc"]
             holder: Any = values
             for step in parents:
@@ -196,7 +207,8 @@ class _Reader:
     def _mapping(self, key: str) -> dict[str, Any]:
         value = self._data.get(key)
         if not isinstance(value, dict):
-            raise self._error((key,), "must be a mapping")
+            self._refuse((key,), "must be a mapping")
+            raise _Refused
         return value
 
     def _line(self, path: Path) -> int:
@@ -205,49 +217,31 @@ class _Reader:
     def _find(self, path: Path, problem: str) -> None:
         self.findings.append(Finding(self._file, self._line(path), _dotted(path), problem))
 
-    def _error(self, path: Path, problem: str) -> ManifestError:
-        return ManifestError(f"{self._file}:{self._line(path)}: {_dotted(path)}: {problem}")
+    def _refuse(self, path: Path, problem: str) -> None:
+        self.refusals.append(Finding(self._file, self._line(path), _dotted(path), problem))
 
 
-def _refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
-    """Yield what KEDA's admission webhook or reconciler refuses, though the API server takes it.
+def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) -> None:
+    """Take what is wrong at `path` out of the spec `values`, or what lacks something; a trigger keeps its place.
 
-    Sources: KEDA apis/keda/v1alpha1, CheckReplicaCountBoundsAreValid and ValidateTriggers; pkg/scalers/scaler.go,
-    GetMetricTargetType; controllers/keda/scaledjob_controller.go.
+    Raises `_Refused` where nothing can be left out.
     """
-    least, most = manifest.min_replica_count, manifest.max_replica_count
-    if least > most:
-        yield ("spec", "minReplicaCount"), f"{least} is above maxReplicaCount {most}"
-    idle = manifest.idle_replica_count if isinstance(manifest, ScaledObject) else None
-    if idle is not None and idle >= least:
-        yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
-    if isinstance(manifest, ScaledJob):
-        yield from _unknown_strategy(manifest.scaling_strategy)
-    elif (modifiers := manifest.advanced.scaling_modifiers) and modifiers.formula and modifiers.target_value <= 0:
-        yield ("spec", "advanced", "scalingModifiers", "target"), "must be above 0"
-    if not manifest.triggers:
-        yield ("spec", "triggers"), "needs at least one trigger"
-    names = set()
-    for index, trigger in enumerate(manifest.triggers):
-        path = ("spec", "triggers", index)
-        if trigger.name and trigger.name in names:
-            yield (*path, "name"), f"{trigger.name} is the name of another trigger"
-        names.add(trigger.name)
-        if trigger.metric_type == "Utilization" and trigger.type not in {"cpu", "memory"}:
-            yield (*path, "metricType"), "must be AverageValue or Value; Utilization is for cpu and memory"
-        elif trigger.metric_type is not None and isinstance(manifest, ScaledJob):
-            yield (*path, "metricType"), "is not allowed in a ScaledJob"
-
-
-def _unknown_strategy(strategy: ScalingStrategy) -> Iterator[tuple[Path, str]]:
-    """Yield what KEDA reads in a scalingStrategy without a word, and does otherwise (scale_jobs.go, metrics.go)."""
-    path = ("spec", "scalingStrategy")
-    if strategy.strategy not in {"", "default", "custom", "accurate", "eager"}:
-        yield (*path, "strategy"), "KEDA takes it for default; it knows default, custom, accurate and eager"
-    if strategy.strategy == "custom" and running_share(strategy) is None:
-        yield (*path, "customScalingRunningJobPercentage"), 'must be a number such as "0.5", or KEDA goes by default'
-    if strategy.multiple_scalers_calculation not in {"", "max", "min", "avg", "sum"}:
-        yield (*path, "multipleScalersCalculation"), "KEDA takes it for max; it knows max, min, avg and sum"
+    target = path[:-1] if missing else path
+    if target[:1] == ("triggers",) and len(target) == 2:
+        values["triggers"][target[1]] = {"type": UNKNOWN, "metadata": {}}
+        return
+    while target and not isinstance(target[-1], str):
+        target = target[:-1]
+    if not target or target == ("triggers",):
+        if path != ("scaleTargetRef",):
+            raise _Refused
+        values["scaleTargetRef"] = {"name": UNKNOWN}
+        return
+    holder: Any = values
+    for step in target[:-1]:
+        holder = holder[step] if isinstance(holder, dict | list) else {}
+    if isinstance(holder, dict):
+        holder.pop(target[-1], None)  # an error before this one may have taken it out
 
 
 def _nearest(key: str, known: set[str]) -> str:
@@ -266,7 +260,8 @@ def _fields(kind: str) -> set[str]:
 def _dotted(path: Path) -> str:
     """Write a path as kubectl does: `spec.triggers[0].metadata.queueLength`."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".")
+    text = text.removeprefix(".")
+    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…"
 
 
 def _sentence(message: str) -> str:

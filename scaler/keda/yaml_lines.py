@@ -1,81 +1,275 @@
-"""YAML into plain data, keeping the line of everything and the spelling of what YAML does not take for text."""
+"""YAML into plain data within bounds, knowing where everything stands and how it is spelled.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+Aliases and merge keys let a few lines stand for billions of values. So every node knows how many values, characters and
+levels it stands for; the sums are made while it is read, and what goes beyond the limits is refused before any of it is
+built.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import yaml
 
-Path = tuple[str | int, ...]
+from scaler.keda.yaml_nodes import STR, Document, Mapping, Node, Scalar, Sequence
+
+MAX_VALUES = 250_000
+"""Values in one file, aliases and merges followed: 1,000 ScaledObjects in a `List` have 200,000."""
+VALUES_A_DOCUMENT = 10
+"""A document counts as so many: making a parser takes as long."""
+MAX_CHARACTERS = 32 * 2**20
+"""Characters of these values together, aliases followed."""
+MAX_DEPTH = 100
+"""Levels of nesting; a ScaledJob with all of a pod's fields has about 20."""
+MAX_NUMBER = 100
+"""Characters of a number: Python needs quadratic time for the digits of a long one."""
+
+MAX_BROKEN = 100
+"""Broken documents that are told of one file."""
+
+_DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)
+_DIRECTIVES = re.compile(r"(?:[ \t]*(?:[#%].*)?\r?\n)*")
+_MERGE = "tag:yaml.org,2002:merge"
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+
+try:  # a tenth of the time; PyYAML's wheels have it, a build without libyaml does not
+    from yaml._yaml import CParser as _Parser
+
+    _FAST = True
+except ImportError:  # pragma: no cover - wheels have it
+    _FAST = False
+
+    class _Parser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):  # type: ignore[no-redef]
+        def __init__(self, text: str) -> None:
+            yaml.reader.Reader.__init__(self, text)
+            yaml.scanner.Scanner.__init__(self)
+            yaml.parser.Parser.__init__(self)
+
+
+class LimitError(yaml.MarkedYAMLError):
+    """More values, characters or levels than anything that is meant for Kubernetes has."""
+
+
+class _Scalars(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
+    """Scalars as Kubernetes takes them: a date is text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self) -> None:
+        yaml.constructor.SafeConstructor.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """One document of a file; a path is the keys and indexes that lead to a value."""
+class Broken:
+    """A document that cannot be read: the line, from 1, and why."""
 
-    data: Any = None
-    lines: dict[Path, int] = field(default_factory=dict)
-    """The line, from 1, of every value; of an entry of a mapping, that of its key."""
-    unquoted: dict[Path, str] = field(default_factory=dict)
-    """The scalars that are numbers, booleans or null to YAML, as they are written."""
-
-    def line(self, path: Path) -> int:
-        """Return the line of `path`, or of the nearest thing above it that is there."""
-        while path not in self.lines and path:
-            path = path[:-1]
-        return self.lines.get(path, 1)
+    line: int
+    problem: str
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: a date is text."""
+def documents(text: str) -> Iterator[Document | Broken]:
+    """Yield every document of `text`, which has no byte order mark; one that is broken hides no other.
 
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def documents(text: str) -> Iterator[Document]:
-    """Yield every document of `text`.
-
-    Raises `yaml.YAMLError` for bad YAML, a key that is there twice and tags that Kubernetes does not know.
+    Broken is bad YAML, a key that is there twice, a tag that Kubernetes does not know, and what is beyond the limits.
     """
-    loader = _Loader(text)
-    try:
-        while loader.check_node() and (node := loader.get_node()) is not None:
-            document = Document()
-            yield replace(document, data=_plain(loader, node, (), document))
-    finally:
-        loader.dispose()
+    composer, broken = _Composer(), 0
+    for start, above, part in _parts(text):
+        try:
+            composer.open(part, start, above)
+            while (node := composer.document()) is not None:
+                yield Document(node, node.data())
+        except (yaml.YAMLError, UnicodeEncodeError) as error:
+            broken += 1
+            if broken > MAX_BROKEN:
+                yield Broken(above + 1, f"more than {MAX_BROKEN} documents are not YAML; the rest was not read")
+                return
+            line, problem = _told(error, part)
+            yield Broken(above + line, problem)
+            if composer.seen > MAX_VALUES:
+                return
 
 
-def _plain(loader: _Loader, node: yaml.Node, path: Path, document: Document) -> Any:
-    document.lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        _refuse_duplicates(node)
-        loader.flatten_mapping(node)
-        mapping = {}
-        for key, value in node.value:
-            document.lines[*path, key.value] = key.start_mark.line + 1
-            mapping[key.value] = _plain(loader, value, (*path, key.value), document)
-        return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(loader, item, (*path, index), document) for index, item in enumerate(node.value)]
-    value = loader.construct_object(node)
-    if value is not None and not isinstance(value, str | int | float):
-        raise yaml.constructor.ConstructorError(None, None, f"the tag {node.tag} has no place here", node.start_mark)
-    if not isinstance(value, str):
-        document.unquoted[path] = node.value
-    return value
+def _parts(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where each document begins, how many lines are above it and its text, without parsing.
+
+    `---` at the start of a line is nothing else in YAML.
+    """
+    start = above = 0
+    for marker in _DOCUMENT.finditer(text):
+        end = marker.start()
+        if end > start and not _DIRECTIVES.fullmatch(text, start, end):
+            yield start, above, text[start:end]
+            above += text.count("\n", start, end)
+            start = end
+    yield start, above, text[start:]
 
 
-def _refuse_duplicates(node: yaml.MappingNode) -> None:
-    """Raise for a key that is there twice: YAML would silently keep the last."""
-    seen = set()
-    for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key.start_mark)
-        if key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
-        seen.add(key.value)
+def _told(error: yaml.YAMLError | UnicodeEncodeError, part: str) -> tuple[int, str]:
+    """Return the line of `part`, from 1, and the problem."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        what = "" if isinstance(error, LimitError) else "not YAML: "
+        return (mark.line + 1 if mark else 1), f"{what}{(error.problem or error.context or '')[:200]}"
+    if isinstance(error, yaml.reader.ReaderError):  # libyaml counts bytes
+        before = part.encode(errors="replace")[: error.position] if _FAST else part[: error.position].encode()
+        return before.count(b"\n") + 1, f"not YAML: {error.reason}"
+    return 1, "not YAML: half of a character (a lone surrogate)"
+
+
+class _Composer:
+    """Makes nodes from the events of a parser, for one document after the other of a file."""
+
+    def __init__(self) -> None:
+        self._scalars = _Scalars()
+        self._resolve: Callable[[type, str, tuple[bool, bool]], str] = self._scalars.resolve
+        self._anchors: dict[str, Node | None] = {}
+        self.seen = 0
+        """The values so far in the whole file."""
+
+    def open(self, part: str, start: int, above: int) -> None:
+        """Turn to `part` of the text, which begins at character `start`, after `above` lines."""
+        self._parser = _Parser(part)
+        self._start, self._above = start, above
+        self.seen += VALUES_A_DOCUMENT
+
+    def document(self) -> Node | None:
+        """Return the root of the next document, or None after the last one."""
+        while not isinstance(event := self._event(), yaml.DocumentStartEvent):
+            if isinstance(event, yaml.StreamEndEvent):
+                return None
+        self._anchors = {}
+        root = self._node(self._event(), 1)
+        self._event()
+        return root
+
+    def _node(self, event: Any, level: int) -> Node:
+        mark = event.start_mark
+        self.seen += 1
+        if self.seen > MAX_VALUES:
+            _refuse(mark, f"more than {MAX_VALUES:,} values in one file")
+        if level > MAX_DEPTH:
+            _refuse(mark, f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, level)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None  # until it is complete
+        node: Node
+        if isinstance(event, yaml.ScalarEvent):
+            node = self._scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = self._sequence(event, level)
+        else:
+            node = self._mapping(event, level)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _alias(self, event: Any, level: int) -> Node:
+        if event.anchor not in self._anchors:
+            _wrong(event.start_mark, f"found undefined alias '{event.anchor[:80]}'")
+        node = self._anchors[event.anchor]
+        if node is None:
+            _refuse(event.start_mark, "an alias to what it is a part of: nested without end")
+        if level + node.depth - 1 > MAX_DEPTH:
+            _refuse(event.start_mark, f"nested deeper than {MAX_DEPTH} levels by aliases")
+        return node
+
+    def _scalar(self, event: Any) -> Scalar:
+        tag = event.tag
+        if tag is None or tag == "!":
+            tag = self._resolve(yaml.ScalarNode, event.value, event.implicit)
+        value: Any = event.value
+        if tag in _NUMBERS and len(value) > MAX_NUMBER:
+            _refuse(event.start_mark, f"a number with more than {MAX_NUMBER} characters")
+        if tag not in {STR, _MERGE}:
+            try:
+                value = self._scalars.construct_object(yaml.ScalarNode(tag, value, event.start_mark))
+            except (ValueError, KeyError, IndexError):  # `!!int x`, `!!bool x`
+                _wrong(event.start_mark, f"this is no value of {tag[:80]}")
+            self._scalars.constructed_objects.clear()
+        if value is not None and not isinstance(value, str | int | float):
+            _wrong(event.start_mark, f"the tag {tag[:80]} has no place here")
+        return Scalar(
+            *self._place(event), characters=len(event.value), text=event.value, value=value, style=event.style, tag=tag
+        )
+
+    def _sequence(self, event: Any, level: int) -> Sequence:
+        node = Sequence(*self._place(event), flow=event.flow_style)
+        for part in self._within(node, yaml.SequenceEndEvent):
+            item = self._node(part, level + 1)
+            _add(node, item, part.start_mark)
+            node.items.append(item)
+        return node
+
+    def _mapping(self, event: Any, level: int) -> Mapping:
+        node = Mapping(*self._place(event), flow=event.flow_style)
+        written: dict[str, tuple[Scalar, Node]] = {}
+        merged: dict[str, tuple[Scalar, Node]] = {}
+        for part in self._within(node, yaml.MappingEndEvent):
+            key = self._node(part, level + 1)
+            if not isinstance(key, Scalar):
+                _wrong(part.start_mark, "a key must be plain text")
+            value_event = self._event()
+            value = self._node(value_event, level + 1)
+            if key.tag == _MERGE:
+                merged |= self._merged(value, value_event.start_mark)
+            elif key.text in written:
+                _wrong(part.start_mark, f"{key.text[:80]} is there twice")
+            else:
+                written[key.text] = key, value
+        node.entries = merged | written
+        node.merged = frozenset(merged.keys() - written.keys())
+        for key, value in node.entries.values():
+            node.characters += key.characters
+            _add(node, value, event.start_mark)
+        return node
+
+    def _event(self) -> Any:
+        return self._parser.get_event()
+
+    def _within(self, node: Node, end: type[yaml.Event]) -> Iterator[Any]:
+        """Yield the first event of each part of `node`, and note where its last one ends."""
+        while not isinstance(event := self._event(), end):
+            yield event
+        node.end = self._place(event)[2]
+
+    def _place(self, event: Any) -> tuple[int, int, int]:
+        """Return the fields of a node that say where it is."""
+        start, end = event.start_mark, event.end_mark
+        return self._above + start.line + 1, self._start + start.index, self._start + end.index
+
+    def _merged(self, value: Node, mark: Any) -> dict[str, tuple[Scalar, Node]]:
+        """Return the entries that `<<` takes over; of several mappings the first one wins."""
+        parts = value.items if isinstance(value, Sequence) else [value]
+        found: dict[str, tuple[Scalar, Node]] = {}
+        for part in reversed(parts):
+            if not isinstance(part, Mapping):
+                _wrong(mark, "<< takes a mapping or a list of mappings")
+            self.seen += len(part.entries)
+            if self.seen > MAX_VALUES:
+                _refuse(mark, f"merges take over more than {MAX_VALUES:,} values")
+            found |= part.entries
+        return found
+
+
+def _add(node: Node, part: Node, mark: Any) -> None:
+    node.values += part.values
+    node.characters += part.characters
+    node.depth = max(node.depth, part.depth + 1)
+    if node.values > MAX_VALUES:
+        _refuse(mark, f"aliases make it more than {MAX_VALUES:,} values")
+    if node.characters > MAX_CHARACTERS:
+        _refuse(mark, f"aliases make it more than {MAX_CHARACTERS:,} characters")
+
+
+def _refuse(mark: Any, problem: str) -> NoReturn:
+    raise LimitError(problem=problem, problem_mark=mark)
+
+
+def _wrong(mark: Any, problem: str) -> NoReturn:
+    raise yaml.constructor.ConstructorError(None, None, problem, mark)

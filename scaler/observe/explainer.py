@@ -7,8 +7,10 @@ from typing import Any
 from scaler.answers.answer import Answers
 from scaler.answers.registry import Registry
 from scaler.answers.scaledobject import ScaledObject
+from scaler.answers.sparing import Sparing
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, ScalerError
+from scaler.observe.spared import spared_view
 from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
@@ -17,25 +19,32 @@ from scaler.store.snapshots import PlaceStatus, Snapshots
 class Explainer:
     """Explains what ScaledObjects are told."""
 
-    def __init__(
-        self, registry: Registry, answers: Answers, snapshots: Snapshots, clock: Clock, cost: CostSettings
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it reads
+        self,
+        registry: Registry,
+        answers: Answers,
+        snapshots: Snapshots,
+        sparing: Sparing,
+        clock: Clock,
+        cost: CostSettings,
     ) -> None:
         """Explain what these hold; requests cost what `cost` says."""
         self._registry, self._answers, self._snapshots = registry, answers, snapshots
-        self._clock, self._cost = clock, cost
+        self._sparing, self._clock, self._cost = sparing, clock, cost
 
     async def explain(
         self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
     ) -> dict[str, Any]:
         """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
         try:
-            asker = self._registry.find(namespace, name, metadata)
+            asker = self._registry.look_up(namespace, name, metadata)
         except ScalerError as error:
             return {"namespace": namespace, "name": name, "state": "error", "error": error_view(error)}
         try:
             await self._answers.answer(asker, wait_seconds)
         except ScalerError as error:
             return {**self.view(asker), "state": "error", "error": error_view(error)}
+        await self._sparing.look(asker)
         return self.view(asker)
 
     def view(self, asker: ScaledObject) -> dict[str, Any]:
@@ -64,15 +73,17 @@ class Explainer:
             "active": None if told is None else told.active,
             "activeSince": None if math.isnan(asker.active_since) else round(now - asker.active_since, 3),
             "reasons": [] if told is None else list(told.reasons),
+            "doubts": [] if told is None else list(told.doubts),
             "components": []
             if told is None
             else [
                 {"name": part.name, "value": part.value, "unit": part.unit, "note": part.note}
                 for part in told.components
             ],
+            "spareBusy": None if asker.spared is None else spared_view(asker.spared),
             "places": [place_view(status) for status in statuses],
             "cost": self._bill(statuses),
-            "lastCall": round(now - asker.asked_at, 3),
+            "lastCall": round(now - asker.asked_at, 3) if asker.calls else None,
             "calls": asker.calls,
             "streams": len(asker.listeners),
         }

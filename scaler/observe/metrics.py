@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from heapq import nsmallest
-from importlib.metadata import PackageNotFoundError, version
 from operator import itemgetter
 from typing import Any
 
@@ -20,7 +19,10 @@ from scaler.answers.streams import Streams
 from scaler.core.clock import Clock
 from scaler.core.domain import Place
 from scaler.core.errors import Fault
+from scaler.core.version import version
+from scaler.observe.journal import Journal
 from scaler.observe.rpcs import Rpcs
+from scaler.observe.spared import spared_families
 from scaler.observe.traffic import OTHER, Traffic
 from scaler.sources.prices import dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
@@ -30,16 +32,9 @@ READ_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 MAX_BACKENDS = 1_000
 """Backends with a series of their own; metadata can name any number of hosts, and series stay for ever."""
 
+REFUSED_SECONDS = 900.0
 MAX_PLACES = 1_000
 """Places with a series of their own: with all that may be held, a scrape would take 80 MB more for a moment."""
-
-
-def release() -> str:
-    """Return the version of the installed package."""
-    try:
-        return version("keda-queue-scaler")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class Metrics:
@@ -98,9 +93,9 @@ class Metrics:
         self._backends.add(backend)
         return self._requests.labels(backend, operation)
 
-    def watch(self, registry: Registry, snapshots: Snapshots, streams: Streams) -> None:
+    def watch(self, registry: Registry, snapshots: Snapshots, streams: Streams, journal: Journal) -> None:
         """Show also what these hold at the time of a scrape."""
-        self._looking = (_House(registry, snapshots, streams), _Bill(self.traffic, self._cost))
+        self._looking = (_House(registry, snapshots, streams), _Bill(self.traffic, self._cost), _Refused(journal))
         for collector in self._looking:
             self.registry.register(collector)
 
@@ -126,6 +121,26 @@ class _Looking(Collector):
 
     def describe(self) -> Iterable[Metric]:
         return ()
+
+
+class _Refused(_Looking):
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def look(self) -> list[tuple[str, str]]:
+        present = self._journal.refusals.present(REFUSED_SECONDS)
+        return sorted({(refusal.namespace, refusal.name) for refusal in present})
+
+    def collect(self) -> Iterable[Metric]:
+        refused = GaugeMetricFamily(
+            "queue_scaler_refused",
+            "1 if metadata of it was refused in the last 15 minutes and not mended.",
+            labels=["namespace", "scaledobject"],
+        )
+        for row in self.look() if self.seen is None else self.seen:
+            refused.add_metric(row, 1)
+        yield refused
+        yield GaugeMetricFamily("queue_scaler_journal_bytes", "About what the journal takes.", value=self._journal.used)
 
 
 class _Bill(_Looking):
@@ -164,11 +179,12 @@ class _House(_Looking):
 
     def collect(self) -> Iterable[Metric]:
         build = GaugeMetricFamily("queue_scaler_build_info", "The version that runs.", labels=["version"])
-        build.add_metric([release()], 1)
+        build.add_metric([version()], 1)
         yield build
         yield GaugeMetricFamily("queue_scaler_streams", "Open streams.", value=len(self._streams))
         yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._registry))
         yield from self._each_object()
+        yield from spared_families(self._registry)
         yield from self._each_backend()
         yield from self._each_kind()
         yield self._each_place()
@@ -185,6 +201,7 @@ class _House(_Looking):
         failing: dict[tuple[str, ...], float] = {}
         held: dict[tuple[str, ...], float] = {}
         settling: dict[tuple[str, ...], float] = {}
+        doubtful: dict[tuple[str, ...], float] = {}
         for asker in self._registry:
             # After an edit two of one name are known for a while, and two triggers may have metrics of one name: a
             # series may appear but once, so the one that asked last stands.
@@ -193,6 +210,7 @@ class _House(_Looking):
             failing[trigger] = asker.error is not None
             state = None if asker.answer is None else asker.answer.state
             held[trigger], settling[trigger] = state == "held", state == "settling"
+            doubtful[trigger] = told is not None and bool(told.doubts)
             active.pop(trigger, None)
             if told is not None:
                 active[trigger] = told.active
@@ -209,12 +227,8 @@ class _House(_Looking):
             ("queue_scaler_active", "1 if active, 0 if inactive, as told last.", by_trigger, active),
             ("queue_scaler_failing", "1 if KEDA is being answered with an error.", by_trigger, failing),
             ("queue_scaler_held", "1 if the last answer is held because nothing newer is known.", by_trigger, held),
-            (
-                "queue_scaler_settling",
-                "1 if a lower value is read since trouble and not told yet.",
-                by_trigger,
-                settling,
-            ),
+            ("queue_scaler_settling", "1 if less is read since trouble, and not told yet.", by_trigger, settling),
+            ("queue_scaler_doubtful", "1 if something makes an empty answer doubtful.", by_trigger, doubtful),
         ):
             family = GaugeMetricFamily(name, text, labels=labels)
             for row, number in rows.items():

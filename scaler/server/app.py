@@ -17,6 +17,7 @@ from scaler.answers.answer import Answers
 from scaler.answers.leases import Leases
 from scaler.answers.listeners import Listeners
 from scaler.answers.registry import Registry
+from scaler.answers.sparing import Sparing
 from scaler.answers.streams import Streams
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
@@ -26,9 +27,11 @@ from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
+from scaler.core.version import version
 from scaler.observe.connections import Connections, only_for
 from scaler.observe.explainer import Explainer
-from scaler.observe.metrics import Metrics, release
+from scaler.observe.journal import Journal, View
+from scaler.observe.metrics import Metrics
 from scaler.observe.page.guard import Guard
 from scaler.observe.page.routes import Page
 from scaler.observe.page.status import Status
@@ -121,12 +124,16 @@ class Server:
         self.leases = Leases(self.snapshots, clock, settings.lease_seconds)
         self.answers = Answers(self.snapshots, self.leases, clock)
         self.listeners = Listeners(self.snapshots, self.leases, self.answers, clock)
+        self.sparing = Sparing(self.backends.kubernetes, self.registry, clock, self.leases.lasting_seconds)
+        self.answers.on_spare = self.sparing.note
+        self.journal = Journal(settings.journal.max_bytes, clock)
+        self.journal.follow(self.registry, self.answers, self.listeners)
         self.streams = Streams(
             clock, Quota(limits.max_streams, "limits.maxStreams"), settings.connection_age_seconds, grown=self._grown
         )
         self.garbage = Garbage(lambda: len(self.registry) + len(self.streams))
-        self.explainer = Explainer(self.registry, self.answers, self.snapshots, clock, settings.cost)
-        self.metrics.watch(self.registry, self.snapshots, self.streams)
+        self.explainer = Explainer(self.registry, self.answers, self.snapshots, self.sparing, clock, settings.cost)
+        self.metrics.watch(self.registry, self.snapshots, self.streams, self.journal)
         self.health = HealthServicer()
         self.calls = Calls(self.metrics, Once(clock))
         self.port = self.http_port = self.health_port = 0
@@ -174,7 +181,9 @@ class Server:
             await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
         sweeper = asyncio.create_task(self._sweep())
         self._stack.callback(sweeper.cancel)
-        log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=release())
+        sparing = asyncio.create_task(self.sparing.run())
+        self._stack.callback(sparing.cancel)
+        log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=version())
         if not self.settings.access:
             log.warning(
                 "no access rules: every namespace may read everything that the scaler can; see docs/security.md"
@@ -204,15 +213,22 @@ class Server:
         if not self.settings.page.enabled:
             return None
         status = Status(
-            self.registry, self.snapshots, self.explainer, self.metrics.traffic, self._clock, self.settings.cost
+            self.registry,
+            self.snapshots,
+            self.explainer,
+            self.metrics.traffic,
+            View(self.journal, self._clock),
+            self._clock,
+            self.settings.cost,
         )
-        return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, release())
+        return Page(status, Guard(self.settings.page.token_file, self._clock), self._clock, version())
 
     async def _sweep(self) -> None:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
             self.registry.forget_old()
             self.leases.rest(self.registry)
+            self.journal.tidy()
             self.snapshots.revive()
             self.garbage.tidy()
 

@@ -102,7 +102,7 @@ class Claim:
 
     `kind` is `sqs` (a queue's ARN), `role` (an ARN), `endpoint` (a URL for AWS requests), `redis` or `prometheus`
     (a name in the configuration), `url` (a URL that is fetched) or `kubernetes` (a namespace whose objects are read,
-    `*` for all of them).
+    `*` for all of them; with `spareBusy` its pods are also annotated).
     """
 
     kind: Literal["sqs", "role", "endpoint", "redis", "prometheus", "url", "kubernetes"]
@@ -186,6 +186,15 @@ class Trigger(BaseModel, ABC):
         """
         del target_kind, max_replicas
         return ()
+
+    @property
+    def spares_busy(self) -> bool:
+        """Whether scale-in is to take idle pods first, by `deletion_costs`."""
+        return False
+
+    def deletion_costs(self, readings: Readings, now: float) -> Mapping[str, int]:
+        """Return `pod-deletion-cost` for each pod of the workload by its name, at Unix time `now`; 0 is idle."""
+        raise NotImplementedError(f"source {self.source} knows no pods from {len(readings)} readings at {now}")
 
     @abstractmethod
     def assess(self, readings: Readings, now: float) -> Assessment:

@@ -9,13 +9,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from scaler.core.errors import MetadataError
-from scaler.sources import SOURCES
+from scaler.sources import SOURCES, foreign_keys
 from scaler.sources.base import NAMESPACE, Trigger
 
 KEDA_KEYS = frozenset({"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsClientCert", "tlsClientKey"})
 """Read by KEDA itself and forwarded all the same (KEDA pkg/scalers/external_scaler.go)."""
 FROM_ENV = "FromEnv"
 MAX_SHOWN = 80
+LIKE = 0.75
+"""How much of a key must be the same for a guess: `queueLenght` has 0.9 of `queueLength`, `metricName` 0.7 of `metricType`."""
 
 
 def keys_of(trigger: type[Trigger]) -> dict[str, Any]:
@@ -107,9 +109,12 @@ def _unknown_source(values: Mapping[str, str], from_env: set[str]) -> Problem:
 
 def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     folded = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=LIKE)
     elsewhere = sorted(name for name, other in SOURCES.items() if key in keys_of(other.trigger))
-    if elsewhere:
+    foreign = foreign_keys.hint(key, source)
+    if foreign is not None:
+        hint = foreign
+    elif elsewhere:
         hint = f"it belongs to source {', '.join(elsewhere)}"
     elif near:
         hint = f"did you mean {folded[near[0]]}?"

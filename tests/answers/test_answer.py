@@ -119,7 +119,6 @@ async def test_every_metric_is_judged_from_all_places(objects: Any, reader: Scri
         ("scripted-second", 4),
     ]
     assert who.active
-    assert who.history.recent(1_000)[-1] == 7
 
 
 async def test_what_has_not_changed_is_not_judged_again(
@@ -337,3 +336,155 @@ async def test_a_listing_for_which_the_store_is_too_full_is_an_error_and_no_defe
         await objects.told(who)
         assert who.active
     assert logs == []
+
+
+# A refresh of 0 seconds
+
+
+async def test_with_refresh_seconds_0_every_answer_is_read_after_the_question(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="0")
+    reader.answers["a"] = Work(3)
+    assert (await objects.told(who)).metrics[0].value == 3
+    for number in range(5):
+        await clock.advance(0.5)
+        reader.answers["a"] = Work(number)
+        asked, reads = clock.now(), reader.count("a")
+        assert (await objects.told(who)).metrics[0].value == number
+        assert reader.count("a") == reads + 1
+        assert reader.times("a")[-1] >= asked
+
+
+async def test_with_refresh_seconds_0_a_read_that_was_under_way_is_not_enough(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="0")
+    reader.answers["a"] = Slow(0.5, Work(3))
+    first = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(0.3)
+    others = [asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS)) for _ in range(20)]
+    reader.answers["a"] = Work(4)
+    await clock.advance(0.2)
+    assert (await first).told.metrics[0].value == 3
+    assert not any(task.done() for task in others)
+    await clock.advance(0.1)
+    assert {(await task).told.metrics[0].value for task in others} == {4}
+    assert reader.count("a") == 2, "one read for all who wait"
+
+
+async def test_with_refresh_seconds_0_nothing_old_is_told_in_a_fault(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    """For a ScaledJob an old count starts Jobs for messages that are gone, while an error only starts none."""
+    who = objects.who(refreshSeconds="0")
+    reader.answers["a"] = Work(3)
+    assert (await objects.told(who)).active
+    await clock.advance(0.1)
+    reader.answers["a"] = DOWN
+    with pytest.raises(Unavailable, match="down"):
+        await objects.told(who)
+    with pytest.raises(Unavailable, match="down"):
+        await told_by_is_active(objects, who)
+    reader.answers["a"] = HANG
+    await clock.advance(5)
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(WAIT_SECONDS)
+    with pytest.raises(Unavailable):
+        await task
+
+
+async def test_with_refresh_seconds_0_is_active_is_told_what_get_metrics_was(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="0")
+    reader.answers["a"] = Work(3)
+    told = await objects.told(who)
+    reads = reader.count("a")
+    assert await told_by_is_active(objects, who) is told
+    assert reader.count("a") == reads
+
+
+async def test_with_refresh_seconds_0_nobody_is_read_ahead(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
+) -> None:
+    await objects.told(objects.who(refreshSeconds="0"))
+    await clock.advance(80)
+    assert reader.count("a") == 1
+    await clock.advance(200)
+    assert len(store) == 0
+
+
+async def test_a_backend_that_hangs_costs_one_caller_the_wait(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    reader.answers["a"] = HANG
+    who = objects.who()
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(WAIT_SECONDS)
+    with pytest.raises(Unavailable, match="no answer yet"):
+        await task
+    for seconds in (0.1, 1, 3, 10, 30):
+        await clock.advance(seconds)
+        with pytest.raises(Unavailable):
+            await objects.told(who)  # at once: the clock stands still
+
+
+async def test_what_was_told_active_is_held_and_says_so(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    reader.answers["a"] = Work(3)
+    who = objects.who(staleSeconds="60", holdSeconds="300")
+    await objects.told(who)
+    reader.answers["a"] = Refused("wrong password")
+    with capture_logs() as logs:
+        for _ in range(11):
+            await clock.advance(30)
+            told = await objects.told(who)
+            assert (told.metrics[0].value, told.active) == (3, True)
+    assert who.answer.state == "held"
+    assert isinstance(who.answer.fault, Refused)
+    assert "held" in told.reasons[0]
+    assert [entry["event"] for entry in logs] == ["the last answer is held"]
+    assert (await told_by_is_active(objects, who)).active
+    await clock.advance(60)
+    with pytest.raises(Refused, match="wrong password"):
+        await objects.told(who)
+    assert who.answer is None
+
+
+async def test_a_store_that_is_full_is_an_error_that_is_noted(
+    reader: ScriptedReader, make_objects: Make, clock: ManualClock, open_store: Callable[..., Snapshots]
+) -> None:
+    objects = make_objects(store=open_store(reader, max_places=1))
+    await objects.told(objects.who(spots="a"))
+    who = objects.who(spots="b")
+    with pytest.raises(LimitError, match=r"limits\.maxPlaces"):
+        objects.answers.answer_nowait(who)
+    assert isinstance(who.error.error, LimitError)
+    assert who.settling.error_at == clock.now()
+    with pytest.raises(LimitError):
+        await objects.told(objects.who(spots="b", refreshSeconds="0"))
+
+
+async def test_an_error_at_a_slow_backend_names_the_place_that_is_late(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    reader.answers |= {"a": Work(1), "b": HANG}
+    who = objects.who(spots="a,b")
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(WAIT_SECONDS)
+    with pytest.raises(Unavailable, match="name='b'"):
+        await task
+
+
+async def test_a_listing_and_what_it_names_are_known_together(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    """What the store has already is told at once, without a wait for each step."""
+    reader.answers |= {"q*": ("q1", "q2"), "q1": Work(1), "q2": Work(2)}
+    await objects.told(objects.find("shop", "orders", {"source": "scripted", "prefix": "q"}))
+    other = objects.find("shop", "mails", {"source": "scripted", "prefix": "q"})
+    answer = objects.answers.answer_nowait(other)
+    assert answer is not None
+    assert answer.told.metrics[0].value == 3

@@ -16,6 +16,8 @@ from bench.wire import Wire
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.sources.sqs.prices import CostSettings
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SMALLEST = streams.Effort(

@@ -1,6 +1,7 @@
 """The ValidatingAdmissionPolicy, evaluated by Google's CEL: it refuses what the parser refuses, and never more."""
 
 import functools
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,9 @@ ENV = cel.NewEnv(
     variables=dict.fromkeys(("object", "oldObject", "request", "variables"), cel.Type.DYN),
     extensions=[ext_strings.ExtStrings()],
 )
-GOOD = {
-    "sqs": {"queueURL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"},
-    "sidekiq": {"redis": "main", "queues": "default"},
-    "workqueue": {"metricsURL": "http://controller:8080/metrics", "queues": "q"},
-    "argocd": {"component": "repo-server"},
-    "flux": {"controller": "helm-controller"},
+EXAMPLES = Path(__file__).parents[1] / "contract" / "examples"
+GOOD: dict[str, dict[str, str]] = {
+    source: next(iter(runpy.run_path(str(EXAMPLES / f"{source}.py"))["EXAMPLES"].values())) for source in SOURCES
 }
 
 
@@ -92,8 +90,8 @@ def test_every_source_has_a_good_trigger(policy: Policy, source: str) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({}, "source: required, one of sqs, sidekiq, workqueue, argocd, flux"),
-        ({"source": "sqss"}, "source: required, one of sqs, sidekiq, workqueue, argocd, flux"),
+        ({}, f"source: required, one of {', '.join(SOURCES)}"),
+        ({"source": "sqss"}, f"source: required, one of {', '.join(SOURCES)}"),
         ({"source": "sqs", "queueUrl": "a"}, "queueUrl: unknown key for source sqs; known: source, metricType"),
         (
             {"source": "sqs", "queueURL": "a", "queueLenghtFromEnv": "A"},
@@ -265,7 +263,8 @@ def changed() -> Iterator[tuple[Key, dict[str, str], str]]:
 def test_every_value_that_the_parser_takes_passes(policy: Policy) -> None:
     taken = [ours(metadata)[0] for _, metadata, told in changed() if not told]
     assert len(taken) > 500
-    assert policy.refusals(taken) == []
+    for first in range(0, len(taken), 100):  # CEL has a budget for one object, which all sources together may exceed
+        assert policy.refusals(taken[first : first + 100]) == []
 
 
 def test_every_value_of_a_wrong_form_is_refused(policy: Policy) -> None:

@@ -77,6 +77,8 @@ async def labels() -> Labels:
             await stub.GetMetrics(request("orders"))
             with pytest.raises(grpc.aio.AioRpcError, match="cut off"):
                 await stub.GetMetrics(request("broken"))
+            with pytest.raises(grpc.aio.AioRpcError, match="queueURL"):
+                await stub.GetMetrics(request(""))
         clock.ahead = 2 * SHORTEST_RATE_SECONDS  # so that there is a bill
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{server.http_port}/metrics") as answer:
             page = await answer.text()

@@ -31,11 +31,8 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "samples").glob("*.yaml"))
 GOLDEN = Path(__file__).parent / "golden"
 ENV = {"REDIS_URL": "redis://:canary-password@redis.shop:6379/0"}
-COUNTS = {
-    "sqs": {"visible": 120, "inFlight": 8, "delayed": 3},
-    "sidekiq": {"waiting": 40, "busy": 9, "latency": 12},
-    "workqueue": {"depth": 130, "active": 4},
-}
+COUNTS = (40, 9, 12)
+"""Of what a source counts (`Trigger.counts`), in its order."""
 SETTINGS = {"redis": {"main": {"url": "redis://redis.shop:6379"}}, "listen": "127.0.0.1:0", "http": "127.0.0.1:0"}
 
 
@@ -63,10 +60,18 @@ def imagined(owners: Sequence[ScaledObject | ScaledJob], wall: float) -> dict[Pl
     for owner in owners:
         for manifest in owner.triggers:
             trigger, _ = check(resolved(manifest, ENV)[0], owner.namespace)
-            if trigger is not None and trigger.source in COUNTS:
-                readings: Readings = trigger.imagined(COUNTS[trigger.source], 2, wall)
+            if trigger is not None and trigger.counts:
+                readings: Readings = trigger.imagined(dict(zip(trigger.counts, COUNTS, strict=False)), 2, wall)
                 values |= readings
     return values
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever runs this may have a cluster, of which the texts are not to speak."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ async def serving(clock: ManualClock) -> AsyncIterator[Callable[[Path], Server]]
     made: list[Server] = []
 
     def serve(sample: Path) -> Server:
-        values = imagined(read([str(sample)]).objects, clock.wall())
+        values = imagined(read([str(sample)], "explain").objects, clock.wall())
         made.append(Server(Settings.model_validate(SETTINGS), clock, [Imagined(values)]))
         return made[-1]
 
@@ -88,7 +93,7 @@ async def explained(server: Server, file: Path, replicas: int | None = 2) -> lis
     async def ask(namespace: str, name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
         return await server.explainer.explain(namespace, name, metadata, 1)
 
-    return await explain(read([str(file)]).objects, ask, ENV, replicas)
+    return await explain(read([str(file)], "explain"), ask, ENV, replicas)
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
@@ -111,9 +116,9 @@ async def test_a_running_server_explains_the_same_as_this_process(serving: Calla
     sample = ROOT / "samples" / "sidekiq-busy-ratio.yaml"
     server = serving(sample)
     await server.start()
-    owners = read([str(sample)]).objects
-    async with server_at(f"127.0.0.1:{server.port}", None, None, None) as ask:
-        remote = await explain(owners, ask, ENV, 2)
+    manifests = read([str(sample)], "explain")
+    async with server_at(f"127.0.0.1:{server.port}") as ask:
+        remote = await explain(manifests, ask, ENV, 2)
     local = await explained(server, sample)
     for answers in (remote, local):
         for trigger in answers[0]["triggers"]:
@@ -191,3 +196,45 @@ async def test_a_scale_down_is_told_with_the_window_that_it_waits_for(serving: C
     (explanation,) = await explained(serving(sample), sample, replicas=30)
     assert explanation["scaling"]["desired"] < 30
     assert "a scale-down waits until nothing has asked for more" in explanation["scaling"]["lines"][-1]
+
+
+TWO = """\
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: orders, namespace: shop}
+spec:
+  scaleTargetRef: {name: worker}
+  triggers:
+    - type: external
+      metadata: {scalerAddress: "x:1", source: sqs, queueURL: "orders,mails", awsRegion: eu-west-1, awsEndpoint: "http://127.0.0.1:1"}
+    - type: external
+      metadata: {scalerAddress: "x:1", source: sqs, queueUrl: orders}
+    - type: external
+      metadata: {scalerAddress: "x:1", source: sidekiq, redisURLFromEnv: MY_REDIS, queues: default}
+"""
+
+
+def test_each_thing_is_said_once_and_a_missing_variable_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "canary-id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret")
+    monkeypatch.setenv("SCALER_AWS__ALLOWED_ENDPOINTS", '["http://127.0.0.1:*"]')
+    (tmp_path / "so.yaml").write_text(TWO)
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "so.yaml")])
+    assert result.output.count("no connection") == 1
+    assert (
+        "SQS queue mails in eu-west-1 at http://127.0.0.1:1: never read; failing for under 1 s, as above"
+        in result.output
+    )
+    assert "trigger 1 external sqs: error" in result.output, "the source is known, though the metadata is refused"
+    (redis,) = (line for line in result.output.splitlines() if "MY_REDIS" in line)
+    assert redis.strip().startswith("INVALID_ARGUMENT: MY_REDIS is not set here; KEDA takes it from the workload's")
+    assert CliRunner().invoke(app, ["explain", str(tmp_path / "so.yaml")]).output == result.output
+
+
+async def test_people_who_ask_are_not_taken_for_keda(serving: Callable[[Path], Server]) -> None:
+    server = serving(ROOT / "samples" / "shoryuken-sqs.yaml")
+    await explained(server, ROOT / "samples" / "shoryuken-sqs.yaml")
+    (explanation,) = await explained(server, ROOT / "samples" / "shoryuken-sqs.yaml")
+    assert (explanation["triggers"][0]["calls"], explanation["triggers"][0]["lastCall"]) == (0, None)

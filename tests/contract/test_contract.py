@@ -347,3 +347,10 @@ async def test_readers_open_nothing_before_they_are_asked(source: str) -> None:
                 for place in example.trigger.places():
                     reader.forget(place)
         await reader.close()
+
+
+@each_source
+def test_the_page_with_the_access_rules_that_a_fault_names_is_there(source: str) -> None:
+    for make in SOURCES[source].readers:
+        if rights := getattr(make, "rights", ""):
+            assert (HERE.parents[1] / rights).is_file()

@@ -35,7 +35,10 @@ TROUBLES: dict[str, tuple[Trouble, dict[str, Any], bool]] = {
     "reset": (Trouble.RESET, {}, True),
 }
 each_source = pytest.mark.parametrize("source", list(SOURCES))
-each_trouble = pytest.mark.parametrize("trouble", [*TROUBLES, *OWN_TROUBLES])
+each_trouble = pytest.mark.parametrize(
+    "trouble",
+    [pytest.param(each, marks=pytest.mark.slow) if each == "hang" else each for each in (*TROUBLES, *OWN_TROUBLES)],
+)
 
 
 def backend_of(source: str) -> ModuleType:

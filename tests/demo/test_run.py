@@ -16,11 +16,14 @@ def test_one_cycle_wakes_every_workload_and_lets_it_sleep_again() -> None:
     command = [sys.executable, "-c", "from scaler.cli import main; main()", "demo", "--once"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    most = dict(re.findall(r"^(\S+): 0 → N → 0, at most (\d+) replicas$", ended.stdout, re.MULTILINE))
-    assert most.keys() == {"shoryuken", "mailers", "flux-shard1"}
+    most = dict(re.findall(r"^(\S+): 0 → N → 0, at most (\d+) replicas", ended.stdout, re.MULTILINE))
+    assert most.keys() == {"shoryuken", "mailers", "mailers-off", "flux-shard1"}
     assert int(most["shoryuken"]) > 1
     assert int(most["mailers"]) > 1
     assert most["flux-shard1"] == "1"
+    interrupted = dict(re.findall(r"^(\S+): .* replicas, (\d+) jobs interrupted$", ended.stdout, re.MULTILINE))
+    assert interrupted.keys() == {"mailers", "mailers-off"}
+    assert interrupted["mailers"] == "0", "busy pods are spared"
     assert "Traceback" not in ended.stderr
 
 

@@ -54,10 +54,13 @@ SHOWN = [
 ELSEWHERE = {
     "argocd",
     "aws",
+    "base64",
     "cosign",
     "curl",
     "docker",
     "gh",
+    "git",
+    "grep",
     "jq",
     "kind",
     "kubectl",
@@ -82,6 +85,16 @@ def test_bash_reads_it(block: Block) -> None:
 def test_the_program_is_known(command: list[str]) -> None:
     program = command[0]
     assert program in ELSEWHERE | {"scaler", "helm", "make", "python"} or re.fullmatch(r"[A-Z_]+=.*", program), program
+
+
+def of_plugin() -> list[Any]:
+    """Return what is shown as kubectl's plugin."""
+    return [param for param in of_program("kubectl") if param.values[0][1:2] == ["queue-scaler"]]
+
+
+@pytest.mark.parametrize("command", of_plugin())
+def test_the_plugin_has_these_options(command: list[str]) -> None:
+    test_the_command_has_these_options(command[1:])
 
 
 @pytest.mark.parametrize("command", of_program("scaler"))
@@ -140,7 +153,7 @@ def desk(tmp_path: Path) -> Path:
 
 def runs_here(command: list[str]) -> bool:
     asks_others = {"--address", "--prometheus", "--cloudwatch-queue", "--namespace", "-"}
-    return command[1] in {"validate", "simulate"} and not asks_others & set(command)
+    return command[1] in {"migrate", "validate", "simulate"} and not asks_others & set(command)
 
 
 @pytest.mark.parametrize("command", [param for param in of_program("scaler") if runs_here(param.values[0])])

@@ -9,6 +9,8 @@ import pytest
 from scaler.demo.proxy import Proxy, Trouble
 from scaler.demo.redis_nodes import Node, SentinelNode
 
+pytestmark = pytest.mark.slow
+
 BEFORE, AFTER = 3, 5
 """Jobs that wait before a failover, and on the new master after it."""
 

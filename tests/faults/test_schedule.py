@@ -21,7 +21,7 @@ from scaler.demo.scripted import HANG, ScriptedReader, Slow, TogetherReader, Wor
 from scaler.sources.access import Access
 from scaler.store.snapshots import Snapshots
 
-SEEDS = int(os.environ.get("SCALER_FAULT_SEEDS", "60"))
+SEEDS = int(os.environ.get("SCALER_FAULT_SEEDS", "25"))
 SECONDS = 120.0
 REFRESH, STALE, SETTLE = 5.0, 20.0, 15.0
 WAIT = 1.9

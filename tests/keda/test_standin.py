@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from scaler.keda.executor import Missing
-from scaler.keda.manifests import ManifestError
+from scaler.keda.findings import ManifestError
 from scaler.keda.scalable import Advanced, Fallback, ScaledObject, ScaleTargetRef, ScalingModifiers, Trigger
 from scaler.keda.standin import StandIn
 from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, MetricSpec

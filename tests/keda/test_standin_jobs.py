@@ -16,8 +16,8 @@ import pytest
 
 from scaler.demo.clock import ManualClock
 from scaler.keda.executor import Missing
+from scaler.keda.findings import ManifestError
 from scaler.keda.jobs import JobCounts
-from scaler.keda.manifests import ManifestError
 from scaler.keda.scalable import ScaledJob, ScalingStrategy, Trigger
 from scaler.keda.standin_jobs import JobEvent, JobStandIn
 

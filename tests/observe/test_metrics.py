@@ -7,12 +7,14 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.answers.streams import Streams
-from scaler.core.errors import Refused, Throttled, Unavailable
+from scaler.core.errors import MetadataError, Refused, Throttled, Unavailable
 from scaler.core.quota import Quota
+from scaler.core.version import version
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
 from scaler.demo.scripted import ScriptedReader, Spot, Work
-from scaler.observe.metrics import MAX_BACKENDS, Metrics, release
+from scaler.observe.journal import Journal
+from scaler.observe.metrics import MAX_BACKENDS, Metrics
 from scaler.sources.access import Access
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import Snapshots
@@ -31,7 +33,9 @@ def metrics(clock: ManualClock) -> Metrics:
 def objects(metrics: Metrics, store: Snapshots, clock: ManualClock) -> Desk:
     store.observe(metrics.read)
     known = Desk(store, Access(), clock, limit=100)
-    metrics.watch(known.registry, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
+    journal = Journal(2**20, clock)
+    journal.follow(known.registry, known.answers, known.listeners)
+    metrics.watch(known.registry, store, Streams(clock, Quota(10, "limits.maxStreams"), 600), journal)
     return known
 
 
@@ -83,7 +87,7 @@ async def test_what_was_told_is_shown(
     assert scrape("queue_scaler_failing") == {("shop", "orders", "scripted"): 0}
     assert scrape("queue_scaler_scaled_objects") == {(): 1}
     assert scrape("queue_scaler_streams") == {(): 0}
-    assert scrape("queue_scaler_build_info") == {(release(),): 1}
+    assert scrape("queue_scaler_build_info") == {(version(),): 1}
 
 
 async def test_a_fault_is_shown_as_failing_and_not_as_zero(
@@ -183,7 +187,9 @@ async def test_a_backend_that_cannot_keep_up_is_shown(
 ) -> None:
     store = open_store(reader, limits={"scripted": 2})
     known = Desk(store, Access(), clock, limit=100)
-    metrics.watch(known.registry, store, Streams(clock, Quota(10, "limits.maxStreams"), 600))
+    journal = Journal(2**20, clock)
+    journal.follow(known.registry, known.answers, known.listeners)
+    metrics.watch(known.registry, store, Streams(clock, Quota(10, "limits.maxStreams"), 600), journal)
     for number in range(20):
         store.lease("me", Spot(f"s{number}"), 1, float("inf"))
     await clock.advance(30)
@@ -220,3 +226,17 @@ def test_calls_are_counted_and_timed(metrics: Metrics, scrape: Callable[[str], S
     assert scrape("queue_scaler_rpc_total") == {("OK", "GetMetrics"): 2, ("UNAVAILABLE", "GetMetrics"): 1}
     assert scrape("queue_scaler_rpc_duration_seconds_bucket")[("0.0025", "GetMetrics")] == 3
     assert scrape("queue_scaler_rpc_duration_seconds_bucket")[("0.001", "GetMetrics")] == 0
+
+
+async def test_refused_metadata_is_shown_until_it_is_mended(
+    objects: Desk, scrape: Callable[[str], Samples], clock: ManualClock
+) -> None:
+    with pytest.raises(MetadataError):
+        objects.who(target="none")
+    assert scrape("queue_scaler_refused") == {("shop", "orders"): 1}
+    objects.who()
+    assert scrape("queue_scaler_refused") == {}
+    with pytest.raises(MetadataError):
+        objects.who(target="none")
+    await clock.advance(901)
+    assert scrape("queue_scaler_refused") == {}

@@ -19,6 +19,8 @@ from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 from scaler.server.app import Server
 from scaler.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 WAKE_SECONDS = 0.25
 """Most of 50 wake-ups with tracking, on a machine that does other things too."""
 PATIENCE_SECONDS = 30.0

@@ -205,3 +205,26 @@ def test_what_is_not_known_yet_is_checked_as_far_as_it_goes(
 
 def test_a_problem_is_a_line() -> None:
     assert str(Problem("target", "is wrong")) == "target: is wrong"
+
+
+@pytest.mark.parametrize(
+    ("source", "key", "said"),
+    [
+        ("sqs", "metricName", "the metric's name follows from the other keys"),
+        ("sqs", "awsAccessKeyID", "own identity"),
+        ("sqs", "podIdentity", "own identity"),
+        ("sidekiq", "metricName", "the metric's name follows from the other keys"),
+        ("sidekiq", "listName", "write queues, without `queue:`"),
+        ("sidekiq", "listLength", "write queueLength"),
+        ("sidekiq", "address", "redisURLFromEnv"),
+        ("sidekiq", "threshold", "write busyRatio"),
+        ("workqueue", "serverAddress", "write prometheusURL"),
+        ("sqs", "useCachedMetrics", "beside the metadata"),
+        ("sqs", "queueLenght", "did you mean queueLength?"),
+        ("sqs", "queueUrl", "did you mean queueURL?"),
+        ("sqs", "region", "did you mean awsRegion?"),
+    ],
+)
+def test_a_key_of_another_scaler_is_told_what_stands_in_its_place(source: str, key: str, said: str) -> None:
+    _, problems = check({"source": source, key: "x"}, "shop")
+    assert any(problem.key == key and said in problem.text for problem in problems), problems

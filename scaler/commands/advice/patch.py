@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, ScalarString
 
-from scaler.keda.manifests import ManifestError
+from scaler.keda.findings import ManifestError
 from scaler.keda.scalable import ScaledObject
 
 Path = tuple[str | int, ...]

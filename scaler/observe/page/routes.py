@@ -1,6 +1,7 @@
 """The routes of the page and its API: read-only, one template for each view, events that say when to look again."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
@@ -13,7 +14,7 @@ from aiohttp import web
 from scaler.core.clock import Clock, sleep
 from scaler.observe.page import words
 from scaler.observe.page.guard import Guard, add_headers
-from scaler.observe.page.rows import STATES, Query, QueryError, Selection, select
+from scaler.observe.page.rows import STATES, TROUBLE, Query, QueryError, Selection, moment, select
 from scaler.observe.page.status import Status
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent
 REFRESH_SECONDS = 2.0
 MAX_WATCHERS = 100
 """Open event streams; beyond it pages stay as they are until they are loaded again."""
+MAX_EVENTS = 50
 OPEN_PATHS = ("/metrics", "/healthz", "/readyz")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,8 +49,10 @@ def environment() -> "Environment":
         "dollars": words.dollars,
         "segment": lambda text: quote(text, safe=""),
         "path": quote,
+        "sentence": words.sentence,
+        "utc": words.utc,
     }
-    made.globals |= {"sparkline": words.sparkline, "NOTHING": words.NOTHING, "STATES": STATES}
+    made.globals |= {"sparkline": words.sparkline, "NOTHING": words.NOTHING, "STATES": STATES, "TROUBLE": TROUBLE}
     return made
 
 
@@ -65,6 +69,7 @@ class Page:
     def _templates(self) -> "Environment":
         made = environment()
         made.globals["version"] = self._version
+        made.filters["age"] = lambda seconds: words.age(seconds, self._clock.wall())
         return made
 
     def add_to(self, app: web.Application) -> None:
@@ -75,6 +80,7 @@ class Page:
         app.router.add_get("/backends/{backend:.+}", self._backend)
         app.router.add_get("/api/scaledobjects", self._api_table)
         app.router.add_get("/api/scaledobjects/{namespace}/{name}", self._api_scaled_object)
+        app.router.add_get("/api/journal", self._api_journal)
         app.router.add_get("/api/backends", self._api_backends)
         app.router.add_get("/api/backends/{backend:.+}", self._api_backend)
         app.router.add_get("/events", self._events, allow_head=False)
@@ -115,26 +121,41 @@ class Page:
 
     async def _table(self, request: web.Request) -> web.Response:
         selection = await self._select(request)
-        parts = "HX-Request" in request.headers
+        part = "HX-Request" in request.headers
         query = selection.query
         context = {
             "selection": selection,
             "query": query,
-            "views": [self._status.row_view(row) for row in selection.rows],
+            "views": [(row, self._status.row_view(row)) for row in selection.rows],
             "text": request.query.get("q", "").strip(),
         }
-        return self._html("rows.html" if parts else "table.html", context)
+        return self._html("rows.html" if part else "table.html", context, of=request)
 
     async def _scaled_object(self, request: web.Request) -> web.Response:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         triggers = self._status.triggers(namespace, name)
-        if not triggers:
-            text = f"{namespace}/{name} has not asked lately. KEDA asks at every polling interval."
+        past = self._status.journal.whole(namespace, name)["triggers"]
+        if not (triggers or past):
+            text = f"{namespace}/{name} has not asked within a day. KEDA asks at every polling interval."
             return self._html("problem.html", {"title": "Unknown ScaledObject", "text": text}, 404)
-        return self._html("scaledobject.html", {"namespace": namespace, "name": name, "triggers": triggers})
+        events = [
+            (number, event)
+            for number, trigger in enumerate(past, 1)
+            for event in trigger["events"]
+            if event["kind"] != "value"
+        ]
+        events.sort(key=lambda each: -each[1]["at"])
+        shown = {
+            "namespace": namespace,
+            "name": name,
+            "triggers": triggers,
+            "past": past,
+            "events": events[:MAX_EVENTS],
+        }
+        return self._html("scaledobject.html", shown, of=request)
 
-    async def _backends(self, _: web.Request) -> web.Response:
-        return self._html("backends.html", {"backends": self._status.backends(), "cost": self._status.cost})
+    async def _backends(self, request: web.Request) -> web.Response:
+        return self._html("backends.html", {"backends": self._status.backends(), "cost": self._status.cost}, of=request)
 
     async def _backend(self, request: web.Request) -> web.Response:
         name = request.match_info["backend"]
@@ -142,11 +163,16 @@ class Page:
         if backend is None:
             text = f"{name} has not been asked in the last hour."
             return self._html("problem.html", {"title": "Unknown backend", "text": text}, 404)
-        return self._html("backend.html", {"backend": backend, "cost": self._status.cost})
+        return self._html("backend.html", {"backend": backend, "cost": self._status.cost}, of=request)
 
-    def _html(self, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:
+    def _html(
+        self, template: str, context: Mapping[str, Any], status: int = 200, of: web.Request | None = None
+    ) -> web.Response:
+        """Return a page; one that is equal but for ages to what the request `of` has seen is not sent again."""
         text = self._templates.get_template(template).render(context)
-        return web.Response(text=text, content_type="text/html", status=status)
+        response = web.Response(text=text, content_type="text/html", status=status)
+        response.headers["X-Now"] = f"{self._clock.wall():.0f}"
+        return response if of is None else unless_seen(of, response, words.without_ages(text))
 
     # API
 
@@ -173,6 +199,14 @@ class Page:
         if not triggers:
             return _json({"error": f"{namespace}/{name} has not asked lately"}, 404)
         return _json({"namespace": namespace, "name": name, "triggers": triggers})
+
+    async def _api_journal(self, request: web.Request) -> web.Response:
+        query = request.query
+        begin, end = moment(query, "from"), moment(query, "to")
+        if begin is not None and end is not None and begin > end:
+            raise QueryError("from: must not be later than to")
+        told = self._status.journal.whole(query.get("namespace"), query.get("name"), begin, end)
+        return unless_seen(request, _json(told), json.dumps([told["since"], told["omitted"], told["triggers"]]))
 
     async def _api_backends(self, _: web.Request) -> web.Response:
         cost = self._status.cost
@@ -211,6 +245,16 @@ class Page:
     async def _end_events(self, _: web.Application) -> None:
         for task in self._watchers:
             task.cancel()
+
+
+def unless_seen(request: web.Request, response: web.Response, text: str) -> web.Response:
+    """Return `response`, compressed, or 304 if the request names what `text` was already."""
+    tag = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    if any(each.value == tag for each in request.if_none_match or ()):
+        return web.Response(status=304, headers={"ETag": f'W/"{tag}"', "X-Now": response.headers.get("X-Now", "")})
+    response.headers["ETag"] = f'W/"{tag}"'
+    response.enable_compression()
+    return response
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -3,14 +3,28 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from scaler.answers.scaledobject import ScaledObject
+from scaler.observe.journal.refusals import Refusal
 
-STATES = ("error", "held", "stale", "settling", "unknown", "active", "inactive")
-"""The worst first. `stale` goes along with what was told: it stands on a reading that is too old."""
+STATES = (
+    "error",
+    "refused",
+    "held",
+    "stale",
+    "overdue",
+    "settling",
+    "doubtful",
+    "unknown",
+    "active",
+    "inactive",
+)
+"""The worst first. Some go along with what is told, see `Row`."""
+TROUBLE = STATES[: STATES.index("active")]
 MAX_LIMIT = 1_000
 
 
@@ -20,27 +34,58 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trigger of a ScaledObject, with what is needed to filter and sort; `age` is that of its reading, in seconds."""
+    """One trigger of a ScaledObject, or metadata that is refused, with what is needed to filter and sort.
 
-    asker: ScaledObject
+    `age` is that of its reading, in seconds. What is told may be `stale` (it stands on a reading that is too old),
+    `overdue` (a place is read much later than it should be) or `doubtful` (something makes an empty answer doubtful).
+    `backend` is one that fails, `fault` why.
+    """
+
+    asker: ScaledObject | Refusal
     state: str
     stale: bool
     age: float | None
+    overdue: bool = False
+    doubtful: bool = False
+    backend: str = ""
+    fault: str = ""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """All states that it is found under, the worst first."""
+        flags = {"stale": self.stale, "overdue": self.overdue, "doubtful": self.doubtful}
+        return tuple(state for state in STATES if state == self.state or flags.get(state, False))
 
 
 def _ratio(row: Row) -> float | None:
-    told = row.asker.told
-    if told is None:
+    asker = row.asker
+    if isinstance(asker, Refusal) or asker.told is None:
         return None
-    return max(metric.value / spec.target for metric, spec in zip(told.metrics, row.asker.specs, strict=True))
+    return max(metric.value / spec.target for metric, spec in zip(asker.told.metrics, asker.specs, strict=True))
 
 
 def _active_since(row: Row) -> float | None:
-    return row.asker.active_since if row.state == "active" and not math.isnan(row.asker.active_since) else None
+    if row.state != "active" or isinstance(row.asker, Refusal) or math.isnan(row.asker.active_since):
+        return None
+    return row.asker.active_since
+
+
+_SEVERITY = {state: min(index, len(TROUBLE)) for index, state in enumerate(STATES)}
+"""What is in no trouble is in the order of names, whether active or not."""
 
 
 def _severity(row: Row) -> int:
-    return STATES.index("stale" if row.stale else row.state)
+    if row.stale or row.overdue or row.doubtful:
+        return _SEVERITY[row.marks[0]]
+    return _SEVERITY[row.state]
+
+
+def _called(row: Row) -> float:
+    return -(row.asker.last if isinstance(row.asker, Refusal) else row.asker.asked_at)
+
+
+def _streams(row: Row) -> int:
+    return 0 if isinstance(row.asker, Refusal) else len(row.asker.listeners)
 
 
 SORTS: Mapping[str, Callable[[Row], Any]] = {
@@ -49,18 +94,19 @@ SORTS: Mapping[str, Callable[[Row], Any]] = {
     "value": _ratio,
     "since": _active_since,
     "age": lambda row: row.age,
-    "called": lambda row: -row.asker.asked_at,
-    "streams": lambda row: len(row.asker.listeners),
+    "called": _called,
+    "streams": _streams,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for in the URL: `?q=TEXT&state=STATE&sort=[-]KEY&page=N&limit=N`."""
+    """What is asked for in the URL: `?q=TEXT&state=STATE&backend=BACKEND&sort=[-]KEY&page=N&limit=N`."""
 
     text: str = ""
     state: str = ""
-    sort: str = "name"
+    backend: str = ""
+    sort: str = "state"
     page: int = 1
     limit: int = 50
 
@@ -70,7 +116,8 @@ class Query:
         query = cls(
             text=parameters.get("q", "").strip().casefold(),
             state=parameters.get("state", ""),
-            sort=parameters.get("sort") or "name",
+            backend=parameters.get("backend", ""),
+            sort=parameters.get("sort") or "state",
             page=_whole(parameters, "page", 1, 10**9),
             limit=_whole(parameters, "limit", 50, MAX_LIMIT),
         )
@@ -92,14 +139,18 @@ class Query:
 
     def url(self, path: str, **changes: Any) -> str:
         """Return the address of the same query with `changes`; whatever has its default is left out."""
-        changed, default = replace(self, **changes), Query()
-        named = {"text": "q", "state": "state", "sort": "sort", "page": "page", "limit": "limit"}
-        parts = {
-            name: getattr(changed, field)
-            for field, name in named.items()
-            if getattr(changed, field) != getattr(default, field)
-        }
+        parts = replace(self, **changes).parts()
         return f"{path}?{urlencode(parts)}" if parts else path
+
+    def hidden(self) -> list[tuple[str, Any]]:
+        """Return what a form says besides the page."""
+        return [(name, value) for name, value in self.parts().items() if name != "page"]
+
+    def parts(self) -> dict[str, Any]:
+        """Return the parameters that have another value than by default."""
+        names = {"text": "q", "state": "state", "backend": "backend", "sort": "sort", "page": "page", "limit": "limit"}
+        default = Query()
+        return {name: getattr(self, key) for key, name in names.items() if getattr(self, key) != getattr(default, key)}
 
 
 def _whole(parameters: Mapping[str, str], name: str, default: int, most: int) -> int:
@@ -109,9 +160,42 @@ def _whole(parameters: Mapping[str, str], name: str, default: int, most: int) ->
     return int(text)
 
 
+def moment(parameters: Mapping[str, str], name: str) -> float | None:
+    """Return a time as Unix seconds; None where none is given. Raises `QueryError`."""
+    text = parameters.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = _iso(text)
+    if not 0 <= seconds < 1e11:  # NaN neither
+        raise QueryError(f"{name}: must be Unix seconds, or a time with its zone such as 2026-11-28T03:00:00Z")
+    return seconds
+
+
+def _iso(text: str) -> float:
+    try:
+        parsed = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign in a URL means a blank
+    except ValueError:
+        return math.nan
+    return math.nan if parsed.tzinfo is None else parsed.timestamp()
+
+
+@dataclass(slots=True)
+class Trouble:
+    """A fault of one backend and how many triggers stand on it, by what they are told; `faults` are its messages."""
+
+    backend: str
+    fault: str
+    faults: set[str] = field(default_factory=set)
+    triggers: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One page of the rows; `counts` are of all rows that match the text, by state."""
+    """One page of the rows; `counts` are of all rows that match the text, by state, `troubles` the faults behind them."""
 
     query: Query
     rows: tuple[Row, ...]
@@ -119,34 +203,61 @@ class Selection:
     matched: int
     pages: int
     counts: Mapping[str, int]
+    troubles: tuple[Trouble, ...] = ()
+
+    def told_above(self, row: Row) -> bool:
+        """Tell whether the fault of `row` is one that several have, so that it is told once for all of them."""
+        return any(each.backend == row.backend and each.triggers > 1 for each in self.troubles)
 
 
 def select(rows: Iterable[Row], query: Query) -> Selection:
     """Return the page of `rows` that `query` asks for; one beyond the last is the last."""
     found, total, counts = [], 0, Counter[str]()
+    troubles: dict[str, Trouble] = {}
     for row in rows:
         total += 1
         if query.text and query.text not in _searched(row.asker):
             continue
-        counts[row.state] += 1
-        counts["stale"] += row.stale
-        if not query.state or query.state == row.state or (row.stale and query.state == "stale"):
+        if query.backend and query.backend not in backends_of(row):
+            continue
+        counts.update(row.marks if row.stale or row.overdue or row.doubtful else (row.state,))
+        if row.backend:
+            _add(troubles, row)
+        if not query.state or query.state == row.state or query.state in row.marks:
             found.append(row)
     found.sort(key=_by_name)
     _sort(found, SORTS[query.key], descending=query.descending)
     pages = max(1, math.ceil(len(found) / query.limit))
     page = min(query.page, pages)
     shown = tuple(found[(page - 1) * query.limit : page * query.limit])
-    return Selection(replace(query, page=page), shown, total, len(found), pages, counts)
+    told = sorted(troubles.values(), key=lambda each: (-each.triggers, each.backend))
+    return Selection(replace(query, page=page), shown, total, len(found), pages, counts, tuple(told))
 
 
-def _searched(asker: ScaledObject) -> str:
+def _add(troubles: dict[str, Trouble], row: Row) -> None:
+    trouble = troubles.setdefault(row.backend, Trouble(row.backend, row.fault))
+    trouble.triggers += 1
+    trouble.states[row.state] += 1
+    trouble.faults.add(row.fault)
+
+
+def backends_of(row: Row) -> set[str]:
+    """Return the backends that a row stands on."""
+    return set() if isinstance(row.asker, Refusal) else {place.backend for place in row.asker.places}
+
+
+def _searched(asker: ScaledObject | Refusal) -> str:
+    if isinstance(asker, Refusal):
+        return f"{asker.namespace}/{asker.name} {asker.source}".casefold()
     names = " ".join(spec.name for spec in asker.specs)
     return f"{asker.namespace}/{asker.name} {asker.trigger.source} {names}".casefold()
 
 
 def _by_name(row: Row) -> tuple[str, ...]:
-    return (row.asker.namespace, row.asker.name, *(spec.name for spec in row.asker.specs))
+    asker = row.asker
+    if isinstance(asker, Refusal):
+        return (asker.namespace, asker.name, asker.message)
+    return (asker.namespace, asker.name, *(spec.name for spec in asker.specs))
 
 
 def _sort(rows: list[Row], key: Callable[[Row], Any], *, descending: bool) -> None:

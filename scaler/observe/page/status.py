@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
-from scaler.answers.history import STEP_SECONDS
 from scaler.answers.registry import Registry
 from scaler.answers.scaledobject import ScaledObject
 from scaler.core.clock import Clock
 from scaler.observe.explainer import Explainer, place_view, state_of
+from scaler.observe.journal import View
+from scaler.observe.journal.refusals import Refusal
 from scaler.observe.page.rows import Row
-from scaler.observe.traffic import Traffic
+from scaler.observe.traffic import STEP_SECONDS, Traffic
 from scaler.sources.prices import dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
@@ -21,6 +22,10 @@ ROWS_AT_ONCE = 500
 """After so many rows KEDA's calls have their turn."""
 SHARED_SECONDS = 1.0
 """Rows are made once for all who look at the same time."""
+SHOWN_SECONDS = 900.0
+"""Refused metadata is shown as long as a trigger that asks no more is remembered."""
+LATE_INTERVALS = 3
+"""A place is overdue when its next read is late by more than so many of its intervals."""
 MAX_PLACES = 200
 """Places shown of one backend, the failing and the slowest first."""
 
@@ -34,12 +39,14 @@ class Status:
         snapshots: Snapshots,
         explainer: Explainer,
         traffic: Traffic,
+        journal: View,
         clock: Clock,
         cost: CostSettings,
     ) -> None:
         """Show what these hold."""
         self._registry, self._snapshots, self._explainer = registry, snapshots, explainer
         self._traffic, self._clock, self.cost = traffic, clock, cost
+        self.journal = journal
         self._rows: list[Row] = []
         self._rows_at = -math.inf
 
@@ -49,7 +56,7 @@ class Status:
         """Return a row for each trigger that asked lately."""
         if self._clock.now() - self._rows_at < SHARED_SECONDS:
             return self._rows
-        rows: list[Row] = []
+        rows = self.refused()
         for index, asker in enumerate(self._registry, 1):
             rows.append(self.row(asker))
             if index % ROWS_AT_ONCE == 0:
@@ -66,30 +73,51 @@ class Status:
         if asker.listeners and known and all(status.age is not None for status in known):
             # Whoever listens is judged again when a reading changes, so the newest reading is what it stands on.
             age = max(status.age or 0.0 for status in known)
-        failing = any(status.fault is not None for status in known)
+        failing = next((status for status in known if status.fault is not None), None)
+        late = any(status.interval and status.overdue_seconds > LATE_INTERVALS * status.interval for status in known)
         slowest = max((place.min_refresh_seconds for place in places), default=0.0)
         too_old = age is not None and age > asker.trigger.stale_seconds + slowest
-        return Row(asker, state, state in {"active", "inactive", "settling"} and (failing or too_old), age)
+        return Row(
+            asker,
+            state,
+            stale=state in {"active", "inactive", "settling"} and (failing is not None or too_old),
+            age=age,
+            overdue=late,
+            doubtful=asker.told is not None and bool(asker.told.doubts),
+            backend="" if failing is None else failing.place.backend,
+            fault="" if failing is None else str(failing.fault),
+        )
+
+    def refused(self) -> list[Row]:
+        """Return a row for each error that metadata was lately refused with."""
+        return [
+            Row(each, "refused", stale=False, age=None) for each in self.journal.journal.refusals.present(SHOWN_SECONDS)
+        ]
 
     def row_view(self, row: Row) -> dict[str, Any]:
         """Return a row with the explanation of the trigger and the values of the last hour."""
         asker, now = row.asker, self._clock.now()
+        if isinstance(asker, Refusal):
+            return refusal_view(asker, now)
         view = self._explainer.view(asker)
         faults = [place["fault"] for place in view["places"] if place["fault"] is not None]
         return {
             **view,
             "stale": row.stale,
+            "overdue": row.overdue,
+            "doubtful": row.doubtful,
             "readingAge": None if row.age is None else round(row.age, 3),
             "fault": faults[0] if faults else None,
             "lastErrorAge": round(now - error_at, 3) if math.isfinite(error_at := asker.settling.error_at) else None,
-            "recent": self._recent(value=asker.history.recent(now), target=asker.specs[0].target),
+            "recent": self.recent(value=self.journal.recent(asker.line), target=asker.specs[0].target),
         }
 
     def triggers(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return the triggers of one ScaledObject, in an order that stays; empty if it did not ask lately."""
         askers = [asker for asker in self._registry if asker.namespace == namespace and asker.name == name]
         askers.sort(key=lambda asker: ([spec.name for spec in asker.specs], asker.key))
-        return [self.row_view(self.row(asker)) for asker in askers]
+        rows = [row for row in self.refused() if (row.asker.namespace, row.asker.name) == (namespace, name)]
+        return [self.row_view(row) for row in (*rows, *map(self.row, askers))]
 
     # Backends
 
@@ -112,7 +140,7 @@ class Status:
         return {
             **self._backend(name, places),
             "placeDetails": [place_view(status) for status in places[:MAX_PLACES]],
-            "recent": self._recent(
+            "recent": self.recent(
                 requestsPerMinute=[step.requests * per_minute if step else 0 for step in steps],
                 meanMilliseconds=[
                     1000 * step.read_seconds / step.reads if step and step.reads else None for step in steps
@@ -145,6 +173,38 @@ class Status:
             "lag": round(lane.lag_seconds, 3) if lane else 0.0,
         }
 
-    def _recent(self, **series: Any) -> dict[str, Any]:
+    def recent(self, **series: Any) -> dict[str, Any]:
         """Return series of the last hour, oldest first; `end` is the Unix time of the last step."""
         return {"stepSeconds": STEP_SECONDS, "end": round(self._clock.wall()), "series": series}
+
+
+def refusal_view(refusal: Refusal, now: float) -> dict[str, Any]:
+    """Return refused metadata with the keys of a trigger, which it is not."""
+    return {
+        "namespace": refusal.namespace,
+        "name": refusal.name,
+        "source": refusal.source,
+        "state": "refused",
+        "error": {"code": refusal.code, "message": refusal.message},
+        "held": None,
+        "metrics": [],
+        "active": None,
+        "activeSince": None,
+        "reasons": [],
+        "components": [],
+        "spareBusy": None,
+        "places": [],
+        "cost": None,
+        "lastCall": round(now - refusal.last, 3),
+        "calls": refusal.count,
+        "refusedFor": round(now - refusal.first, 3),
+        "streams": 0,
+        "stale": False,
+        "overdue": False,
+        "doubtful": False,
+        "doubts": [],
+        "readingAge": None,
+        "fault": None,
+        "lastErrorAge": round(now - refusal.last, 3),
+        "recent": None,
+    }

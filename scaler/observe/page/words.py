@@ -1,10 +1,17 @@
 """How numbers, durations and courses are written for people."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 NOTHING = "\u2013"
+_AGE = re.compile(r'(data-at="\d+">)[^<]*')
 
 
 def duration(seconds: float | None) -> str:
@@ -22,6 +29,48 @@ def duration(seconds: float | None) -> str:
     if hours < 48:
         return f"{hours} h {minutes % 60} min"
     return f"{days} d {hours % 24} h"
+
+
+def age(seconds: float | None, now: float) -> "Markup | str":
+    """Return how long ago something was, marked with its Unix time so that a page can count on."""
+    from markupsafe import Markup  # noqa: PLC0415 - it comes with jinja2, which is loaded when a page is looked at
+
+    if seconds is None:
+        return NOTHING
+    return Markup('<span data-at="{:.0f}">{}</span>').format(now - seconds, duration(seconds))
+
+
+def without_ages(text: str) -> str:
+    """Return a page as it is equal whenever nothing but time has passed."""
+    return _AGE.sub(r"\1", text)
+
+
+def utc(unix: float) -> str:
+    """Return a Unix time in the form of ISO 8601."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(" ", "seconds").replace("+00:00", "Z")
+
+
+def sentence(event: Mapping[str, Any]) -> str:
+    """Return what an event of the journal says."""
+    kind, message = event["kind"], event.get("message", "")
+    match kind:
+        case "error":
+            return f"KEDA is told the error {event['code']}: {message}"
+        case "refused":
+            count = event["count"]
+            return f"metadata is refused, {count} {'time' if count == 1 else 'times'}: {event['code']}: {message}"
+        case "held":
+            return f"the last answer is held: {message}"
+        case "settling":
+            return "settling: less is read since trouble, and not told yet"
+        case "fault":
+            return f"cannot be read: {message}"
+    texts = {
+        "healed": "read again",
+        "stream": f"open streams: {event.get('open', 0)}",
+        "asked": f"KEDA asks again after {duration(event.get('after'))}",
+    }
+    return texts.get(kind, f"KEDA is told {kind}")
 
 
 def latency(seconds: float | None) -> str:

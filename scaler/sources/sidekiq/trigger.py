@@ -56,7 +56,7 @@ class SidekiqTrigger(SidekiqMetadata):
         """The places of this trigger."""
         redis, prefix = self.redis_ref(), self.key_prefix
         return Plan(
-            processes=ProcessSet(redis, prefix, jobs=self.capsule is not None or self.spare_busy != "off"),
+            processes=ProcessSet(redis, prefix, jobs=self.capsule is not None or self.spares_busy),
             due=DueJobs(redis, prefix, self.schedule_lead_seconds),
             known=KnownQueues(redis, prefix),
             depths=tuple(QueueDepth(redis, prefix, queue) for queue in self.queues),
@@ -74,8 +74,9 @@ class SidekiqTrigger(SidekiqMetadata):
         return NearQueue(self.plan.known.redis, self.key_prefix, queue)
 
     def claims(self) -> tuple[Claim, ...]:
-        """Return the Redis."""
-        return self.redis_claims()
+        """Return the Redis and, with `spareBusy`, the namespace of the ScaledObject, whose pods are annotated."""
+        pods = (Claim("kubernetes", self.namespace),) if self.spares_busy else ()
+        return (*self.redis_claims(), *pods)
 
     @cached_property
     def selection(self) -> Selection:
@@ -105,7 +106,7 @@ class SidekiqTrigger(SidekiqMetadata):
                 "deployment chooses pods by the names that a Deployment gives them, so no pod of a StatefulSet fits; "
                 f"instead of it write hostnameRegex: ^{re.escape(self.deployment)}-[0-9]+$"
             )
-        if self.spare_busy != "off" and target_kind in {"StatefulSet", "Job"}:
+        if self.spares_busy and target_kind in {"StatefulSet", "Job"}:
             told.append(
                 f"spareBusy: {self.spare_busy} is for pods of a ReplicaSet, from which Kubernetes takes those of the least "
                 f"deletion cost first; it is of no use for a {target_kind}, so leave spareBusy out"
@@ -116,6 +117,11 @@ class SidekiqTrigger(SidekiqMetadata):
                 'write busyRatio: "off", and queueLength for the jobs that wait'
             )
         return tuple(told)
+
+    @property
+    def spares_busy(self) -> bool:
+        """Whether scale-in is to take idle pods first."""
+        return self.spare_busy != "off"
 
     def deletion_costs(self, readings: Readings, now: float) -> Mapping[str, int]:
         """Return `pod-deletion-cost` for each pod of the workload by its name, at Unix time `now`.

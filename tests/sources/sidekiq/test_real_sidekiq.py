@@ -28,6 +28,7 @@ from scaler.sources.base import NAMESPACE
 from scaler.sources.sidekiq import SidekiqReader, SidekiqTrigger
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.real_sidekiq,
     pytest.mark.skipif(shutil.which("sidekiq") is None, reason="no Sidekiq here: apt-get install ruby-sidekiq"),
     pytest.mark.timeout(200),

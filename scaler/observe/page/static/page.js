@@ -25,7 +25,41 @@ function listen() {
 function refresh() {
   const live = document.getElementById("live");
   if (live) htmx.trigger(live, "refresh");
-  charts.forEach((chart) => chart.update());
+  refreshes += 1;
+  if (refreshes % CHARTS_EVERY === 0) [...charts, ...timelines].forEach((chart) => chart.update());
+}
+
+// What has not changed but for its age is not sent again; ages count on.
+let refreshes = 0;
+const CHARTS_EVERY = 5; // a chart has steps of half a minute
+let seen = { path: "", tag: "" };
+
+document.body.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (detail.triggeringEvent?.type === "refresh" && seen.path === detail.path) detail.headers["If-None-Match"] = seen.tag;
+});
+
+document.body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const { xhr } = detail;
+  if (xhr.status === 304) detail.shouldSwap = false;
+  else seen = { path: detail.requestConfig.path, tag: xhr.getResponseHeader("ETag") || "" };
+});
+
+document.body.addEventListener("htmx:afterOnLoad", ({ detail }) => {
+  const now = Number(detail.xhr.getResponseHeader("X-Now"));
+  if (!now) return;
+  for (const each of document.querySelectorAll("[data-at]")) each.textContent = duration(now - each.dataset.at);
+  localize();
+});
+
+// As the server writes it (words.py).
+function duration(seconds) {
+  const whole = Math.floor(Math.max(0, seconds));
+  if (whole < 1) return "under 1 s";
+  if (whole < 120) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(whole / 3600);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 liveToggle.addEventListener("click", () => {
@@ -56,9 +90,12 @@ themeToggle.addEventListener("click", () => {
   localStorage.setItem("theme", next);
   document.documentElement.dataset.theme = next;
   themeToggle.querySelector("span").textContent = next;
-  charts.forEach((chart) => chart.draw());
+  redraw();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((chart) => chart.draw()));
+function redraw() {
+  [...charts, ...timelines].forEach((chart) => chart.draw());
+}
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 // Charts: drawn by uPlot from the API, which gives {stepSeconds, end, series}; a series of one number is a line.
 class Chart {

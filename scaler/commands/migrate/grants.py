@@ -1,0 +1,95 @@
+"""What the scaler must be given so that migrated triggers may read: its configuration, as values of the chart."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from scaler.clients.aws.settings import is_aws_host
+from scaler.commands.migrate.model import Connection
+from scaler.commands.migrate.plan import Plan
+from scaler.commands.migrate.redis import SECRET
+from scaler.keda.scalable import ScaledJob, ScaledObject
+from scaler.sources.base import Claim
+
+_FIELDS = {"sqs": "sqs", "redis": "redis", "prometheus": "prometheus", "url": "urls", "kubernetes": "kubernetes"}
+
+
+def values(claims: Mapping[str, Iterable[Claim]], connections: Iterable[Connection]) -> dict[str, Any]:
+    """Return values of the chart that grant `claims`, by namespace, and have `connections`."""
+    named = {connection.name: connection for connection in connections if connection.name}
+    config = _aws(claims)
+    if named:
+        config["redis"] = {name: dict(connection.config) for name, connection in sorted(named.items())}
+    access = [
+        {"namespaces": [namespace], **fields} for namespace, each in sorted(claims.items()) if (fields := _access(each))
+    ]
+    config |= {"access": access} if access else {}
+    result: dict[str, Any] = {"config": config} if config else {}
+    if mounts := [
+        {"name": f"redis-{name}", "secretName": _secret(connection)}
+        for name, connection in sorted(named.items())
+        if any(key.endswith("File") for key, _ in connection.config)
+    ]:
+        result["secretMounts"] = mounts
+    return result
+
+
+def _aws(claims: Mapping[str, Iterable[Claim]]) -> dict[str, Any]:
+    roles: dict[str, set[str]] = defaultdict(set)
+    endpoints: set[str] = set()
+    for namespace, each in claims.items():
+        for claim in each:
+            if claim.kind == "role":
+                roles[claim.value].add(namespace)
+            elif claim.kind == "endpoint" and not is_aws_host(claim.value):
+                endpoints.add(claim.value)
+    found: dict[str, Any] = {}
+    if roles:
+        found["roles"] = [{"arn": arn, "namespaces": sorted(spaces)} for arn, spaces in sorted(roles.items())]
+    if endpoints:
+        found["allowedEndpoints"] = sorted(endpoints)
+    return {"aws": found} if found else {}
+
+
+def _access(claims: Iterable[Claim]) -> dict[str, list[str]]:
+    fields: dict[str, set[str]] = defaultdict(set)
+    for claim in claims:
+        if claim.kind in _FIELDS:
+            fields[_FIELDS[claim.kind]].add(claim.value)
+    return {field: sorted(found) for field, found in fields.items()}
+
+
+def _secret(connection: Connection) -> str:
+    """Return the Secret that the password is in now, or a name that says what to put in."""
+    found = next(filter(None, (SECRET.search(doubt) for doubt in connection.doubts)), None)
+    return found["name"] if found else "SECRET-WITH-THE-PASSWORD"
+
+
+def written(plans: Iterable[tuple[ScaledObject | ScaledJob, Plan]]) -> str:
+    """Return the values as YAML, with a word on what they do; "" where nothing must be granted."""
+    claims: dict[str, list[Claim]] = defaultdict(list)
+    connections: list[Connection] = []
+    for owner, plan in plans:
+        claims[owner.namespace] += plan.claims
+        connections += plan.connections
+    found = values(claims, connections)
+    queues = sorted({claim.value for each in claims.values() for claim in each if claim.kind == "sqs"})
+    if not found and not queues:
+        return ""
+    lines = ["# What must be granted, as values of the chart; what stands under `config` is the configuration file."]
+    if "access" in found.get("config", {}):
+        lines.append(
+            "# As soon as `access` has a rule, everything that no rule allows is refused: add to those that you have."
+        )
+    if queues:
+        lines.append(
+            "# In AWS, the identity that reads needs sqs:GetQueueAttributes and sqs:GetQueueUrl on the queues below"
+        )
+    if found.get("config", {}).get("aws", {}).get("roles"):
+        lines.append(
+            "# (the roles themselves have that already), and the scaler's own role sts:AssumeRole on the roles,"
+        )
+        lines.append("# which must trust it.")
+    return "\n".join(lines) + "\n" + yaml.safe_dump(found, sort_keys=False, width=200)

@@ -1,0 +1,200 @@
+"""What becomes of the triggers of one ScaledObject or ScaledJob: pure, from what is asked to the new metadata."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scaler.commands.migrate import queries, redis, sqs
+from scaler.commands.migrate.edits import Entry, Rewrite
+from scaler.commands.migrate.model import Around, Asked, Connection, Left, Sidekiq
+from scaler.keda.scalable import ScaledJob, ScaledObject
+from scaler.sources.base import Claim
+from scaler.sources.triggers import FROM_ENV, check
+
+TRANSLATORS: Mapping[str, Callable[[Around], Asked]] = {
+    "aws-sqs-queue": sqs.translate,
+    "redis": redis.translate,
+    "redis-sentinel": redis.translate,
+    "prometheus": queries.translate_prometheus,
+    "metrics-api": queries.translate_metrics_api,
+}
+MAX_DEPLOYMENT = 46
+"""Characters of a Deployment's name that source `sidekiq` can tell from the names of its pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done with the triggers of one owner, by their indexes."""
+
+    rewrites: Mapping[int, Rewrite]
+    merged: Mapping[int, int]
+    """Triggers that go, and the one that stands for them."""
+    left: Mapping[int, str]
+    """Triggers of kinds that could be ours and stay, and why."""
+    notes: tuple[tuple[int, str], ...]
+    """What a person must look at, with the trigger."""
+    claims: tuple[Claim, ...]
+    connections: tuple[Connection, ...]
+
+
+def plan(arounds: Sequence[Around]) -> Plan:
+    """Plan for all triggers of one owner."""
+    asked: dict[int, Asked] = {}
+    left: dict[int, str] = {}
+    for index, around in enumerate(arounds):
+        translate = TRANSLATORS.get(around.trigger.type)
+        if translate is None:
+            if around.trigger.type.startswith(("redis-cluster", "redis-streams", "redis-cluster-streams")):
+                left[index] = "Sidekiq has neither streams nor Redis Cluster, so it stays with KEDA's scaler"
+            continue
+        try:
+            asked[index] = translate(around)
+        except Left as why:
+            left[index] = str(why)
+    asked = _told_by_others(asked)
+    groups = _groups(arounds, asked)
+    rewrites: dict[int, Rewrite] = {}
+    merged: dict[int, int] = {}
+    notes: list[tuple[int, str]] = []
+    claims: list[Claim] = []
+    connections: list[Connection] = []
+    busy_done = any(isinstance(wish, Sidekiq) and wish.kind == "busy" for wish in asked.values())
+    for group in groups:
+        first = group[0]
+        wish = asked[first]
+        if isinstance(wish, Sidekiq):
+            parts = [part for index in group if isinstance(part := asked[index], Sidekiq)]
+            entries = _sidekiq_entries(arounds[first], parts, busy=not busy_done)
+            said = list(dict.fromkeys(note for part in parts for note in (*part.connection.doubts, *part.notes)))
+        else:
+            entries, said = wish.entries, list(wish.notes)
+        rewrite, problem, wanted = _finished(arounds[first], entries)
+        if rewrite is None:
+            left |= dict.fromkeys(group, problem)
+            continue
+        if isinstance(wish, Sidekiq):
+            busy_done = True
+            connections.append(wish.connection)
+        rewrites[first] = rewrite
+        merged |= dict.fromkeys(group[1:], first)
+        notes += [(first, note) for note in (*said, *_dropped(arounds[first], rewrite))]
+        notes += [(first, "one trigger for several: their queues are added up")] if len(group) > 1 else []
+        claims += wanted
+    return Plan(rewrites, merged, left, tuple(notes), tuple(claims), tuple(connections))
+
+
+def _told_by_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
+    """Return the same, where what one trigger only assumes is taken from others of the workload that tell it."""
+    parts = [each for each in asked.values() if isinstance(each, Sidekiq)]
+    connections = [part.connection for part in parts if not part.connection.assumed]
+    queues = tuple(dict.fromkeys(queue for part in parts if not part.assumed for queue in part.queues))
+    found: dict[int, Asked] = {}
+    for index, each in asked.items():
+        part = each
+        if isinstance(part, Sidekiq) and part.connection.assumed and connections:
+            part = replace(part, connection=connections[0])
+        if isinstance(part, Sidekiq) and part.assumed:
+            part = replace(part, queues=queues) if queues else replace(part, notes=(part.assumed, *part.notes))
+        found[index] = part
+    return found
+
+
+def _groups(arounds: Sequence[Around], asked: Mapping[int, Asked]) -> list[list[int]]:
+    """Return the triggers that become one: Sidekiq's on one Redis, with one target for each kind of metric.
+
+    First those that differ in their queues only, then those that have different metrics of the same queues.
+    """
+    alone = [[index] for index, wish in asked.items() if not isinstance(wish, Sidekiq) or arounds[index].one_metric]
+    alike: dict[Any, list[int]] = defaultdict(list)
+    for index, wish in asked.items():
+        if isinstance(wish, Sidekiq) and not arounds[index].one_metric:
+            key = (wish.connection, wish.prefix, wish.kind, wish.target, wish.activation, wish.counts_waiting)
+            alike[key].append(index)
+    found: list[tuple[Any, set[str], frozenset[str], list[int]]] = []
+    for (connection, prefix, kind, *_), indexes in alike.items():
+        queues = frozenset(
+            queue for index in indexes if isinstance(wish := asked[index], Sidekiq) for queue in wish.queues
+        )
+        for place, kinds, others, members in found:
+            if place == (connection, prefix) and others == queues and kind not in kinds:
+                kinds.add(kind)
+                members.extend(indexes)
+                break
+        else:
+            found.append(((connection, prefix), {kind}, queues, list(indexes)))
+    return sorted([*alone, *(sorted(members) for *_, members in found)])
+
+
+def _sidekiq_entries(around: Around, parts: Sequence[Sidekiq], *, busy: bool) -> tuple[Entry, ...]:
+    """Return the metadata of one trigger; `busy`: whether it is the one that has the busy metric of the workload."""
+    first = parts[0]
+    was = first.was if len(parts) == 1 else {}
+    queues = tuple(dict.fromkeys(queue for part in parts for queue in part.queues))
+    entries = [Entry("source", "sidekiq"), first.connection.entry()]
+    entries.append(Entry("queues", ",".join(queues), was.get("queues")))
+    entries += [Entry("keyPrefix", first.prefix)] if first.prefix else []
+    entries += _selection(around)
+    wanted = {part.kind: part for part in parts}
+    if "busy" in wanted:
+        entries.append(Entry("busyRatio", wanted["busy"].target, was.get("target")))
+        entries += [Entry("countWaiting", "true")] if wanted["busy"].counts_waiting else []
+    elif around.one_metric or not busy:
+        entries.append(Entry("busyRatio", "off"))
+    for kind, key in (("waiting", "queueLength"), ("latency", "queueLatency")):
+        if kind in wanted:
+            entries.append(Entry(key, wanted[kind].target, was.get("target")))
+    activation = next((part.activation for part in parts if part.activation), "")
+    entries += [Entry("activationQueueLength", activation, was.get("activation"))] if activation else []
+    entries += [Entry("refreshSeconds", "0")] if isinstance(around.owner, ScaledJob) else []
+    return tuple(
+        entry if entry.was is None or entry.was in around.metadata else replace(entry, was=None) for entry in entries
+    )
+
+
+def _selection(around: Around) -> list[Entry]:
+    """Return which processes belong to the workload."""
+    owner = around.owner
+    if not isinstance(owner, ScaledObject):
+        return []
+    name = owner.scale_target_ref.name
+    if owner.scale_target_ref.kind == "Deployment" and len(name) <= MAX_DEPLOYMENT:
+        return [Entry("deployment", name)]
+    if owner.scale_target_ref.kind == "Deployment":
+        return [Entry("hostnameRegex", f"^{name[:MAX_DEPLOYMENT]}")]
+    if owner.scale_target_ref.kind == "StatefulSet":
+        return [Entry("hostnameRegex", f"^{name}-[0-9]+$")]
+    return []
+
+
+def _finished(around: Around, entries: Sequence[Entry]) -> tuple[Rewrite | None, str, tuple[Claim, ...]]:
+    """Return the whole rewrite and what it claims; or None and the problem, where `validate` would refuse it."""
+    kind = "external"
+    if isinstance(around.owner, ScaledObject):
+        modifiers = around.owner.advanced.scaling_modifiers
+        above = modifiers.activation_above if around.in_formula and modifiers is not None else 0
+        kind = "external" if above > 0 else "external-push"  # a push would wake it whatever the formula says
+    drop = {"authenticationRef"}
+    sidekiq = any(entry == Entry("source", "sidekiq") for entry in entries)
+    if sidekiq or isinstance(around.owner, ScaledJob):
+        drop.add("metricType")
+    elif around.trigger.metric_type == "Value":
+        entries = [*entries, Entry("metricType", "Value")]
+    if kind == "external-push":
+        drop.add("useCachedMetrics")
+    entries = [Entry("scalerAddress", around.options.address), *entries]
+    metadata = {entry.key: entry.value for entry in entries}
+    unresolved = [key for key in metadata if key.endswith(FROM_ENV)]
+    parsed, problems = check(metadata, around.owner.namespace, unresolved)
+    if problems:
+        return None, "; ".join(map(str, problems)), ()
+    return Rewrite(kind, tuple(entries), frozenset(drop)), "", parsed.claims() if parsed is not None else ()
+
+
+def _dropped(around: Around, rewrite: Rewrite) -> Iterable[str]:
+    if around.trigger.use_cached_metrics and "useCachedMetrics" in rewrite.drop:
+        yield "useCachedMetrics is left out: with a push the HPA would see the value of the poll before it"
+    if any(entry.key == "queueURLFromEnv" for entry in rewrite.metadata):
+        yield "the queue comes from a variable of the workload, so what access must grant is not known"
+    if any(entry.key == "redisURLFromEnv" for entry in rewrite.metadata):
+        yield "what access must grant under urls is in the variable: scheme, host, port and database, without the password"

@@ -1,0 +1,181 @@
+"""KEDA's `prometheus` and `metrics-api`: queries of Sidekiq's exporters and of work queues, with their targets."""
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from scaler.commands.migrate import exporters
+from scaler.commands.migrate.edits import Entry
+from scaler.commands.migrate.exporters import BUSY, DEPTH, LATENCY, PROCESSES, THREADS, WAITING, Meaning
+from scaler.commands.migrate.model import Around, Asked, Connection, Left, Other, Sidekiq
+
+MAX_RATIO = 1.5
+"""Above it a target of busy threads is none, unless waiting jobs count too: then a percentage was meant."""
+DEFAULT_QUEUE = "default"
+"""Sidekiq's own, for jobs that name none."""
+_SECURED = ("authModes", "authMode", "customHeaders", "queryParameters", "unsafeSsl", "cortexOrgID")
+_STATS = {"sidekiq.enqueued": WAITING, "sidekiq.default_latency": LATENCY}
+
+
+def translate_prometheus(around: Around) -> Asked:
+    """Return what the query wants; raises `Left` for one that is not understood."""
+    query = around.metadata.get("query", "")
+    if not query:
+        raise Left("it has no query that could be read")
+    found = exporters.meaning(query)
+    target = _number(around, "threshold")
+    if found.role == DEPTH:
+        return _work_queue(around, found, target, {"prometheusURL": "serverAddress"}, sums=_sums(query))
+    return _sidekiq(around, found, target, {"target": "threshold"})
+
+
+def translate_metrics_api(around: Around) -> Asked:
+    """Return what the page tells; raises `Left` for one that is none of Sidekiq or of a work queue."""
+    location, url = around.metadata.get("valueLocation", ""), around.metadata.get("url", "")
+    target = _number(around, "targetValue")
+    if around.metadata.get("format", "json") == "prometheus":
+        found = exporters.meaning(location)
+        if found.role == DEPTH:
+            return _work_queue(around, found, target, {"metricsURL": "url"}, sums=True)
+        return _sidekiq(around, found, target, {"target": "targetValue"})
+    path = urlsplit(url).path.rstrip("/")
+    if path.endswith("/stats/queues") and re.fullmatch(r"[A-Za-z0-9_-]+", location):
+        return _sidekiq(around, Meaning(WAITING, queues=(location,)), target, {"target": "targetValue"})
+    if path.endswith("/stats") and location in _STATS:
+        queues = (DEFAULT_QUEUE,) if location == "sidekiq.default_latency" else None
+        return _sidekiq(around, Meaning(_STATS[location], queues=queues), target, {"target": "targetValue"})
+    raise Left(
+        f"value {location[:80] or 'without a valueLocation'} of its page is none that Sidekiq or a work queue tells"
+    )
+
+
+def _number(around: Around, key: str) -> float:
+    try:
+        value = float(around.metadata.get(key, ""))
+    except ValueError:
+        raise Left(f"its {key} is no number that stands there") from None
+    if not 0 < value < 1e12:
+        raise Left(f"its {key} is no target that an HPA could have")
+    return value
+
+
+def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str, str]) -> Sidekiq:
+    kind = _kind(found)
+    target = threshold / found.factor
+    if kind == BUSY and target > MAX_RATIO and found.factor == 1.0 and not found.plus_waiting:
+        raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
+    queues, said, assumed = _queues(around, found, kind)
+    notes = [*said, *found.notes, *_other_division(around, found, kind, target)]
+    activation = around.metadata.get("activationThreshold") or around.metadata.get("activationTargetValue") or ""
+    if activation and not (kind == WAITING and activation.isdigit()):
+        notes.append(
+            f"its activation threshold {activation[:20]} is left out: any waiting job wakes, and busy threads keep awake"
+        )
+        activation = ""
+    return Sidekiq(
+        _connection(around),
+        queues,
+        kind,
+        written(target),
+        activation,
+        was=dict(was),
+        counts_waiting=found.plus_waiting,
+        assumed=assumed,
+        notes=tuple(notes),
+    )
+
+
+def _kind(found: Meaning) -> str:
+    """Return which target of source `sidekiq` a query has; raises `Left` for none."""
+    if found.factor <= 0:
+        raise Left("its query multiplies by nothing or by less")
+    if found.role == BUSY and found.per == THREADS:
+        return BUSY
+    if found.role == BUSY:
+        raise Left(
+            "it counts busy threads: write source sidekiq with busyRatio, its threshold ÷ the threads of a process"
+        )
+    if (found.role == WAITING and found.per in {"", PROCESSES}) or (found.role == LATENCY and not found.per):
+        return found.role
+    raise Left("its query tells of Sidekiq, but nothing that source sidekiq has a target for")
+
+
+def _other_division(around: Around, found: Meaning, kind: str, target: float) -> Iterator[str]:
+    """Tell where the HPA divided by the number of pods and does so no more, or the other way round."""
+    by_value = around.trigger.metric_type == "Value"
+    if kind == WAITING and by_value and not found.per:
+        yield f"metricType Value compared all waiting jobs with {target:g}; here it is the jobs for each process"
+    elif kind != WAITING and not by_value:
+        unit = "the share of busy threads" if kind == BUSY else "the seconds that the oldest job may wait"
+        yield f"metricType AverageValue divided it by the number of pods; here {target:g} is {unit}"
+
+
+def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return the queues, a word on where they are from, and why they are only assumed, if they are."""
+    if found.queues:
+        return found.queues, (), ""
+    if around.options.queues:
+        return around.options.queues, (), ""
+    if around.workload.queues:
+        return around.workload.queues, ("its queues are those of the workload's command line",), ""
+    if kind != BUSY:
+        raise Left("its query counts every queue: name those of this workload with --queues")
+    note = (
+        f"no queue is named anywhere, so {DEFAULT_QUEUE} is assumed, and jobs in others wake nothing: use --queues, or put "
+        "in all that this workload fetches"
+    )
+    return (DEFAULT_QUEUE,), (), note
+
+
+def _connection(around: Around) -> Connection:
+    """Return the Redis of the workload: its query does not tell one."""
+    if around.options.redis:
+        return Connection(name=around.options.redis, config=(("url", "redis://HOST:6379/0"),))
+    variable = next((name for name in ("REDIS_URL", "SIDEKIQ_REDIS_URL") if name in around.workload.variables), "")
+    if variable:
+        return Connection(variable=variable)
+    doubt = (
+        "its Redis is taken from the workload's variable REDIS_URL, which Sidekiq reads by default; with another, change "
+        "redisURLFromEnv, or use --redis NAME for a connection of the configuration"
+    )
+    return Connection(variable="REDIS_URL", doubts=(doubt,), assumed=True)
+
+
+def _sums(query: str) -> bool:
+    return re.match(r"\s*(?:sum\b|[A-Za-z_]+\s*(?:\{|$))", query) is not None
+
+
+def _work_queue(around: Around, found: Meaning, target: float, places: Mapping[str, str], *, sums: bool) -> Other:
+    if not found.queues or found.selector is None:
+        raise Left("its query names no single work queue (label name)")
+    if not sums or found.factor != 1.0 or found.per or around.trigger.metric_type == "Value":
+        raise Left("source workqueue adds the queues up and divides by the replicas, and its query does something else")
+    if secured := [key for key in _SECURED if around.given(key)] or (
+        ["authenticationRef"] if around.trigger.authentication_ref else []
+    ):
+        raise Left(
+            f"{', '.join(secured)}: put the server into the scaler's configuration, and name it with prometheus: or pages:"
+        )
+    ((new, old),) = places.items()
+    entries = [
+        Entry("source", "workqueue"),
+        Entry(new, around.metadata.get(old, ""), old),
+        Entry("queues", ",".join(found.queues)),
+    ]
+    selector = ",".join(f'{label}{op}"{value}"' for label, op, value in found.selector.matchers if label != "name")
+    if selector and new == "prometheusURL":
+        entries.append(Entry("selector", selector))
+    if found.selector.name != "workqueue_depth":
+        entries.append(Entry("metricName", found.selector.name))
+    entries.append(
+        Entry(
+            "queueLength", written(target), next(key for key in ("threshold", "targetValue") if key in around.metadata)
+        )
+    )
+    note = "items that are being worked on count too (countActive), so that no replica is stopped under them"
+    return Other(tuple(entries), (*found.notes, note))
+
+
+def written(target: float) -> str:
+    """Return a target as the metadata have it: at most four decimals, which is more than an HPA keeps."""
+    return f"{target:.4f}".rstrip("0").rstrip(".")

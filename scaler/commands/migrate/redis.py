@@ -1,0 +1,105 @@
+"""KEDA's `redis` and `redis-sentinel` lists: those that Sidekiq keeps become queues of source `sidekiq`."""
+
+import re
+
+from scaler.clients.redis.server import URL_FORMS, parse_url
+from scaler.commands.migrate.model import FROM_ENV, Around, Connection, Left, Sidekiq
+
+_LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^|]+)")
+SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
+"""How `Parameter.where` tells of a Secret."""
+_PASSWORDS = ("password", "sentinelPassword", "username", "sentinelUsername")
+
+
+def translate(around: Around) -> Sidekiq:
+    """Return the queue of a list of Sidekiq; raises `Left` for a list of another program."""
+    name = around.metadata.get("listName", "")
+    found = _LIST.fullmatch(name)
+    if "listName" + FROM_ENV in around.metadata:
+        raise Left("listNameFromEnv does not tell whether it is a queue of Sidekiq; write listName to have it migrated")
+    if found is None:
+        raise Left(
+            f"list {name[:80] or 'without a name'} is none of Sidekiq's `queue:NAME`; it stays with KEDA's redis scaler"
+        )
+    return Sidekiq(
+        connection(around),
+        (found["queue"],),
+        "waiting",
+        around.metadata.get("listLength", "5"),
+        around.metadata.get("activationListLength", ""),
+        found["prefix"] or "",
+        {"queues": "listName", "target": "listLength", "activation": "activationListLength"},
+    )
+
+
+def connection(around: Around) -> Connection:
+    """Return the Redis of a trigger: a URL where all of it is written and nothing of it secret, else a named one."""
+    sentinel = around.trigger.type == "redis-sentinel"
+    hosts, doubts = _hosts(around, plural=sentinel)
+    scheme = "rediss" if _true(around, "enableTLS") else "redis"
+    if _true(around, "unsafeSsl"):
+        doubts.append("unsafeSsl skipped the check of Redis' certificate; give the connection its CA as caFile instead")
+    database = around.metadata.get("databaseIndex", "0") or "0"
+    master = _literal(around, "sentinelMaster", "MASTER", doubts) if sentinel else ""
+    where = f"{master}/{database}" if sentinel else database
+    url = f"{scheme}{'+sentinel' * sentinel}://{','.join(hosts)}/{where}"
+    ref = around.trigger.authentication_ref
+    if ref is not None and around.authentication is None:
+        doubts.append(
+            f"{ref.kind} {ref.name} is not among the files: give the connection the password that it hands over"
+        )
+    secrets = [name for name in _PASSWORDS if around.given(name)]
+    if not doubts and not secrets:
+        try:
+            parse_url(url)
+        except ValueError:
+            raise Left(f"its address and database do not make a URL: {URL_FORMS}") from None
+        return Connection(url=url)
+    named = around.options.redis or _name(hosts[0])
+    if "username" in secrets:
+        user = _literal(around, "username", "USER", doubts)
+        url = url.replace("://", f"://{user}@", 1)
+    config = [("url", url)]
+    for name, key in (("password", "passwordFile"), ("sentinelPassword", "sentinelPasswordFile")):
+        if name in secrets:
+            found = SECRET.search(around.where(name))
+            file = found["key"] if found else f"{'sentinel-' * (name != 'password')}password"
+            path = f"/etc/keda-queue-scaler/secrets/redis-{named}/{file}"
+            config.append((key, path))
+            doubts.append(
+                f"{name} comes from {around.where(name)}: it must be a Secret in the scaler's namespace too, mounted as {path}"
+            )
+    return Connection(name=named, config=tuple(config), doubts=tuple(doubts))
+
+
+def _hosts(around: Around, *, plural: bool) -> tuple[list[str], list[str]]:
+    """Return HOST:PORT of each server, and what is not known about them."""
+    doubts: list[str] = []
+    key, host, port = ("addresses", "hosts", "ports") if plural else ("address", "host", "port")
+    if around.given(key):
+        return [part.strip() for part in _literal(around, key, "HOST:6379", doubts).split(",")], doubts
+    if not around.given(host):
+        return ["HOST:6379"], [f"neither {key} nor {host} is known; put the address into the connection's url"]
+    hosts = _literal(around, host, "HOST", doubts).split(",")
+    ports = _literal(around, port, "6379", doubts).split(",")
+    if len(ports) != len(hosts):
+        ports = ports[:1] * len(hosts)
+    return [f"{name.strip()}:{number.strip()}" for name, number in zip(hosts, ports, strict=True)], doubts
+
+
+def _literal(around: Around, key: str, stand_in: str, doubts: list[str]) -> str:
+    """Return what the metadata say, or `stand_in` with a doubt about what does not stand there."""
+    if value := around.metadata.get(key):
+        return value
+    doubts.append(f"{key} comes from {around.where(key)}: put it in the place of {stand_in} in the connection's url")
+    return stand_in
+
+
+def _true(around: Around, key: str) -> bool:
+    return around.metadata.get(key) == "true"
+
+
+def _name(host: str) -> str:
+    """Return a name for the connection: that of the server, or `main` where it is not known."""
+    first = host.partition(":")[0].partition(".")[0].lower()
+    return "main" if first in {"host", ""} or first.isdigit() else re.sub("[^a-z0-9-]", "-", first)

@@ -1,0 +1,160 @@
+"""The text of a file with its triggers rewritten, and proof that nothing else of it has changed."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scaler.commands.manifests import RENDER_FIRST, TEMPLATE
+from scaler.commands.migrate.edits import CannotEditError, Editor
+from scaler.commands.migrate.model import Around, Options, Workload
+from scaler.commands.migrate.plan import TRANSLATORS, Plan, plan
+from scaler.commands.migrate.workloads import Name, workload
+from scaler.keda.authentications import Authentication
+from scaler.keda.findings import Manifests
+from scaler.keda.manifests import known_objects
+from scaler.keda.scalable import AuthenticationRef, ScaledJob, ScaledObject, Trigger
+from scaler.keda.yaml_lines import Broken, documents
+from scaler.keda.yaml_nodes import Document, Path
+from scaler.keda.yaml_nodes import Sequence as SequenceNode
+
+MARK = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What all files together tell."""
+
+    authentications: tuple[Authentication, ...]
+    workloads: Mapping[Name, Workload]
+    options: Options
+
+    def authentication(self, owner: ScaledObject | ScaledJob, ref: AuthenticationRef | None) -> Authentication | None:
+        """Return the TriggerAuthentication that a trigger of `owner` refers to, if it is known."""
+        if ref is None:
+            return None
+        wanted = (ref.kind, "" if ref.kind.startswith("Cluster") else owner.namespace, ref.name)
+        return next((each for each in self.authentications if (each.kind, each.namespace, each.name) == wanted), None)
+
+    def around(self, owner: ScaledObject | ScaledJob, trigger: Trigger) -> Around:
+        """Return a trigger in its place."""
+        found = Workload()
+        if isinstance(owner, ScaledObject):
+            target = owner.scale_target_ref
+            found = self.workloads.get((target.kind, owner.namespace, target.name), found)
+        return Around(owner, trigger, self.authentication(owner, trigger.authentication_ref), found, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """One file, and what was planned for each owner in it; a plan that could not be carried out has no rewrites."""
+
+    text: str
+    plans: tuple[tuple[ScaledObject | ScaledJob, Plan], ...]
+
+
+def workloads_in(text: str) -> dict[Name, Workload]:
+    """Return the workloads of a file."""
+    found: dict[Name, Workload] = {}
+    for document in documents(text.removeprefix(MARK)):
+        if not isinstance(document, Broken):
+            items = document.data.get("items") if isinstance(document.data, dict) else None
+            for data in [document.data, *(items if isinstance(items, list) else ())]:
+                if (told := workload(data)) is not None:
+                    found[told[0]] = told[1]
+    return found
+
+
+def migrated(text: str, manifests: Manifests, known: Known) -> Migrated:
+    """Return the file with `text`, which holds `manifests`, in the words of this scaler."""
+    mark = MARK if text.startswith(MARK) else ""
+    body = text.removeprefix(MARK)
+    owners = {owner.line: owner for owner in manifests.objects}
+    places = {
+        document.line(path): (document, path)
+        for document in documents(body)
+        if not isinstance(document, Broken)
+        for path, _ in known_objects(document.data, ())
+    }
+    plans: list[tuple[ScaledObject | ScaledJob, Plan]] = []
+    edits: list[tuple[int, Editor]] = []
+    for line, owner in owners.items():
+        made = _planned(owner, known)
+        if made.rewrites:
+            document, path = places[line]
+            try:
+                edits.append((len(plans), _edited(body, document, path, made)))
+            except CannotEditError as why:
+                made = _undone(made, str(why))
+        plans.append((owner, made))
+    for number, editor in edits:
+        # Each alone first: one that cannot be proved is left out, and takes no other with it.
+        if not _proved(body, editor.result(), [plans[number]]):
+            owner, made = plans[number]
+            plans[number] = owner, _undone(made, "its text could not be changed without changing something else")
+    good = [editor for number, editor in edits if plans[number][1].rewrites]
+    changed = Editor(body, [change for editor in good for change in editor.changes]).result()
+    return Migrated(mark + changed, tuple(plans))
+
+
+def _planned(owner: ScaledObject | ScaledJob, known: Known) -> Plan:
+    arounds = [known.around(owner, trigger) for trigger in owner.triggers]
+    made = plan(arounds)
+    raw = [
+        index
+        for index, trigger in enumerate(owner.triggers)
+        if trigger.type in TRANSLATORS and any(TEMPLATE in value for value in trigger.metadata.values())
+    ]
+    if not raw:
+        return made
+    why = RENDER_FIRST.format(command="migrate")
+    return _undone(replace(made, left={**made.left, **dict.fromkeys(raw, why)}), why)
+
+
+def _undone(made: Plan, why: str) -> Plan:
+    kept = dict.fromkeys([*made.rewrites, *made.merged], why)
+    return Plan({}, {}, {**made.left, **kept}, (), (), ())
+
+
+def _edited(text: str, document: Document, path: Path, made: Plan) -> Editor:
+    editor = Editor(text)
+    triggers = document.node((*path, "spec", "triggers"))
+    if not isinstance(triggers, SequenceNode):
+        raise CannotEditError("its triggers are no list")
+    for index, rewrite in made.rewrites.items():
+        editor.rewrite(triggers.items[index], rewrite)
+    for index in made.merged:
+        editor.remove_item(triggers, index)
+    editor.result()
+    return editor
+
+
+def _proved(before: str, after: str, plans: Sequence[tuple[ScaledObject | ScaledJob, Plan]]) -> bool:
+    """Tell whether `after` holds what `before` does but for the triggers of `plans`, and these as they were planned."""
+    made = {owner.line: each for owner, each in plans}
+    old, new = list(documents(before)), list(documents(after))
+    if len(old) != len(new):
+        return False
+    for was, now in zip(old, new, strict=True):
+        if isinstance(was, Broken) or isinstance(now, Broken):
+            if not (isinstance(was, Broken) and isinstance(now, Broken) and was.problem == now.problem):
+                return False
+            continue
+        expected = copy.deepcopy(was.data)
+        for path, data in known_objects(expected, ()):
+            if (each := made.get(was.line(path))) is not None and each.rewrites:
+                _expect(data["spec"]["triggers"], each)
+        if expected != now.data:
+            return False
+    return True
+
+
+def _expect(triggers: list[Any], made: Plan) -> None:
+    for index, rewrite in made.rewrites.items():
+        trigger = triggers[index]
+        for key in rewrite.drop:
+            trigger.pop(key, None)
+        trigger["type"] = rewrite.type
+        trigger["metadata"] = {entry.key: entry.value for entry in rewrite.metadata}
+    for index in sorted(made.merged, reverse=True):
+        del triggers[index]

@@ -1,0 +1,51 @@
+"""KEDA's `aws-sqs-queue` as source `sqs`: keys, defaults and formula are the same, the identity is not."""
+
+from scaler.commands.migrate.edits import Entry
+from scaler.commands.migrate.model import FROM_ENV, Around, Left, Other
+from scaler.keda.scalable import ScaledJob
+
+_SAME = (
+    "queueURL", "queueLength", "activationQueueLength", "awsRegion", "awsEndpoint", "scaleOnInFlight", "scaleOnDelayed",
+)  # fmt: skip
+_IDENTITY = ("awsAccessKeyID", "awsSecretAccessKey", "awsSessionToken", "identityOwner", "awsRoleArn")
+_KEYS = ("awsAccessKeyID", "awsSecretAccessKey", "awsSessionToken")
+OWN = "the scaler reads the queue with its own role"
+
+
+def translate(around: Around) -> Other:
+    """Return the same queue for this scaler; raises `Left` for keys that it does not have."""
+    entries = [Entry("source", "sqs")]
+    for key, value in around.metadata.items():
+        plain = key.removesuffix(FROM_ENV)
+        if plain in _SAME:
+            entries.append(Entry(key, value, key))
+        elif plain not in _IDENTITY:
+            raise Left(f"the key {key} has no counterpart in source sqs")
+    role, notes = _identity(around)
+    entries += [Entry("awsRoleArn", role)] if role else []
+    if isinstance(around.owner, ScaledJob):
+        entries += [Entry("refreshSeconds", "0"), Entry("holdInFlight", "false")]
+    return Other(tuple(entries), notes)
+
+
+def _identity(around: Around) -> tuple[str, tuple[str, ...]]:
+    """Return the role that the trigger shall assume, "" for none, and what a person must decide about it."""
+    authentication = around.authentication
+    role = authentication.role if authentication is not None else ""
+    if role or (role := around.metadata.get("awsRoleArn", "")):
+        return role, ()
+    ref = around.trigger.authentication_ref
+    if around.given("awsRoleArn"):
+        where = around.where("awsRoleArn")
+        note = f"its role comes from {where}: set awsRoleArn to it, and grant it in aws.roles; without it {OWN}"
+    elif found := [key for key in _KEYS if around.given(key)]:
+        where = ", ".join(dict.fromkeys(around.where(key) for key in found))
+        note = f"static keys ({where}) are not taken over: {OWN}, so allow that role to read it"
+    elif around.metadata.get("identityOwner") == "operator":
+        note = f"KEDA's operator read it with its role; now {OWN}, so allow that role to read it"
+    elif ref is not None and authentication is None:
+        note = f"{ref.kind} {ref.name} is not among the files, so whose role read the queue is not known; {OWN}"
+    else:
+        who = f"podIdentity {authentication.provider}" if authentication and authentication.provider else "pod identity"
+        note = f"{who} read it with a role of KEDA or of the workload: {OWN}; set awsRoleArn where it must be another"
+    return "", (note,)

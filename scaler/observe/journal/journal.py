@@ -1,0 +1,229 @@
+"""Notes what changes about each trigger, for those who ask the next morning.
+
+Nothing here asks anybody or waits; each callback notes what it is told of and returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scaler.answers.registry import SILENCE_SECONDS
+from scaler.observe.journal import records
+from scaler.observe.journal.line import LINE_BYTES, Line, digest, let_go, state_code
+from scaler.observe.journal.records import ASKED, DAY, ERROR, FAULT, FLAG, HEALED, HELD, MAX_METRICS, STREAM, VALUE
+from scaler.observe.journal.refusals import REFUSAL_BYTES, Refusals
+from scaler.observe.journal.shelves import Shelves
+from scaler.observe.journal.texts import MAX_TEXT_BYTES, Texts, alike, short
+
+if TYPE_CHECKING:
+    from scaler.answers.answer import Answers
+    from scaler.answers.listeners import Listeners
+    from scaler.answers.registry import Registry
+    from scaler.answers.scaledobject import ScaledObject
+    from scaler.core.clock import Clock
+    from scaler.core.errors import ScalerError
+    from scaler.pb.externalscaler_pb2 import ScaledObjectRef
+
+LONGER = 3.0
+"""How much longer than the last one a silence is to be noted: one who asks every 5 minutes is never silent."""
+SAME_TEXT = 600
+"""Tenths of a second in which another message of the same fault or error is not noted."""
+REOPENED = 300
+"""Tenths of a second within which a stream that opens again has not been closed: each ends with its connection."""
+LINE_SHARE, REFUSAL_SHARE, TEXT_SHARE = 0.85, 1 / 16, 1 / 16
+TEXT_OVERHEAD_BYTES = 300
+LOOK_AT = 64
+"""Lines looked at for each event while the room is short."""
+CODES = {(state, active): state_code(state, active) for state in records.KINDS[: HELD + 1] for active in (False, True)}
+NO_LINE: Any = object()
+"""Of a trigger whose line had to go; without this, those that are too many would take it from each other all the time."""
+
+
+class Journal:
+    """What happened to each trigger in the last 24 hours, within `max_bytes`."""
+
+    def __init__(self, max_bytes: int, clock: Clock) -> None:
+        """Know nothing yet, and say so."""
+        self._clock = clock
+        self.began = clock.now()
+        self._room = int(max_bytes * LINE_SHARE)
+        self.lines = Shelves[bytes, Line](self._room // (2 * LINE_BYTES))
+        self.texts = Texts(int(max_bytes * TEXT_SHARE) // (MAX_TEXT_BYTES + TEXT_OVERHEAD_BYTES))
+        self.refusals = Refusals(int(max_bytes * REFUSAL_SHARE) // REFUSAL_BYTES, clock)
+        self.used = 0
+        self._closed: set[Line] = set()
+        self._hand: list[Line] = []
+
+    def follow(self, registry: Registry, answers: Answers, listeners: Listeners) -> None:
+        """Be told by these."""
+        registry.on_refused, registry.on_admitted, registry.on_silence = self.refused, self.admitted, self.silence
+        registry.on_forget.append(self.forgotten)
+        answers.on_noted, listeners.on_streams = self.noted, self.streams
+
+    # What it is told of
+
+    def noted(self, asker: ScaledObject) -> None:
+        """Note what is news in the answer of `asker`, or in its error."""
+        line: Line | None = asker.line
+        if line is None:
+            line = self._line(asker)
+        if line is NO_LINE:
+            return
+        answer = asker.answer
+        if answer is None:
+            self._note_error(line)
+        else:
+            told = answer.told
+            code = CODES[answer.state, told.active]
+            if code != line.code or code % FLAG == HELD:
+                self._note_state(line, code, "" if answer.fault is None else str(answer.fault))
+            if told.metrics is not line.metrics and told.metrics != line.metrics:
+                self._note_values(line, told.metrics)
+        for state in asker.lease.held:
+            if state.failing is not None:
+                self._note_fault(line, str(state.failing.fault))
+                break
+        else:
+            if line.fault:
+                line.fault = ""
+                self._append(line, HEALED)
+
+    def streams(self, asker: ScaledObject) -> None:
+        """Note how many streams `asker` has open."""
+        line: Line = asker.line or self._line(asker)
+        count, now = len(asker.listeners), self.now()
+        if line is NO_LINE:
+            return
+        if count == 0:
+            line.closed_at = now
+            self._closed.add(line)
+            return
+        self._closed.discard(line)
+        if count != line.streams or (line.closed_at >= 0 and now - line.closed_at > REOPENED):
+            if line.closed_at >= 0:
+                self._append(line, STREAM, 0, at=line.closed_at)
+            self._append(line, STREAM, count)
+        line.streams, line.closed_at = count, -1
+
+    def silence(self, asker: ScaledObject, seconds: float) -> None:
+        """Note that `asker` asks again after `seconds`."""
+        if asker.line is not None and asker.line is not NO_LINE:
+            self._note_silence(asker.line, seconds)
+
+    def refused(self, ref: ScaledObjectRef, error: ScalerError) -> None:
+        """Note that metadata was not accepted."""
+        self.refusals.refused(ref.namespace, ref.name, ref.scalerMetadata, error)
+
+    def admitted(self, asker: ScaledObject) -> None:
+        """Note that metadata was accepted."""
+        self.refusals.admitted(asker.namespace, asker.name)
+
+    def forgotten(self, asker: ScaledObject) -> None:
+        """Keep the line of `asker` without it."""
+        line: Line | None = asker.line
+        if line is not None and line.asker is asker:
+            line.asked_at = self._tenths(asker.asked_at) if asker.calls else None
+            line.asker, asker.line = None, None
+
+    def tidy(self) -> None:
+        """Note streams that stayed closed, and forget what is older than a day."""
+        now = self.now()
+        for line in [line for line in self._closed if now - line.closed_at > REOPENED]:
+            self._closed.discard(line)
+            self._append(line, STREAM, 0, at=line.closed_at)
+            line.streams, line.closed_at = 0, -1
+        for line in self.lines:
+            if line.asker is None and now - (line.asked_at or line.since) > DAY:
+                self._drop(self.lines.drop(line.namespace, line.key))
+        self.refusals.forget_before(self._clock.now() - DAY / 10)
+
+    # Times
+
+    def now(self) -> int:
+        """Return the tenths of a second since the journal began."""
+        return self._tenths(self._clock.now())
+
+    def _tenths(self, monotonic: float) -> int:
+        return max(0, int((monotonic - self.began) * 10))
+
+    # How it notes
+
+    def _line(self, asker: ScaledObject) -> Line:
+        key = digest(asker.key)
+        line = self.lines.get(asker.namespace, key)
+        if line is None:
+            line = Line(asker, key, self.now())
+            gone = self.lines.add(asker.namespace, key, line)
+            if gone is not None:
+                self._drop(gone)
+            self.used += line.bytes
+        else:
+            line.asker = asker
+            if line.asked_at is not None:
+                self._note_silence(line, (self.now() - line.asked_at) / 10)
+        asker.line = line
+        return line
+
+    def _drop(self, line: Line) -> None:
+        """Forget a line that is in no shelf any more."""
+        self.used -= line.bytes
+        self._closed.discard(line)
+        let_go(line.records, self.texts)
+        if line.asker is not None:
+            line.asker.line = NO_LINE
+        line.records = bytearray()
+
+    def _note_state(self, line: Line, code: int, why: str) -> None:
+        if code == line.code and (alike(line.text, why) or self.now() - line.text_at < SAME_TEXT):
+            return
+        line.code, line.text, line.text_at = code, why, self.now()
+        self._append(line, code, self.texts.take(why, line.namespace) if why else 0)
+
+    def _note_error(self, line: Line) -> None:
+        asker: Any = line.asker
+        error = asker.error.error
+        self._note_state(line, ERROR, short(f"{error.code} {error}"))
+        line.metrics = ()  # no value is told
+
+    def _note_values(self, line: Line, metrics: tuple[Any, ...]) -> None:
+        before = line.metrics
+        for index, metric in enumerate(metrics[:MAX_METRICS]):
+            if not before or before[index].value != metric.value:
+                self._append(line, VALUE + FLAG * index, metric.value)
+        line.metrics = metrics
+
+    def _note_fault(self, line: Line, fault: str) -> None:
+        if fault == line.fault or (line.fault and (alike(line.fault, fault) or self.now() - line.fault_at < SAME_TEXT)):
+            return
+        line.fault, line.fault_at = fault, self.now()
+        self._append(line, FAULT, self.texts.take(fault, line.namespace))
+
+    def _note_silence(self, line: Line, seconds: float) -> None:
+        now = self.now()
+        if now - 10 * seconds - line.gap_at > 10 * LONGER * SILENCE_SECONDS:
+            line.gap = 0.0  # it has asked often since
+        if seconds >= SILENCE_SECONDS and seconds > LONGER * line.gap:
+            self._append(line, ASKED, seconds)
+        line.gap, line.gap_at = seconds, now
+
+    def _append(self, line: Line, code: int, number: float = 0.0, at: int | None = None) -> None:
+        before = line.bytes
+        now = self.now()
+        line.append(now if at is None else at, code, number)
+        if len(line.records) > line.limit:
+            line.fit(now, self._room, self.texts)
+        self.used += line.bytes - before
+        if self.used > self._room:
+            self._make_room(now)
+
+    def _make_room(self, now: int) -> None:
+        """Thin the next line that takes more than its share, so that one event never has to pay for all."""
+        share = self._room // len(self.lines)
+        for _ in range(LOOK_AT):
+            if not self._hand:
+                self._hand = list(self.lines)
+            line = self._hand.pop()
+            if (before := line.bytes) > share:
+                line.fit(now, max(0, share - LINE_BYTES) // 2, self.texts)
+                self.used += line.bytes - before
+                return

@@ -1,0 +1,103 @@
+"""What is kept of one trigger."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from scaler.observe.journal import records
+from scaler.observe.journal.records import RECORD_BYTES, WITH_TEXT, fit, pack, unpack
+
+if TYPE_CHECKING:
+    from scaler.answers.scaledobject import ScaledObject
+    from scaler.core.domain import Metric, MetricSpec
+    from scaler.observe.journal.texts import Texts
+
+LINE_BYTES = 620
+"""About what a line takes without its events, the places in dictionaries included."""
+FIRST_LIMIT = 64 * RECORD_BYTES
+
+
+class Line:
+    """The events of one trigger, and what was noted last, so that only news are noted. Times are tenths of a second."""
+
+    __slots__ = (
+        "asked_at",
+        "asker",
+        "closed_at",
+        "code",
+        "fault",
+        "fault_at",
+        "gap",
+        "gap_at",
+        "key",
+        "limit",
+        "metric_type",
+        "metrics",
+        "name",
+        "namespace",
+        "records",
+        "since",
+        "source",
+        "specs",
+        "streams",
+        "text",
+        "text_at",
+    )
+
+    def __init__(self, asker: ScaledObject, key: bytes, now: int) -> None:
+        """Know nothing yet."""
+        self.key, self.namespace, self.name = key, asker.namespace, asker.name
+        self.source: str = asker.trigger.source
+        self.metric_type: str = asker.trigger.metric_type
+        self.specs: tuple[MetricSpec, ...] = asker.specs
+        self.records = bytearray()
+        self.since, self.limit = now, FIRST_LIMIT
+        self.code = -1  # of the state
+        self.text, self.text_at = "", now  # why it is held, or the error
+        self.metrics: tuple[Metric, ...] = ()
+        self.fault, self.fault_at = "", now  # of a place; empty while there is none
+        self.streams, self.closed_at = 0, -1  # closed, and not noted yet
+        self.asker: ScaledObject | None = asker
+        self.asked_at: int | None = None  # of one that is forgotten: when it asked last
+        self.gap, self.gap_at = 0.0, now  # the last silence, in seconds, and when it ended
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes, without its messages: a bytearray grows by an eighth."""
+        return LINE_BYTES + len(self.records) * 9 // 8
+
+    def append(self, at: int, code: int, number: float = 0.0) -> None:
+        """Note one event."""
+        self.records += pack(at, code, number)
+
+    def fit(self, now: int, room: int, texts: Texts) -> None:
+        """Thin the events until they take at most `room` bytes, and let go of the messages of those that are gone."""
+        before = self.records
+        self.records, since = fit(before, now, room)
+        if since is not None:
+            self.since = max(self.since, since)
+        self.limit = 2 * len(self.records) + FIRST_LIMIT
+        if len(self.records) < len(before):
+            for record in unpack(self.records):
+                if record.kind in WITH_TEXT:
+                    texts.keep(int(record.number))
+            let_go(before, texts)
+
+
+def let_go(events: bytes | bytearray, texts: Texts) -> None:
+    """Let go of the messages of `events`."""
+    for record in unpack(events):
+        if record.kind in WITH_TEXT:
+            texts.give_back(int(record.number))
+
+
+def digest(key: bytes) -> bytes:
+    """Return what stands for the metadata of a trigger after it is forgotten."""
+    return blake2b(key, digest_size=12).digest()
+
+
+def state_code(state: str, active: bool) -> int:  # noqa: FBT001 - it is what is told
+    """Return the code of a state that an answer has."""
+    kind = records.KINDS.index(state)
+    return kind + (records.FLAG if active and kind in {records.SETTLING, records.HELD} else 0)

@@ -1,0 +1,48 @@
+"""What is done to spare busy pods, as plain data and as Prometheus metrics."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from scaler.answers.pod_costs import Spared
+from scaler.answers.scaledobject import ScaledObject
+
+
+def spared_view(spared: Spared) -> dict[str, Any]:
+    """Return how it stands with a trigger that wants its busy pods spared."""
+    return {
+        "pods": spared.pods,
+        "busy": spared.busy,
+        "asked": spared.asked,
+        "writing": spared.writing,
+        "pending": spared.pending,
+        "leftAlone": spared.left_alone,
+        "failing": spared.failing,
+        "problems": list(spared.problems),
+    }
+
+
+def spared_families(askers: Iterable[ScaledObject]) -> Iterable[Metric]:
+    """Return the gauges of all triggers that want their busy pods spared; of two of one name the last counts."""
+    rows = {
+        (asker.namespace, asker.name, asker.specs[0].name): asker.spared for asker in askers if asker.spared is not None
+    }
+    for name, text, field in (
+        (
+            "failing",
+            "1 if spareBusy cannot keep deletion costs: a right is missing, the API does not answer, or no pod fits.",
+            "failing",
+        ),
+        ("pods", "Pods that scale-in chooses from.", "pods"),
+        ("busy_pods", "Those of them with work to lose.", "busy"),
+        ("pending_pods", "Pods whose deletion cost is to be written.", "pending"),
+        ("left_alone_pods", "Pods whose deletion cost somebody else has written.", "left_alone"),
+    ):
+        family = GaugeMetricFamily(
+            f"queue_scaler_spare_busy_{name}", text, labels=["namespace", "scaledobject", "trigger"]
+        )
+        for row, spared in rows.items():
+            family.add_metric(row, getattr(spared, field))
+        yield family
