@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import accelerated, fleet, goals, memory, replicas, report, rpc, storm, streams, wake
+from bench import accelerated, attacks, fleet, goals, memory, replicas, report, rpc, storm, streams, wake
 from bench.processes import CLIENT_CORES
 from bench.report import Found
 
@@ -23,6 +23,7 @@ FULL: dict[str, Part] = {
     "streams": lambda: streams.measure(streams.Effort()),
     "memory": lambda: memory.measure(memory.Effort()),
     "replicas": lambda: replicas.measure(30.0),
+    "attacks": lambda: attacks.measure(10.0),
 }
 QUICK: dict[str, Part] = {
     "rpc": lambda: rpc.measure(rpc.Effort(rounds=5, calls=1_000, paced_seconds=1.0)),
@@ -39,6 +40,7 @@ QUICK: dict[str, Part] = {
         memory.Effort(scaled_objects=1_000, on_places=50, others=500, runs=2, quiet_seconds=1.0)
     ),
     "replicas": lambda: replicas.measure(6.0),
+    "attacks": lambda: attacks.measure(3.0, 0.05),
 }
 
 

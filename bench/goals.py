@@ -12,6 +12,7 @@ Judged = tuple[str, str, bool | None]
 FLEET, STREAMS, PLACES, CLIENTS, STREAMS_EACH = 10_000, 2_000, 500, 100, 200
 """The sizes that the goals name."""
 CPU, LATE, BLOCK_MS, KB, SAME, EXTRA = 1.15, 2.0, 50.0, 8.0, 0.01, 1.25
+ATTACKED_MS, MEMORY_MB = 500.0, 512.0
 CORE, MEGABYTES, INTERVALS, GROWTH, END_SECONDS = 15.0, 150.0, 2.0, 0.02, 10.0
 
 
@@ -180,6 +181,28 @@ def _range(values: Sequence[float]) -> str:
     return f"{number(min(values))} to {number(max(values))}"
 
 
+def _attacks(rows: Rows) -> Iterator[Judged]:
+    late, slow = max(row["p99 ratio"] for row in rows), max(row["p99 ms"] for row in rows)
+    lost, memory = sum(row["lost"] for row in rows), max(row["peak MB"] for row in rows)
+    size = min(row["size %"] for row in rows)
+    yield (
+        f"under attack, p99 of others ≤ {LATE:g} times its usual",
+        f"at most {number(late)}",
+        _big_enough(size, 100, holds=late <= LATE),
+    )
+    yield (
+        f"under attack, p99 of others ≤ {ATTACKED_MS:g} ms",
+        f"at most {number(slow)} ms",
+        _big_enough(size, 100, holds=slow <= ATTACKED_MS),
+    )
+    yield "under attack, no answer to others is lost", f"{lost}", _big_enough(size, 100, holds=lost == 0)
+    yield (
+        f"under attack, memory < {MEMORY_MB:g} MB",
+        f"at most {number(memory)} MB",
+        _big_enough(size, 100, holds=memory < MEMORY_MB),
+    )
+
+
 Judges = Sequence[tuple[str, Callable[[Rows], Iterator[Judged]]]]
 _PERFORMANCE: Judges = (
     ("rpc", _rpc),
@@ -190,5 +213,6 @@ _PERFORMANCE: Judges = (
     ("half hour", _half_hour),
     ("memory", _memory),
     ("replicas", _replicas),
+    ("attacks", _attacks),
 )
 _PUSH: Judges = (("wake", _wake), ("idle", _idle), ("restarts", _restarts), ("end", _end))

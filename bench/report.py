@@ -16,7 +16,7 @@ from bench.spread import Row
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
-DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "push.md")
+DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "push.md", ROOT / "docs" / "security.md")
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 

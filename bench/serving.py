@@ -12,15 +12,18 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc.aio
 import uvloop
 
+from scaler.clients.http.names import Names
 from scaler.core.clock import SystemClock
 from scaler.core.logs import configure
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb import externalscaler_pb2_grpc
+from scaler.server import app
 from scaler.server.app import Server, grpc_options
 from scaler.server.gc_freeze import Garbage
 from scaler.settings import Settings
@@ -174,6 +177,8 @@ async def main(kind: str, settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     configure("error", "json")
     heart = Heart()
+    if name_server := os.environ.get("BENCH_NAME_SERVER"):
+        app.Names = partial(Names, servers=[name_server])  # type: ignore[misc]  # instead of those of the machine
     server = Server(settings, SystemClock()) if kind == "real" else EmptyServer(settings)
     await server.start()
     server.garbage.settle()  # as `scaler serve` does; both, because both have imported the same

@@ -180,8 +180,6 @@ class Answers:
         before = asker.lease.found
         if found == before:
             return False
-        if answer is not None:
-            asker.answer = replace(answer, raw=None, valid_until=-math.inf)  # it stood on other places
         self._leases.renew(asker, found)
         self.on_places(asker, before)
         return True

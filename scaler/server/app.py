@@ -52,6 +52,8 @@ from scaler.store.snapshots import Snapshots
 log = get_logger()
 
 FORGET_SECONDS = 30.0
+HOLD_SECONDS = 0.5
+"""How long answers are held at most: with thousands of callers there is no moment without a call."""
 QUIET_SECONDS = 0.05
 """How long no call has come when the server stops: KEDA's polls come in bursts."""
 KEEP_SECONDS = 900.0
@@ -235,7 +237,8 @@ class Server:
 
         First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
         normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
-        begun; calls under way get their grace, then all connections close.
+        begun. Callers that never pause are brought to such a moment by answers that are held until the server has told
+        them to connect elsewhere; calls under way get their grace, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
@@ -243,8 +246,16 @@ class Server:
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
             await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+        held = self.calls.hold()
+        with (
+            contextlib.suppress(TimeoutError),
+            deadline(self._clock, min(HOLD_SECONDS, self.settings.drain.grace_seconds)),
+        ):
             await self.calls.quiet(self._clock, QUIET_SECONDS)
-        await self.close()
+        closing = asyncio.create_task(self.close())
+        await asyncio.sleep(0)  # it has begun: the connections are told
+        held.set()
+        await closing
         log.info("stopped")
 
     async def close(self) -> None:

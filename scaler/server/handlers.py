@@ -1,5 +1,6 @@
 """Puts the service on grpc: measures each call, and turns errors into status codes."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -40,6 +41,12 @@ class Calls:
         """Count in `metrics`; log the same error of the same caller as seldom as `once` lets it."""
         self._metrics, self._once = metrics, once
         self._arrived = 0
+        self._held: asyncio.Event | None = None
+
+    def hold(self) -> asyncio.Event:
+        """Keep the answers of unary calls until the event is set: who waits for an answer sends no other call."""
+        self._held = asyncio.Event()
+        return self._held
 
     async def quiet(self, clock: Clock, seconds: float) -> None:
         """Return when no unary call has come for `seconds`."""
@@ -94,8 +101,12 @@ class Calls:
             try:
                 answer = await call(request)
                 code = "OK"
+                if self._held is not None:
+                    await self._held.wait()
             except Exception as error:  # noqa: BLE001 - the last line: whatever it is becomes a status code
                 code = self._code(name, request, error)
+                if self._held is not None:
+                    await self._held.wait()
                 ending = context.abort(grpc.StatusCode[code], told(error))
                 del context  # grpc keeps what it raises in it: with this frame a cycle, 10 kB at each poll of an outage
                 await ending

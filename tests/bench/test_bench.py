@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import accelerated, costs, fleet, memory, replicas, report, rpc, steady, storm, streams, wake
+from bench import accelerated, attacks, costs, fleet, memory, replicas, report, rpc, steady, storm, streams, wake
 from bench.doubles import Backends, backends
 from bench.processes import serving
 from bench.report import Found
@@ -175,6 +175,21 @@ async def test_replicas_part_has_no_failed_poll() -> None:
     (row,) = (await replicas.measure(1.5)).tables["replicas"]
     assert row["polls"] > 0
     assert row["failed"] == 0
+
+
+@pytest.mark.bench
+async def test_attacks_part_loses_no_answer_of_others() -> None:
+    found = await attacks.measure(3.0, 0.02)
+    rows = found.tables["attacks"]
+    assert len(rows) == len(attacks.attacks())
+    assert [row["lost"] for row in rows] == [0] * len(rows)
+    assert all(row["peak MB"] < 512 and row["p50 ms"] > 0 for row in rows)
+    by_backend = dict(zip((each.backend for each in attacks.attacks()), rows, strict=True))
+    for attack in attacks.attacks():  # an attack that fails for another reason than it should proves nothing
+        if attack.triggers and attack.backend != "pages":  # which takes longer than this run
+            ended = "answers" if attack.healthy else "errors"
+            assert by_backend[attack.backend][f"attacker's {ended}"] > 0, attack.name
+    assert by_backend["processes"]["attacker's errors"] == by_backend["retries"]["attacker's errors"] == 0
 
 
 def test_tables_come_between_their_marks(tmp_path: Path) -> None:

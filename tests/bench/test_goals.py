@@ -23,6 +23,7 @@ HOLDING: dict[str, list[dict[str, Any]]] = {
     ],
     "memory": [{"thing": "ScaledObject (on 500 places)", "counted": 9_500, "kB": _spread(7.9, 8.1)}],
     "replicas": [{"polls": 1_500, "failed": 0}],
+    "attacks": [{"size %": 100, "p99 ratio": 2.0, "p99 ms": 500.0, "lost": 0, "peak MB": 511.0}],
     "wake": [{"way": "SQS", "wake-ups": 200, "p99 s": 1.2, "target s": 1.3}],
     "idle": [
         {
@@ -50,6 +51,7 @@ MISSED: dict[str, dict[str, Any]] = {
     "half hour": {"places": 490},  # the first of both rows, so they have grown since
     "memory": {"kB": _spread(8.1)},
     "replicas": {"failed": 1},
+    "attacks": {"lost": 1},
     "wake": {"p99 s": 1.4},
     "idle": {"silent or broken": 1},
     "restarts": {"tasks after": 103},
@@ -65,7 +67,7 @@ def test_every_goal_holds_at_its_limit() -> None:
     found = goals(HOLDING)
     assert list(found) == ["goals", "push goals"]
     assert set(_holds(HOLDING)) == {"yes"}
-    assert [len(rows) for rows in found.values()] == [12, 6]
+    assert [len(rows) for rows in found.values()] == [16, 6]
     assert all(row["goal"] and row["measured"] for rows in found.values() for row in rows)
 
 
@@ -84,6 +86,7 @@ def test_a_goal_that_is_missed_says_no(table: str) -> None:
         ("upstream", {"ScaledObjects": 1_000}),
         ("half hour", {"ScaledObjects remembered": 1_000}),
         ("memory", {"counted": 950}),
+        ("attacks", {"size %": 5}),
         ("wake", {"wake-ups": 40}),
         ("idle", {"streams": 400}),
         ("restarts", {"clients": 10}),

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -177,11 +178,35 @@ async def test_calls_that_are_under_way_are_answered(serve: Serve, reader: Scrip
         await reader.asked.wait()
         drain = asyncio.create_task(keda.server.drain())
         async with asyncio.timeout(20):
-            while await _serves(keda):
+            for _ in range(4):
                 await clock.advance(0.2)  # a moment without calls
+            assert not await _serves(keda)
             await clock.advance(1)
             assert await call == 7
             await drain
+
+
+async def test_callers_that_never_pause_have_every_call_answered(serve: Serve, clock: ManualClock) -> None:
+    async with serve(drain={"wait_seconds": 0, "grace_seconds": 5}) as keda:
+        ended: Counter[grpc.StatusCode] = Counter()
+
+        async def call_on_and_on() -> None:
+            try:
+                while True:
+                    await keda.get_metrics(keda.ref())
+            except grpc.aio.AioRpcError as error:
+                ended[error.code()] += 1
+
+        callers = [asyncio.create_task(call_on_and_on()) for _ in range(50)]
+        await asyncio.sleep(0.1)
+        drain = asyncio.create_task(keda.server.drain())
+        async with asyncio.timeout(20):
+            while not drain.done():
+                await clock.advance(0.01)
+                await asyncio.sleep(0.01)
+            await asyncio.gather(*callers)
+        # A call that had arrived would be CANCELLED; one that was not sent finds nobody.
+        assert ended == {grpc.StatusCode.UNAVAILABLE: 50}
 
 
 async def _serves(keda: Any) -> bool:
