@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError as NotJsonError
 from scaler.clients.aws.settings import AwsSettings
 from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.clients.pages.settings import PagesSettings, PrometheusServer
-from scaler.clients.redis.server import RedisServer
+from scaler.clients.redis.server import CONNECTION_NAME, RedisServer
 from scaler.core.errors import SettingsError
 from scaler.core.section import Section
 from scaler.sources import SOURCES
@@ -156,6 +156,17 @@ class Settings(BaseSettings):
         ge=10,
         description="How old a gRPC connection grows before KEDA is asked to make a new one, and so sees new replicas.",
     )
+
+    @field_validator("redis")
+    @classmethod
+    def _check_names(cls, named: dict[str, RedisServer]) -> dict[str, RedisServer]:
+        for number, name in enumerate(named, 1):
+            if not re.fullmatch(CONNECTION_NAME, name):  # not quoted: it may be a URL with its password
+                raise ValueError(
+                    f"the name of connection {number} must begin with a letter or digit and hold at most 63 letters, "
+                    "digits and `.` `_` `-`, or no trigger can ask for it"
+                )
+        return named
 
     @field_validator("listen", "http", "health_listen")
     @classmethod

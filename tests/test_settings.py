@@ -129,6 +129,11 @@ def test_a_section_of_the_file_is_completed_by_the_environment(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        pytest.param(
+            "redis: {'redis://u:hunter2@db': {url: 'redis://db'}}",
+            "redis: the name of connection 1 must begin with a letter or digit",
+            id="a URL for a name",
+        ),
         pytest.param("lisen: a:1", "lisen: unknown key; did you mean listen?", id="misspelt"),
         pytest.param("zzz: 1", "zzz: unknown key; known: listen, http, healthListen", id="like nothing"),
         pytest.param(

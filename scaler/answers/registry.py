@@ -1,5 +1,6 @@
 """Who asks: each trigger of a ScaledObject parsed once, found by every request of it, and forgotten in the end."""
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
@@ -100,7 +101,7 @@ class Registry:
         return found
 
     def _admit(self, key: Key, ref: pb.ScaledObjectRef) -> ScaledObject:
-        namespace, name, metadata = ref.namespace, ref.name, ref.scalerMetadata
+        namespace, name, metadata = sys.intern(ref.namespace), ref.name, ref.scalerMetadata
         size = sum(len(text.encode()) for text in (namespace, name, *metadata.keys(), *metadata.values()))
         if size > self._max_metadata_bytes:
             raise LimitError(

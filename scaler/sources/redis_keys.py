@@ -5,10 +5,8 @@ from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from scaler.clients.redis.server import RedisRef, address, parse_url
+from scaler.clients.redis.server import CONNECTION_NAME, RedisRef, address, parse_url
 from scaler.sources.base import Claim, Trigger
-
-_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
 class RedisKeys(Trigger):
@@ -29,7 +27,7 @@ class RedisKeys(Trigger):
     @field_validator("redis")
     @classmethod
     def _check_name(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(_NAME, name):
+        if name is not None and not re.fullmatch(CONNECTION_NAME, name):
             raise ValueError(
                 "the name of a connection in the scaler's configuration: letters, digits and `.` `_` `-`; "
                 "a URL belongs under redisURL, better as redisURLFromEnv"

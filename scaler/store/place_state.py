@@ -12,6 +12,8 @@ from scaler.store.rate_limit import RateLimit
 
 log = get_logger()
 
+NOBODY: frozenset[asyncio.Future[None]] = frozenset()
+"""Waits for most places; a set of its own for each would take 216 bytes."""
 SLACK_SECONDS = 0.5
 """How much older than its interval a reading may be before a caller waits for the next: a slow read is no fault."""
 
@@ -47,7 +49,7 @@ class PlaceState:
     hinted: bool = False
     read_seconds: float = 0.0
     leases: dict[Hashable, tuple[float, float]] = field(default_factory=dict)  # lessee → interval, until
-    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    waiters: set[asyncio.Future[None]] | frozenset[asyncio.Future[None]] = NOBODY
     _shortest: float | None = None  # the interval of all `leases`, which holds
     _counted_until: float = -math.inf  # until then, when the first of them may end
 
@@ -58,6 +60,20 @@ class PlaceState:
         changed = before is None or before[0] != interval
         self._counted_until = -math.inf if changed else min(self._counted_until, until)
         return changed
+
+    def begin_wait(self, waiter: asyncio.Future[None]) -> None:
+        """Let `waiter` be done with the next outcome."""
+        if isinstance(self.waiters, set):
+            self.waiters.add(waiter)
+        else:
+            self.waiters = {waiter}
+
+    def end_wait(self, waiter: asyncio.Future[None]) -> None:
+        """Nobody waits for `waiter` any more."""
+        if isinstance(self.waiters, set):
+            self.waiters.discard(waiter)
+        if not self.waiters:
+            self.waiters = NOBODY
 
     def release(self, lessee: Hashable) -> None:
         """`lessee` asks no more."""

@@ -158,13 +158,13 @@ class Snapshots:
             if self._clock.now() >= end:
                 return
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            state.waiters.add(waiter)
+            state.begin_wait(waiter)
             timer = self._clock.call_at(end, partial(_wake, waiter))
             try:
                 await waiter
             finally:
                 timer.cancel()
-                state.waiters.discard(waiter)
+                state.end_wait(waiter)
 
     def unanswered(self, state: PlaceState) -> Unavailable:
         """Return why there is no reading of `state` after a wait."""

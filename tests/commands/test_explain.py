@@ -66,6 +66,14 @@ def imagined(owners: Sequence[ScaledObject | ScaledJob], wall: float) -> dict[Pl
     return values
 
 
+@pytest.fixture(autouse=True)
+def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever runs this may have a cluster, of which the texts are not to speak."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
 @pytest.fixture
 async def serving(clock: ManualClock) -> AsyncIterator[Callable[[Path], Server]]:
     """Make servers that find what a sample's sources imagine."""

@@ -11,6 +11,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from scaler.core.section import Section
 
+CONNECTION_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""How a connection may be called: no URL looks like it, so that a name can be quoted."""
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 URL_FORMS = (
     "`redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS or "

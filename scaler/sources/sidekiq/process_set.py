@@ -1,5 +1,6 @@
 """The processes of one Redis, read in pages: each is parsed and dropped before the next one is asked for."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from scaler.sources.sidekiq.page_size import PageSize
 from scaler.sources.sidekiq.places import SidekiqPlace
 from scaler.sources.sidekiq.state import Process
 
-FIRST_PAGE = 64
+FIRST_PAGE = 16
 PAGE = 256
 """Heartbeats of one round."""
 PARSED_BYTES = 128 << 10
@@ -69,6 +70,7 @@ class _Pages:
         self._identities = identities
         self._jobs = jobs
         self._asked: tuple[bytes, ...] = ()
+        self._untaken: deque[tuple[bytes, Any, Any]] = deque()  # identity, heartbeat, PTTL
         self._position = 0
         self._size = PageSize(FIRST_PAGE, PAGE, PARSED_BYTES)
         self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
@@ -79,6 +81,10 @@ class _Pages:
 
     def ask(self) -> Iterator[Command]:
         """Return the commands for the next heartbeats, and for the jobs of those that came before."""
+        if self._untaken:  # others have their turn meanwhile
+            self._asked, self._asked_jobs = (), []
+            yield self._heartbeat(self._untaken[0][0])[1]
+            return
         self._asked = self._identities[self._position : self._position + self._size.entries]
         self._position += len(self._asked)
         for identity in self._asked:
@@ -91,7 +97,7 @@ class _Pages:
             yield from self._work(position)
 
     def take(self, answers: Answers, now: float) -> None:
-        """Take in what was answered to the commands of `ask`."""
+        """Take in what was answered to the commands of `ask`, or a part of it where that is larger than was to be expected."""
         largest = 1
         for identity in self._asked:
             fields, pttl = self._heartbeat(identity)
@@ -99,21 +105,28 @@ class _Pages:
                 self.strangers += 1
                 continue
             told = answers[fields]
-            process = state.parse_process(identity, told, answers[pttl], now)
             largest = max(largest, _size(told))
-            if process is None:
-                self.ghosts += 1
-                continue
-            self._count(process)
-            if self._jobs:
-                if process.busy != 0:
-                    self._busy.append(len(self.live))
-                else:
-                    process = state.with_jobs(process)
-            self.live.append(process)
-            self.grouping.add(process)
+            self._untaken.append((identity, told, answers[pttl]))
         self._size.learn(largest)
         self._take_jobs(answers)
+        room = PARSED_BYTES
+        while self._untaken and room > 0:
+            identity, told, pttl_told = self._untaken.popleft()
+            room -= _size(told)
+            self._add(state.parse_process(identity, told, pttl_told, now))
+
+    def _add(self, process: Process | None) -> None:
+        if process is None:
+            self.ghosts += 1
+            return
+        self._count(process)
+        if self._jobs:
+            if process.busy != 0:
+                self._busy.append(len(self.live))
+            else:
+                process = state.with_jobs(process)
+        self.live.append(process)
+        self.grouping.add(process)
 
     def _take_jobs(self, answers: Answers) -> None:
         largest = 1

@@ -13,12 +13,12 @@ from redis.asyncio import Redis
 from scaler.clients.redis.server import RedisRef
 from scaler.sources.backends import Backends
 from scaler.sources.redis_places import Answers, RedisClock
-from scaler.sources.sidekiq import SidekiqTrigger
+from scaler.sources.sidekiq import SidekiqTrigger, state
 from scaler.sources.sidekiq.due_jobs import MAX_DUE, DueJobs
 from scaler.sources.sidekiq.fleet import WATCHED, Processes
 from scaler.sources.sidekiq.info import Names, parse_info
 from scaler.sources.sidekiq.page_size import PAGE_BYTES, PageSize
-from scaler.sources.sidekiq.process_set import PAGE, ProcessSet
+from scaler.sources.sidekiq.process_set import PAGE, PARSED_BYTES, ProcessSet, _Pages
 from scaler.sources.sidekiq.workload import Selection, workload_of
 
 CLOCK = RedisClock(0.0)
@@ -41,7 +41,7 @@ async def beat(redis: Redis, count: int, queues: int = 2, *, distinct: bool = Fa
 
 
 async def test_processes_of_many_pages_are_all_read(redis: Redis, asking: Any, trigger: Any) -> None:
-    count = 3 * PAGE + 7  # the first page is a smaller one
+    count = 3 * PAGE + 7  # the first two pages are smaller ones: 16 and 64
     await beat(redis, count)
     await redis.sadd("processes", "ghost:1:0a", "stranger:1:0a")
     await redis.set("stranger:1:0a", "a string")
@@ -50,10 +50,40 @@ async def test_processes_of_many_pages_are_all_read(redis: Redis, asking: Any, t
     found: Processes = (await one.readings(trigger(queues="q0"))).of(ProcessSet)
     assert len(found.live) == len({process.identity for process in found.live}) == count
     assert (found.ghosts, found.strangers) == (1, 1)
-    assert asked.count("pipeline") == 1 + 4
+    assert asked.count("pipeline") == 1 + 5
     workload = workload_of(found, Selection(deployment="shop-1"))
     assert (workload.processes, workload.busy) == (count // 2, count // 2)
     assert found.groups == Processes(found.live).groups
+
+
+async def test_heartbeats_that_are_larger_than_those_before_are_taken_in_by_parts(
+    redis: Redis, asking: Any, trigger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await beat(redis, 16 + 64)
+    wide = [f"q{number}" for number in range(3_000)]
+    identities = await redis.smembers("processes")
+    ordered = list(identities)  # as the read sees them: SMEMBERS of an unchanged set
+    for number, identity in enumerate(ordered[16:]):
+        await redis.hset(
+            identity, "info", json.dumps({"queues": [f"{number}", *wide], "concurrency": 3, "tag": "shop"})
+        )
+    taken: list[int] = []  # bytes that were parsed between two round trips
+    parse, take = state.parse_process, _Pages.take
+
+    def parsed(identity: bytes, told: Any, *rest: Any) -> Any:
+        taken[-1] += sum(len(part) for part in told if isinstance(part, bytes))
+        return parse(identity, told, *rest)
+
+    def taking(pages: _Pages, *arguments: Any) -> None:
+        taken.append(0)
+        take(pages, *arguments)
+
+    monkeypatch.setattr(state, "parse_process", parsed)
+    monkeypatch.setattr(_Pages, "take", taking)
+    found: Processes = (await asking().readings(trigger(queues="q0"))).of(ProcessSet)
+    assert len(found.live) == 80
+    assert sum(taken) > 10 * PARSED_BYTES
+    assert max(taken) < PARSED_BYTES + 40_000  # and the heartbeat that goes beyond
 
 
 async def test_work_of_many_processes_is_read_beside_the_pages(redis: Redis, asking: Any, trigger: Any) -> None:
