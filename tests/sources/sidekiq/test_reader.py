@@ -200,7 +200,7 @@ async def test_clock_of_redis_is_used_and_followed(redis: Redis, asking: Any, tr
 # One read
 
 
-async def test_500_triggers_take_three_round_trips_and_one_connection(
+async def test_500_triggers_take_four_round_trips_and_one_connection(
     redis: Redis, asking: Any, trigger: Trigger
 ) -> None:
     queues = [f"queue-{number}" for number in range(50)]
@@ -228,7 +228,7 @@ async def test_500_triggers_take_three_round_trips_and_one_connection(
     asked: list[tuple[str, int]] = []
     one = asking(Backends(count_requests=lambda _, operation, count: asked.append((operation, count))))
     readings = await one.readings(*triggers)
-    assert asked == [("connect", 1), *3 * [("pipeline", 1)]]  # two for up to 64 processes
+    assert asked == [("connect", 1), *4 * [("pipeline", 1)]]  # two for up to 16 processes
     assert len(readings.of(ProcessSet).live) == 200
     assert sum(client["name"] == "keda-queue-scaler" for client in await redis.client_list()) == 1
 
