@@ -108,6 +108,7 @@ def fleet(size: int, places: int, doubles: Doubles, orders: int = 0) -> Sequence
             metadata = {
                 "source": "sidekiq", "redisURL": doubles.redis, "queues": f"queue-{place}",
                 "deployment": f"workload-{place}", "busyRatio": "0.75",
+                "settleSeconds": "0",  # this Redis has only just started, and would not be believed at once
             }  # fmt: skip
             metric = f"sidekiq-busy-queue-{place}"
         else:

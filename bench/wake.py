@@ -134,7 +134,10 @@ async def _sidekiq(doubles: Backends, client: Any, wakes: int, *, tracking: bool
     return Way(
         f"Sidekiq, {user}",
         0.05 if tracking else 0.5,
-        [{"source": "sidekiq", "redisURL": url, "queues": f"{user}-{number}"} for number in range(wakes)],
+        [
+            {"source": "sidekiq", "redisURL": url, "queues": f"{user}-{number}", "settleSeconds": "0"}
+            for number in range(wakes)
+        ],
         lambda number: client.lpush(f"queue:{user}-{number}", "{}"),
     )
 
