@@ -13,6 +13,7 @@ import pytest
 from scaler.core.errors import MetadataError, ScalerError, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Work
+from scaler.observe.page.routes import REFRESH_SECONDS
 from scaler.server.app import Server
 
 CHROMIUM = shutil.which("chromium")
@@ -145,6 +146,18 @@ async def has_rows(page: Any, count: int) -> None:
     from playwright.async_api import expect  # noqa: PLC0415 - where it is not installed, only these tests are skipped
 
     await expect(page.locator("tbody [role=rowheader]")).to_have_count(count)
+
+
+async def shows(site: Site, page: Any, selector: str) -> None:
+    """Let refreshes come until the page shows it: one that was under way when the value changed has the value before."""
+    from playwright.async_api import TimeoutError as TookTooLong  # noqa: PLC0415 - as in `has_rows`
+
+    for _ in range(20):
+        await site.clock.advance(REFRESH_SECONDS)
+        with suppress(TookTooLong):
+            await page.wait_for_selector(selector, timeout=1_000)
+            return
+    pytest.fail(f"20 refreshes, and the page does not show {selector}")
 
 
 async def violations(page: Any) -> list[str]:

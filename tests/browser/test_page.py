@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scaler.demo.scripted import Work
-from tests.browser.conftest import CHROMIUM, HOSTILE, Site, has_rows, others, rows, violations
+from tests.browser.conftest import CHROMIUM, HOSTILE, Site, has_rows, others, rows, shows, violations
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 pytestmark = [
@@ -70,7 +70,7 @@ async def test_events_bring_new_values_until_they_are_paused(site: Site) -> None
         await site.clock.advance(31)
         await site.judge_all()
         await page.wait_for_selector("#live:not([data-before])")
-        await page.wait_for_selector("tbody td strong:text-is('6')")
+        await shows(site, page, "tbody td strong:text-is('6')")
         assert await page.input_value("#q") == "orders-0007"
         assert await page.locator(".badge.stale").count() == 0
 
