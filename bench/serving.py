@@ -147,7 +147,7 @@ def house(server: Server) -> dict[str, Any]:
         if sample.name.endswith("_total")
     }
     return {
-        "askers": len(server.objects),
+        "askers": len(server.registry),
         "places": len(server.snapshots),
         "leases": sum(status.lessees for status in server.snapshots.statuses()),
         "streams": len(server.streams),
@@ -155,8 +155,8 @@ def house(server: Server) -> dict[str, Any]:
     }
 
 
-async def _answer_lines(heart: Heart, server: Server | EmptyServer, stop: asyncio.Event) -> None:
-    """Answer `usage`, `house` (which costs more) and `collect` (garbage first); without a parent, stop."""
+async def _answer_lines(heart: Heart, server: Server | EmptyServer) -> None:
+    """Answer `usage`, `house` (which costs more) and `collect` (garbage first), until there is no parent."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
@@ -168,7 +168,6 @@ async def _answer_lines(heart: Heart, server: Server | EmptyServer, stop: asynci
             await asyncio.sleep(2 * BEAT_SECONDS)
             heart.reset()  # it was the question that took so long
         print(json.dumps(told), flush=True)  # noqa: T201 - the protocol with the parent
-    stop.set()
 
 
 async def main(kind: str, settings: Settings) -> None:
@@ -178,14 +177,17 @@ async def main(kind: str, settings: Settings) -> None:
     configure("error", "json")
     heart = Heart()
     if name_server := os.environ.get("BENCH_NAME_SERVER"):
-        app.Names = partial(Names, servers=[name_server])  # type: ignore[misc]  # instead of those of the machine
+        setattr(app, "Names", partial(Names, servers=[name_server]))  # noqa: B010 - not those of the machine; no type fits
     server = Server(settings, SystemClock()) if kind == "real" else EmptyServer(settings)
     await server.start()
     server.garbage.settle()  # as `scaler serve` does; both, because both have imported the same
-    asking = asyncio.create_task(_answer_lines(heart, server, stop))
+    asking = asyncio.create_task(_answer_lines(heart, server))
+    asking.add_done_callback(lambda _: stop.set())  # one that has failed is told below, not waited for in vain
     print(json.dumps({"port": server.port, "http": server.http_port}), flush=True)  # noqa: T201 - see above
     await stop.wait()
     await server.drain()
+    if asking.done():
+        asking.result()
     asking.cancel()
 
 

@@ -13,7 +13,7 @@ from tools.chart_values import documented
 _THE_CHARTS_OWN = {"listen", "http", "healthListen", "tls"}
 """Of the configuration: set by other values, so that Service, probes and NetworkPolicy agree with them."""
 
-_CONTEXT = {
+_CONTEXT: dict[str, Any] = {
     **dict.fromkeys(("seLinuxOptions", "seccompProfile", "appArmorProfile", "windowsOptions"), True),
     **dict.fromkeys(("runAsUser", "runAsGroup"), types.ID),
     "runAsNonRoot": types.BOOLEAN,

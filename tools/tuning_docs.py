@@ -5,7 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ def images() -> dict[str, Callable[[], str]]:
     """Return the pictures with the files that they belong to."""
     made: dict[str, Callable[[], str]] = {}
     for look in LOOKS:
-        made[f"docs/images/simulate-sweep-{look}.svg"] = lambda look=look: sweep_picture(look)
+        made[f"docs/images/simulate-sweep-{look}.svg"] = partial(sweep_picture, look)
         for name in EXAMPLES:
-            made[f"docs/images/tuning-{name}-{look}.svg"] = lambda name=name, look=look: picture(name, look)
+            made[f"docs/images/tuning-{name}-{look}.svg"] = partial(picture, name, look)
     return made

@@ -68,7 +68,7 @@ async def test_rpc_part_measures_both_sides_of_each_ratio() -> None:
     assert len(found.rounds["rpc"]) == len(rows)
 
 
-@pytest.mark.bench
+@pytest.mark.slow
 async def test_fleet_part_has_every_call_answered_by_both() -> None:
     found = await fleet.measure(fleet.Effort(sizes=(20,), rounds=1, seconds=2.0, settle_seconds=0.5))
     (row,), (rule,), (need,) = (found.tables[name] for name in ("fleet", "built-in rule", "processes"))
