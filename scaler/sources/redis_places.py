@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -33,6 +33,10 @@ def parse_time(answer: Any) -> float:
         raise ValueError("no time")  # noqa: TRY004 - an answer of a wrong shape, as of every command
     seconds, microseconds = answer
     return int(seconds) + int(microseconds) / 1e6
+
+
+REST: Final[Command] = ()
+"""No command: a place yields it between two steps of long work, so that others have their turn (`core.turns`)."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
@@ -109,7 +113,8 @@ class RedisPlace(Place):
         """Return the commands that need what the round trip before told, and none when all is known.
 
         What was answered to the second round trip and later ones is there until the next: a place keeps what it needs
-        of that in `answers.kept`, and so a large answer is read in pages.
+        of that in `answers.kept`, and so a large answer is read in pages. A place that works on one for more than a
+        millisecond yields `REST` in between.
         """
         del answers, now
         return ()

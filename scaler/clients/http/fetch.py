@@ -5,7 +5,7 @@ import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -14,12 +14,14 @@ from yarl import URL
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
+from scaler.core.turns import rest
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
 SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
 """As net/http of Go says it, with status 400 and without TLS."""
 PIECE_BYTES = 16 * 1024
+"""Taken at once, in about a millisecond; then others have their turn."""
 """What is handed on at a time; between two pieces other tasks get their turn."""
 
 
@@ -103,11 +105,9 @@ async def fetch(
     session: aiohttp.ClientSession,
     request: Request,
     take: Callable[[bytes], None],
-    turns: AbstractAsyncContextManager[object] | None = None,
 ) -> Answer:
     """Hand the body of the answer to `take` piece by piece, and return when it has ended; raises `Fault`.
 
-    `turns` is a lock that is held for each piece: of many answers at the same time, other tasks wait for one piece only.
     A redirect to another host or from https to http is never followed, others as `Request.hop` says. The status decides
     the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`.
     """
@@ -119,7 +119,7 @@ async def fetch(
                     continue
                 if response.status != 200:
                     raise _status_fault(response.status, request, await _said(response, request))
-                end = await _stream(response, request, take, turns or nullcontext())
+                end = await _stream(response, request, take)
                 return Answer(response.status, response.headers.get("Content-Type", "").lower(), end)
     raise Unavailable(f"{request.where}: more than {MAX_REDIRECTS} redirects")
 
@@ -185,7 +185,7 @@ async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
     body = bytearray()
     # An error that is large, not whole or not well packed is an error all the same, of which less is told.
     with suppress(Unavailable, aiohttp.ClientError, OSError, zlib.error):
-        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend, nullcontext())
+        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend)
     if SPEAKS_TLS.encode() in body:
         return SPEAKS_TLS
     return quoted(bytes(body), (*request.secrets, *secrets_of(request.headers))) if request.quotes else ""
@@ -195,7 +195,6 @@ async def _stream(
     response: aiohttp.ClientResponse,
     request: Request,
     take: Callable[[bytes], None],
-    turns: AbstractAsyncContextManager[object],
 ) -> str:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
@@ -209,9 +208,9 @@ async def _stream(
                 raise Unavailable(
                     f"{request.where}: the answer is larger than {request.max_bytes} bytes, which is the limit"
                 )
-            async with turns:
-                take(piece)
-                await asyncio.sleep(0)
+            if size > PIECE_BYTES:  # a part of something long
+                await rest()
+            take(piece)
     if unpacker is not None:
         unpacker.end()
     return _end(response.headers, packed=unpacker is not None)

@@ -29,6 +29,7 @@ from scaler.clients.kubernetes.json_stream import (
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.core.clock import Clock, deadline, sleep
 from scaler.core.errors import Refused, Throttled, Unavailable
+from scaler.core.turns import rest
 
 PAGE_OBJECTS = 500  # as kubectl asks
 ANSWER_SECONDS = 10.0  # without a byte of an answer
@@ -252,7 +253,7 @@ class Api:
         return response
 
     async def _chunk(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
-        await asyncio.sleep(0)  # what is buffered already is read without waiting: let others run in between
+        await rest()  # what is buffered already is read without waiting
         with deadline(self._clock, seconds):
             piece = await response.content.read(PIECE_SIZE)
         if piece:

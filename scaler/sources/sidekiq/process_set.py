@@ -1,13 +1,12 @@
 """The processes of one Redis, read in pages: each is parsed and dropped before the next one is asked for."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
 from scaler.core.errors import Unavailable
-from scaler.sources.redis_places import Answers, RedisClock
+from scaler.sources.redis_places import REST, Answers, RedisClock
 from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.fleet import WATCHED, Grouping, Processes
 from scaler.sources.sidekiq.page_size import PageSize
@@ -17,8 +16,9 @@ from scaler.sources.sidekiq.state import Process
 FIRST_PAGE = 16
 PAGE = 256
 """Heartbeats of one round."""
-PARSED_BYTES = 128 << 10
-"""Of one round: heartbeats that are full of names of queues take 10 ms of the event loop for these."""
+PAGE_BYTES = 128 << 10
+STEP, STEP_BYTES = 32, 12 << 10
+"""Heartbeats that are parsed at once, and their bytes: either takes a millisecond."""
 MAX_KEPT_BYTES = 64 << 20
 """Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
 PROCESS_BYTES = 400
@@ -49,8 +49,8 @@ class ProcessSet(SidekiqPlace):
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
         """Take in a page, and ask for the next one."""
         pages: _Pages = answers.kept[self]
-        pages.take(answers, now)
-        return pages.ask()
+        yield from pages.take(answers, now)
+        yield from pages.ask()
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
         """Return the processes that have a heartbeat."""
@@ -70,9 +70,8 @@ class _Pages:
         self._identities = identities
         self._jobs = jobs
         self._asked: tuple[bytes, ...] = ()
-        self._untaken: deque[tuple[bytes, Any, Any]] = deque()  # identity, heartbeat, PTTL
         self._position = 0
-        self._size = PageSize(FIRST_PAGE, PAGE, PARSED_BYTES)
+        self._size = PageSize(FIRST_PAGE, PAGE, PAGE_BYTES)
         self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
         self._asked_jobs: list[int] = []
         self._threads = PageSize(FIRST_PAGE, PAGE)
@@ -81,10 +80,6 @@ class _Pages:
 
     def ask(self) -> Iterator[Command]:
         """Return the commands for the next heartbeats, and for the jobs of those that came before."""
-        if self._untaken:  # others have their turn meanwhile
-            self._asked, self._asked_jobs = (), []
-            yield self._heartbeat(self._untaken[0][0])[1]
-            return
         self._asked = self._identities[self._position : self._position + self._size.entries]
         self._position += len(self._asked)
         for identity in self._asked:
@@ -96,24 +91,23 @@ class _Pages:
             self._asked_jobs.append(position)
             yield from self._work(position)
 
-    def take(self, answers: Answers, now: float) -> None:
-        """Take in what was answered to the commands of `ask`, or a part of it where that is larger than was to be expected."""
-        largest = 1
+    def take(self, answers: Answers, now: float) -> Iterator[Command]:
+        """Take in what was answered to the commands of `ask`, in steps with a `REST` between them."""
+        largest, done, room = 1, 0, STEP_BYTES
         for identity in self._asked:
             fields, pttl = self._heartbeat(identity)
             if answers.no_hash(fields):
                 self.strangers += 1
                 continue
-            told = answers[fields]
-            largest = max(largest, _size(told))
-            self._untaken.append((identity, told, answers[pttl]))
+            heartbeat = answers[fields]
+            size = _size(heartbeat)
+            largest, done, room = max(largest, size), done + 1, room - size
+            if done > STEP or room < 0:
+                yield REST
+                done, room = 1, STEP_BYTES - size
+            self._add(state.parse_process(identity, heartbeat, answers[pttl], now))
         self._size.learn(largest)
-        self._take_jobs(answers)
-        room = PARSED_BYTES
-        while self._untaken and room > 0:
-            identity, told, pttl_told = self._untaken.popleft()
-            room -= _size(told)
-            self._add(state.parse_process(identity, told, pttl_told, now))
+        yield from self._take_jobs(answers)
 
     def _add(self, process: Process | None) -> None:
         if process is None:
@@ -128,11 +122,16 @@ class _Pages:
         self.live.append(process)
         self.grouping.add(process)
 
-    def _take_jobs(self, answers: Answers) -> None:
-        largest = 1
+    def _take_jobs(self, answers: Answers) -> Iterator[Command]:
+        largest, room = 1, STEP_BYTES
         for position in self._asked_jobs:
             told = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
-            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in told), 1)
+            sizes = [_size(answer) for answer in told]
+            largest = max(largest, *(size // self._threads_of(position) for size in sizes), 1)
+            room -= sum(sizes)
+            if room < 0:
+                yield REST
+                room = STEP_BYTES
             if told:
                 self.live[position] = state.with_jobs(self.live[position], *told)
         self._threads.learn(largest)
