@@ -36,7 +36,7 @@ def parse_time(answer: Any) -> float:
 
 
 REST: Final[Command] = ()
-"""No command: a place yields it between two steps of long work, so that others have their turn (`core.turns`)."""
+"""No command: a place yields it before each piece of long work, so that others have their turn (`core.turns`)."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
@@ -114,7 +114,7 @@ class RedisPlace(Place):
 
         What was answered to the second round trip and later ones is there until the next: a place keeps what it needs
         of that in `answers.kept`, and so a large answer is read in pages. A place that works on one for more than a
-        millisecond yields `REST` in between.
+        millisecond yields `REST` now and then.
         """
         del answers, now
         return ()

@@ -20,8 +20,8 @@ MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
 SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
 """As net/http of Go says it, with status 400 and without TLS."""
-PIECE_BYTES = 16 * 1024
-"""Taken at once, in about a millisecond; then others have their turn."""
+PIECE_BYTES = 4 * 1024
+"""Taken at once; then others may have their turn."""
 """What is handed on at a time; between two pieces other tasks get their turn."""
 
 

@@ -16,9 +16,8 @@ from scaler.sources.sidekiq.state import Process
 FIRST_PAGE = 16
 PAGE = 256
 """Heartbeats of one round."""
-PAGE_BYTES = 128 << 10
-STEP, STEP_BYTES = 32, 12 << 10
-"""Heartbeats that are parsed at once, and their bytes: either takes a millisecond."""
+ROUND_BYTES = 128 << 10
+"""Of heartbeats, and what one round brings at most where they are as large as those before."""
 MAX_KEPT_BYTES = 64 << 20
 """Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
 PROCESS_BYTES = 400
@@ -42,7 +41,7 @@ class ProcessSet(SidekiqPlace):
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
         """Ask for the first heartbeats."""
         del now
-        identities = state.parse_members(answers["SMEMBERS", f"{self.prefix}processes"])
+        identities = state.parse_set(answers["SMEMBERS", f"{self.prefix}processes"])
         pages = answers.kept[self] = _Pages(self.prefix.encode(), identities, jobs=self.jobs)
         return pages.ask()
 
@@ -71,7 +70,7 @@ class _Pages:
         self._jobs = jobs
         self._asked: tuple[bytes, ...] = ()
         self._position = 0
-        self._size = PageSize(FIRST_PAGE, PAGE, PAGE_BYTES)
+        self._size = PageSize(FIRST_PAGE, PAGE, ROUND_BYTES)
         self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
         self._asked_jobs: list[int] = []
         self._threads = PageSize(FIRST_PAGE, PAGE)
@@ -92,19 +91,16 @@ class _Pages:
             yield from self._work(position)
 
     def take(self, answers: Answers, now: float) -> Iterator[Command]:
-        """Take in what was answered to the commands of `ask`, in steps with a `REST` between them."""
-        largest, done, room = 1, 0, STEP_BYTES
+        """Take in what was answered to the commands of `ask`, with a `REST` before each."""
+        largest = 1
         for identity in self._asked:
+            yield REST
             fields, pttl = self._heartbeat(identity)
             if answers.no_hash(fields):
                 self.strangers += 1
                 continue
             heartbeat = answers[fields]
-            size = _size(heartbeat)
-            largest, done, room = max(largest, size), done + 1, room - size
-            if done > STEP or room < 0:
-                yield REST
-                done, room = 1, STEP_BYTES - size
+            largest = max(largest, _size(heartbeat))
             self._add(state.parse_process(identity, heartbeat, answers[pttl], now))
         self._size.learn(largest)
         yield from self._take_jobs(answers)
@@ -123,15 +119,11 @@ class _Pages:
         self.grouping.add(process)
 
     def _take_jobs(self, answers: Answers) -> Iterator[Command]:
-        largest, room = 1, STEP_BYTES
+        largest = 1
         for position in self._asked_jobs:
+            yield REST
             told = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
-            sizes = [_size(answer) for answer in told]
-            largest = max(largest, *(size // self._threads_of(position) for size in sizes), 1)
-            room -= sum(sizes)
-            if room < 0:
-                yield REST
-                room = STEP_BYTES
+            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in told), 1)
             if told:
                 self.live[position] = state.with_jobs(self.live[position], *told)
         self._threads.learn(largest)
