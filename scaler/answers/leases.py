@@ -28,46 +28,48 @@ class Leases:
         """How long a lease lasts after the last call of who holds it, at most."""
         return (1 + SLACK) * self._seconds
 
-    def keep(self, asker: ScaledObject) -> None:
-        """Renew the lease of `asker` when it is time; raises `LimitError`."""
-        if self._clock.now() >= asker.lease.renew_at:
-            self.renew(asker, asker.lease.found)
+    def keep(self, scaled_object: ScaledObject) -> None:
+        """Renew the lease of `scaled_object` when it is time; raises `LimitError`."""
+        if self._clock.now() >= scaled_object.lease.renew_at:
+            self.renew(scaled_object, scaled_object.lease.found)
 
-    def renew(self, asker: ScaledObject, found: tuple[Place, ...]) -> None:
-        """Lease all places of `asker`, of which its readings name `found`; raises `LimitError`.
+    def renew(self, scaled_object: ScaledObject, found: tuple[Place, ...]) -> None:
+        """Lease all places of `scaled_object`, of which its readings name `found`; raises `LimitError`.
 
         Places that they name no more are let go of.
         """
-        for place in set(asker.lease.found) - {*asker.question.places, *found}:
-            self._snapshots.release(asker, place)
-        asker.lease = NO_LEASE
-        named = tuple([self._lease(asker, place) for place in asker.question.places])
-        asker.lease = Lease(held=named)  # should the store have no room for the others, it is asked anew each time
+        for place in set(scaled_object.lease.found) - {*scaled_object.question.places, *found}:
+            self._snapshots.release(scaled_object, place)
+        scaled_object.lease = NO_LEASE
+        named = tuple([self._lease(scaled_object, place) for place in scaled_object.question.places])
+        scaled_object.lease = Lease(
+            held=named
+        )  # should the store have no room for the others, it is asked anew each time
         try:
-            others = tuple([self._lease(asker, place) for place in found])
+            others = tuple([self._lease(scaled_object, place) for place in found])
         except LimitError:
-            for place in set(found) - set(asker.question.places):
-                self._snapshots.release(asker, place)
+            for place in set(found) - set(scaled_object.question.places):
+                self._snapshots.release(scaled_object, place)
             raise
-        renew_at = math.inf if asker.listeners else self._clock.now() + SLACK * self._seconds
-        asker.lease = Lease(found, named + others, renew_at)
+        renew_at = math.inf if scaled_object.listeners else self._clock.now() + SLACK * self._seconds
+        scaled_object.lease = Lease(found, named + others, renew_at)
 
-    def _lease(self, asker: ScaledObject, place: Place) -> PlaceState:
-        trigger = asker.trigger
+    def _lease(self, scaled_object: ScaledObject, place: Place) -> PlaceState:
+        trigger = scaled_object.trigger
         # With `refreshSeconds: "0"` every caller has a read of its own, so that nothing need be read ahead.
         interval = trigger.refresh_seconds or self._seconds
-        if asker.listeners and asker.answer is not None and not asker.active:
+        if scaled_object.listeners and scaled_object.answer is not None and not scaled_object.active:
             interval = min(interval, trigger.idle_refresh_seconds)
-        until = math.inf if asker.listeners else self._clock.now() + self.lasting_seconds
-        return self._snapshots.lease(asker, place, interval, until, asker.namespace)
+        until = math.inf if scaled_object.listeners else self._clock.now() + self.lasting_seconds
+        return self._snapshots.lease(scaled_object, place, interval, until, scaled_object.namespace)
 
-    def rest(self, askers: Iterable[ScaledObject]) -> None:
-        """Let those of `askers` whose leases have ended hold on to nothing of the store; those who asked last come last."""
+    def rest(self, scaled_objects: Iterable[ScaledObject]) -> None:
+        """Let those of `scaled_objects` whose leases have ended hold on to nothing of the store; those who asked last come last."""
         before = self._clock.now() - self.lasting_seconds
-        for asker in askers:
-            if asker.asked_at >= before:
+        for scaled_object in scaled_objects:
+            if scaled_object.asked_at >= before:
                 break
-            if asker.lease.held and not asker.listeners:
-                asker.lease = NO_LEASE
-                if asker.answer is not None:  # what was told is remembered, but not by which readings
-                    asker.answer = replace(asker.answer, readings=(), raw=None, valid_until=-math.inf)
+            if scaled_object.lease.held and not scaled_object.listeners:
+                scaled_object.lease = NO_LEASE
+                if scaled_object.answer is not None:  # what was told is remembered, but not by which readings
+                    scaled_object.answer = replace(scaled_object.answer, readings=(), raw=None, valid_until=-math.inf)

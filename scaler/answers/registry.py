@@ -45,16 +45,16 @@ class Registry:
         self._questions: WeakValueDictionary[Trigger, Question] = WeakValueDictionary()
         self.on_forget: list[Callable[[ScaledObject], None]] = []
         self.on_refused: Callable[[pb.ScaledObjectRef, ScalerError], None] = lambda _ref, _error: None
-        self.on_admitted: Callable[[ScaledObject], None] = lambda _asker: None
-        self.on_silence: Callable[[ScaledObject, float], None] = lambda _asker, _seconds: None
+        self.on_admitted: Callable[[ScaledObject], None] = lambda _scaled_object: None
+        self.on_silence: Callable[[ScaledObject, float], None] = lambda _scaled_object, _seconds: None
 
     def __len__(self) -> int:
         """Return how many are remembered."""
         return len(self._known)
 
-    def __contains__(self, asker: ScaledObject) -> bool:
-        """Tell whether `asker` is remembered, and so allowed."""
-        return self._known.get(asker.key) is asker
+    def __contains__(self, scaled_object: ScaledObject) -> bool:
+        """Tell whether `scaled_object` is remembered, and so allowed."""
+        return self._known.get(scaled_object.key) is scaled_object
 
     def __iter__(self) -> Iterator[ScaledObject]:
         """Return those that are remembered, the one that asked last at the end."""

@@ -59,10 +59,10 @@ class Sparing:
         self._written: dict[str, float] = {}  # uid of a pod → when
         self._asked = asyncio.Event()
 
-    def note(self, asker: ScaledObject) -> None:
-        """`asker`, whose trigger wants busy pods spared, was answered."""
-        if asker not in self._askers:
-            self._askers[asker] = None
+    def note(self, scaled_object: ScaledObject) -> None:
+        """`scaled_object`, whose trigger wants busy pods spared, was answered."""
+        if scaled_object not in self._askers:
+            self._askers[scaled_object] = None
             self._asked.set()
 
     async def run(self) -> None:
@@ -83,8 +83,8 @@ class Sparing:
         """Look at every namespace once, write the most important numbers, and tell whether any was written."""
         self._forget_old()
         namespaces: defaultdict[str, list[ScaledObject]] = defaultdict(list)
-        for asker in self._askers:
-            namespaces[asker.namespace].append(asker)
+        for scaled_object in self._askers:
+            namespaces[scaled_object.namespace].append(scaled_object)
         for namespace in self._watched - set(namespaces):
             self._kubernetes.forget(_place(namespace), user=self)
             self._watched.discard(namespace)
@@ -98,10 +98,13 @@ class Sparing:
             wrote |= await self._write(namespace, write)
         return wrote
 
-    async def look(self, asker: ScaledObject) -> None:
-        """Bring `asker.spared` up to date, writing nothing."""
-        if asker.question.spares:
-            await self._look(asker.namespace, [asker, *(each for each in self._askers if _together(each, asker))])
+    async def look(self, scaled_object: ScaledObject) -> None:
+        """Bring `scaled_object.spared` up to date, writing nothing."""
+        if scaled_object.question.spares:
+            await self._look(
+                scaled_object.namespace,
+                [scaled_object, *(each for each in self._askers if _together(each, scaled_object))],
+            )
 
     async def close(self) -> None:
         """Watch no more pods."""
@@ -111,40 +114,44 @@ class Sparing:
 
     def _forget_old(self) -> None:
         now = self._clock.now()
-        for asker in list(self._askers):
-            recent = asker.listeners or asker.asked_at >= now - self._lasting_seconds
-            if not recent or asker not in self._registry:
-                del self._askers[asker]
-                self._costs.pop(asker, None)
-                asker.spared = None
+        for scaled_object in list(self._askers):
+            recent = scaled_object.listeners or scaled_object.asked_at >= now - self._lasting_seconds
+            if not recent or scaled_object not in self._registry:
+                del self._askers[scaled_object]
+                self._costs.pop(scaled_object, None)
+                scaled_object.spared = None
         for namespace, (until, _) in list(self._pauses.items()):
             if now > until + REMEMBER_SECONDS:
                 del self._pauses[namespace]
         self._written = {uid: at for uid, at in self._written.items() if at > now - OWN_SECONDS}
 
-    async def _look(self, namespace: str, askers: list[ScaledObject]) -> list[Write]:
-        """Tell each of `askers` how it stands, and return what is to be written for them now."""
+    async def _look(self, namespace: str, scaled_objects: list[ScaledObject]) -> list[Write]:
+        """Tell each of `scaled_objects` how it stands, and return what is to be written for them now."""
         self._watched.add(namespace)
         place = _place(namespace)
         try:
             found = await self._kubernetes.objects(place, user=self, timeout_seconds=LIST_SECONDS)
         except Fault as fault:
-            for asker in askers:
-                asker.spared = Spared(problems=(self._told(namespace, fault),), failing=True)
+            for scaled_object in scaled_objects:
+                scaled_object.spared = Spared(problems=(self._told(namespace, fault),), failing=True)
             return []
         pods: tuple[Pod, ...] = found.objects
-        knowing = [(asker, workload) for asker in askers if (workload := self._workload(asker)) is not None]
+        knowing = [
+            (scaled_object, workload)
+            for scaled_object in scaled_objects
+            if (workload := self._workload(scaled_object)) is not None
+        ]
         told, writes = plan(namespace, [workload for _, workload in knowing], pods)
         until, why = self._pauses.get(namespace, (-math.inf, None))
-        for (asker, _), spared in zip(knowing, told, strict=True):
-            asker.spared = spared if why is None else _hindered(spared, self._told(namespace, why))
+        for (scaled_object, _), spared in zip(knowing, told, strict=True):
+            scaled_object.spared = spared if why is None else _hindered(spared, self._told(namespace, why))
         if self._clock.now() < until:
             return []
         return [write for write in writes if write.pod.uid not in self._written]
 
-    def _workload(self, asker: ScaledObject) -> Workload | None:
-        """Return what the newest readings say of the pods of `asker`; None while they fail or are too old."""
-        held, trigger, now = asker.lease.held, asker.trigger, self._clock.now()
+    def _workload(self, scaled_object: ScaledObject) -> Workload | None:
+        """Return what the newest readings say of the pods of `scaled_object`; None while they fail or are too old."""
+        held, trigger, now = scaled_object.lease.held, scaled_object.trigger, self._clock.now()
         readings = [state.reading for state in held if state.reading is not None and state.failing is None]
         if not held or len(readings) < len(held):
             return None
@@ -152,14 +159,14 @@ class Sparing:
         if now - seen.taken > trigger.stale_seconds:
             return None
         read_at = self._clock.wall() - (now - seen.taken)
-        if (known := self._costs.get(asker)) is None or known[0] != seen.taken:
+        if (known := self._costs.get(scaled_object)) is None or known[0] != seen.taken:
             values = {state.place: reading.value for state, reading in zip(held, readings, strict=True)}
             # At the time of the reading, so that whoever has read the same comes to the same numbers.
-            known = self._costs[asker] = (seen.taken, trigger.deletion_costs(values, read_at))
-        answer = asker.answer
+            known = self._costs[scaled_object] = (seen.taken, trigger.deletion_costs(values, read_at))
+        answer = scaled_object.answer
         settled = answer is not None and answer.state in {"active", "inactive"}
         settled &= seen.taken - seen.trouble_at >= trigger.settle_seconds
-        metrics = [] if answer is None else zip(answer.told.metrics, asker.specs, strict=True)
+        metrics = [] if answer is None else zip(answer.told.metrics, scaled_object.specs, strict=True)
         kind = trigger.metric_type
         asks = tuple(Metric(kind, spec.target, metric.value, spec.name) for metric, spec in metrics)
         return Workload(known[1], read_at, settled, asks)
@@ -203,5 +210,5 @@ def _place(namespace: str) -> Objects:
     return Objects(PODS, namespace, "", project_pod)
 
 
-def _together(each: ScaledObject, asker: ScaledObject) -> bool:
-    return each is not asker and each.namespace == asker.namespace
+def _together(each: ScaledObject, scaled_object: ScaledObject) -> bool:
+    return each is not scaled_object and each.namespace == scaled_object.namespace

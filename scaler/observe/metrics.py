@@ -202,20 +202,20 @@ class _House(_Looking):
         held: dict[tuple[str, ...], float] = {}
         settling: dict[tuple[str, ...], float] = {}
         doubtful: dict[tuple[str, ...], float] = {}
-        for asker in self._registry:
+        for scaled_object in self._registry:
             # After an edit two of one name are known for a while, and two triggers may have metrics of one name: a
             # series may appear but once, so the one that asked last stands.
-            told = asker.told
-            trigger = (asker.namespace, asker.name, asker.specs[0].name)
-            failing[trigger] = asker.error is not None
-            state = None if asker.answer is None else asker.answer.state
+            told = scaled_object.told
+            trigger = (scaled_object.namespace, scaled_object.name, scaled_object.specs[0].name)
+            failing[trigger] = scaled_object.error is not None
+            state = None if scaled_object.answer is None else scaled_object.answer.state
             held[trigger], settling[trigger] = state == "held", state == "settling"
             doubtful[trigger] = told is not None and bool(told.doubts)
             active.pop(trigger, None)
             if told is not None:
                 active[trigger] = told.active
-            for index, spec in enumerate(asker.specs):
-                metric = (asker.namespace, asker.name, spec.name)
+            for index, spec in enumerate(scaled_object.specs):
+                metric = (scaled_object.namespace, scaled_object.name, spec.name)
                 target[metric] = spec.target
                 value.pop(metric, None)
                 if told is not None:

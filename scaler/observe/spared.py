@@ -24,10 +24,12 @@ def spared_view(spared: Spared) -> dict[str, Any]:
     }
 
 
-def spared_families(askers: Iterable[ScaledObject]) -> Iterable[Metric]:
+def spared_families(scaled_objects: Iterable[ScaledObject]) -> Iterable[Metric]:
     """Return the gauges of all triggers that want their busy pods spared; of two of one name the last counts."""
     rows = {
-        (asker.namespace, asker.name, asker.specs[0].name): asker.spared for asker in askers if asker.spared is not None
+        (scaled_object.namespace, scaled_object.name, scaled_object.specs[0].name): scaled_object.spared
+        for scaled_object in scaled_objects
+        if scaled_object.spared is not None
     }
     for name, text, field in (
         (

@@ -50,7 +50,7 @@ class RequestCache:
         self._registry = registry
         self._refs = Meanings[ScaledObject]()
         self._metrics = Meanings[tuple[ScaledObject, int]]()
-        registry.on_forget.append(lambda _asker: self._clear())
+        registry.on_forget.append(lambda _scaled_object: self._clear())
 
     def find(self, raw: bytes) -> ScaledObject:
         """Return whom the bytes of a ScaledObjectRef name, noting that it asks; raises as `Registry.find_ref` does."""

@@ -38,13 +38,15 @@ class Service:
 
     async def get_metrics(self, request: bytes) -> pb.GetMetricsResponse:
         """Return the value of the metric asked for."""
-        asker, index = self._requests.find_metric(request)
+        scaled_object, index = self._requests.find_metric(request)
         try:
-            answer = self._answers.answer_nowait(asker) or await self._answers.answer(asker, self._wait_seconds)
+            answer = self._answers.answer_nowait(scaled_object) or await self._answers.answer(
+                scaled_object, self._wait_seconds
+            )
         except ScalerError as error:
-            self._answers.note_poll(asker, error)
+            self._answers.note_poll(scaled_object, error)
             raise
-        self._answers.note_poll(asker, answer)
+        self._answers.note_poll(scaled_object, answer)
         if not answer.wire:
             answer.wire.extend(metrics_messages(answer.told))
         message: pb.GetMetricsResponse = answer.wire[index]
@@ -52,10 +54,10 @@ class Service:
 
     async def is_active(self, request: bytes) -> pb.IsActiveResponse:
         """Return whether there is something to do, as the GetMetrics before it was told; raises the error that it was told."""
-        asker = self._requests.find(request)
-        answer = self._answers.polled(asker) or self._answers.answer_nowait(asker)
+        scaled_object = self._requests.find(request)
+        answer = self._answers.polled(scaled_object) or self._answers.answer_nowait(scaled_object)
         if answer is None:
-            answer = await self._answers.answer(asker, self._wait_seconds)
+            answer = await self._answers.answer(scaled_object, self._wait_seconds)
         return ACTIVE if answer.told.active else INACTIVE
 
     async def stream_is_active(self, request: bytes, send: Send) -> None:
@@ -64,25 +66,25 @@ class Service:
         KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
         versions of KEDA deactivate on it without asking the other triggers.
         """
-        asker = self._requests.find(request)
-        with self._streams.open(asker.namespace) as life, self._listeners.listening(asker, life.wake):
+        scaled_object = self._requests.find(request)
+        with self._streams.open(scaled_object.namespace) as life, self._listeners.listening(scaled_object, life.wake):
             with suppress(Fault):  # then nothing is known, so nothing is sent; the store goes on trying
-                await self._answers.answer(asker, self._wait_seconds)
-            await repeat(life, lambda: self._listeners.says_active(asker), lambda: send(ACTIVE))
+                await self._answers.answer(scaled_object, self._wait_seconds)
+            await repeat(life, lambda: self._listeners.says_active(scaled_object), lambda: send(ACTIVE))
 
     async def stream_metric_spec(self, request: bytes, send: Send) -> None:
         """Send what `get_metric_spec` returns, at once and every minute: a poll error makes KEDA forget it.
 
         The specs follow from the metadata alone, and KEDA opens a new stream when that changes.
         """
-        asker = self._requests.find(request)
-        with self._streams.open(asker.namespace) as life:
+        scaled_object = self._requests.find(request)
+        with self._streams.open(scaled_object.namespace) as life:
             while not life.ended:
-                await send(self._specs(asker))
+                await send(self._specs(scaled_object))
                 await life.wait(life.jittered(LONGEST_REPEAT_SECONDS))
 
-    def _specs(self, asker: ScaledObject) -> pb.GetMetricSpecResponse:
-        question = asker.question
+    def _specs(self, scaled_object: ScaledObject) -> pb.GetMetricSpecResponse:
+        question = scaled_object.question
         if not question.wire:
             question.wire.append(specs_message(question))
         message: pb.GetMetricSpecResponse = question.wire[0]

@@ -1,4 +1,4 @@
-"""The store under any sequence of askers, answers, faults and hints: what must hold whatever happens."""
+"""The store under any sequence of leases, answers, faults and hints: what must hold whatever happens."""
 
 import asyncio
 import itertools

@@ -62,14 +62,14 @@ class Journal:
 
     # What it is told of
 
-    def noted(self, asker: ScaledObject) -> None:
-        """Note what is news in the answer of `asker`, or in its error."""
-        line: Line | None = asker.line
+    def noted(self, scaled_object: ScaledObject) -> None:
+        """Note what is news in the answer of `scaled_object`, or in its error."""
+        line: Line | None = scaled_object.line
         if line is None:
-            line = self._line(asker)
+            line = self._line(scaled_object)
         if line is NO_LINE:
             return
-        answer = asker.answer
+        answer = scaled_object.answer
         if answer is None:
             self._note_error(line)
         else:
@@ -79,7 +79,7 @@ class Journal:
                 self._note_state(line, code, "" if answer.fault is None else str(answer.fault))
             if told.metrics is not line.metrics and told.metrics != line.metrics:
                 self._note_values(line, told.metrics)
-        for state in asker.lease.held:
+        for state in scaled_object.lease.held:
             if state.failing is not None:
                 self._note_fault(line, str(state.failing.fault))
                 break
@@ -88,10 +88,10 @@ class Journal:
                 line.fault = ""
                 self._append(line, HEALED)
 
-    def streams(self, asker: ScaledObject) -> None:
-        """Note how many streams `asker` has open."""
-        line: Line = asker.line or self._line(asker)
-        count, now = len(asker.listeners), self.now()
+    def streams(self, scaled_object: ScaledObject) -> None:
+        """Note how many streams `scaled_object` has open."""
+        line: Line = scaled_object.line or self._line(scaled_object)
+        count, now = len(scaled_object.listeners), self.now()
         if line is NO_LINE:
             return
         if count == 0:
@@ -105,25 +105,25 @@ class Journal:
             self._append(line, STREAM, count)
         line.streams, line.closed_at = count, -1
 
-    def silence(self, asker: ScaledObject, seconds: float) -> None:
-        """Note that `asker` asks again after `seconds`."""
-        if asker.line is not None and asker.line is not NO_LINE:
-            self._note_silence(asker.line, seconds)
+    def silence(self, scaled_object: ScaledObject, seconds: float) -> None:
+        """Note that `scaled_object` asks again after `seconds`."""
+        if scaled_object.line is not None and scaled_object.line is not NO_LINE:
+            self._note_silence(scaled_object.line, seconds)
 
     def refused(self, ref: ScaledObjectRef, error: ScalerError) -> None:
         """Note that metadata was not accepted."""
         self.refusals.refused(ref.namespace, ref.name, ref.scalerMetadata, error)
 
-    def admitted(self, asker: ScaledObject) -> None:
+    def admitted(self, scaled_object: ScaledObject) -> None:
         """Note that metadata was accepted."""
-        self.refusals.admitted(asker.namespace, asker.name)
+        self.refusals.admitted(scaled_object.namespace, scaled_object.name)
 
-    def forgotten(self, asker: ScaledObject) -> None:
-        """Keep the line of `asker` without it."""
-        line: Line | None = asker.line
-        if line is not None and line.asker is asker:
-            line.asked_at = self._tenths(asker.asked_at) if asker.calls else None
-            line.asker, asker.line = None, None
+    def forgotten(self, scaled_object: ScaledObject) -> None:
+        """Keep the line of `scaled_object` without it."""
+        line: Line | None = scaled_object.line
+        if line is not None and line.scaled_object is scaled_object:
+            line.asked_at = self._tenths(scaled_object.asked_at) if scaled_object.calls else None
+            line.scaled_object, scaled_object.line = None, None
 
     def tidy(self) -> None:
         """Note streams that stayed closed, and forget what is older than a day."""
@@ -133,7 +133,7 @@ class Journal:
             self._append(line, STREAM, 0, at=line.closed_at)
             line.streams, line.closed_at = 0, -1
         for line in self.lines:
-            if line.asker is None and now - (line.asked_at or line.since) > DAY:
+            if line.scaled_object is None and now - (line.asked_at or line.since) > DAY:
                 self._drop(self.lines.drop(line.namespace, line.key))
         self.refusals.forget_before(self._clock.now() - DAY / 10)
 
@@ -148,20 +148,20 @@ class Journal:
 
     # How it notes
 
-    def _line(self, asker: ScaledObject) -> Line:
-        key = digest(asker.key)
-        line = self.lines.get(asker.namespace, key)
+    def _line(self, scaled_object: ScaledObject) -> Line:
+        key = digest(scaled_object.key)
+        line = self.lines.get(scaled_object.namespace, key)
         if line is None:
-            line = Line(asker, key, self.now())
-            gone = self.lines.add(asker.namespace, key, line)
+            line = Line(scaled_object, key, self.now())
+            gone = self.lines.add(scaled_object.namespace, key, line)
             if gone is not None:
                 self._drop(gone)
             self.used += line.bytes
         else:
-            line.asker = asker
+            line.scaled_object = scaled_object
             if line.asked_at is not None:
                 self._note_silence(line, (self.now() - line.asked_at) / 10)
-        asker.line = line
+        scaled_object.line = line
         return line
 
     def _drop(self, line: Line) -> None:
@@ -169,8 +169,8 @@ class Journal:
         self.used -= line.bytes
         self._closed.discard(line)
         let_go(line.records, self.texts)
-        if line.asker is not None:
-            line.asker.line = NO_LINE
+        if line.scaled_object is not None:
+            line.scaled_object.line = NO_LINE
         line.records = bytearray()
 
     def _note_state(self, line: Line, code: int, why: str) -> None:
@@ -180,8 +180,8 @@ class Journal:
         self._append(line, code, self.texts.take(why, line.namespace) if why else 0)
 
     def _note_error(self, line: Line) -> None:
-        asker: Any = line.asker
-        error = asker.error.error
+        scaled_object: Any = line.scaled_object
+        error = scaled_object.error.error
         self._note_state(line, ERROR, short(f"{error.code} {error}"))
         line.metrics = ()  # no value is told
 

@@ -23,7 +23,6 @@ class Line:
 
     __slots__ = (
         "asked_at",
-        "asker",
         "closed_at",
         "code",
         "fault",
@@ -37,6 +36,7 @@ class Line:
         "name",
         "namespace",
         "records",
+        "scaled_object",
         "since",
         "source",
         "specs",
@@ -45,12 +45,12 @@ class Line:
         "text_at",
     )
 
-    def __init__(self, asker: ScaledObject, key: bytes, now: int) -> None:
+    def __init__(self, scaled_object: ScaledObject, key: bytes, now: int) -> None:
         """Know nothing yet."""
-        self.key, self.namespace, self.name = key, asker.namespace, asker.name
-        self.source: str = asker.trigger.source
-        self.metric_type: str = asker.trigger.metric_type
-        self.specs: tuple[MetricSpec, ...] = asker.specs
+        self.key, self.namespace, self.name = key, scaled_object.namespace, scaled_object.name
+        self.source: str = scaled_object.trigger.source
+        self.metric_type: str = scaled_object.trigger.metric_type
+        self.specs: tuple[MetricSpec, ...] = scaled_object.specs
         self.records = bytearray()
         self.since, self.limit = now, FIRST_LIMIT
         self.code = -1  # of the state
@@ -58,7 +58,7 @@ class Line:
         self.metrics: tuple[Metric, ...] = ()
         self.fault, self.fault_at = "", now  # of a place; empty while there is none
         self.streams, self.closed_at = 0, -1  # closed, and not noted yet
-        self.asker: ScaledObject | None = asker
+        self.scaled_object: ScaledObject | None = scaled_object
         self.asked_at: int | None = None  # of one that is forgotten: when it asked last
         self.gap, self.gap_at = 0.0, now  # the last silence, in seconds, and when it ended
 

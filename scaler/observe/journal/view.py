@@ -78,9 +78,9 @@ class View:
 
     def asked_at(self, line: Line) -> float | None:
         """Return when KEDA asked last, in tenths of a second since the journal began, or None if it never has."""
-        if line.asker is None:
+        if line.scaled_object is None:
             return line.asked_at
-        return (line.asker.asked_at - self.journal.began) * 10 if line.asker.calls else None
+        return (line.scaled_object.asked_at - self.journal.began) * 10 if line.scaled_object.calls else None
 
     def _trigger(self, line: Line, begin: float, end: float) -> dict[str, Any]:
         asked = self.asked_at(line)
@@ -92,7 +92,7 @@ class View:
             "specs": [{"name": spec.name, "target": spec.target} for spec in line.specs],
             "since": self._unix(line.since),
             "lastAsked": None if asked is None else self._unix(asked),
-            "streams": 0 if line.asker is None else len(line.asker.listeners),
+            "streams": 0 if line.scaled_object is None else len(line.scaled_object.listeners),
             "events": self.events(line, begin, end),
         }
 

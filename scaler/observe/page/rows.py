@@ -41,7 +41,7 @@ class Row:
     `backend` is one that fails, `fault` why.
     """
 
-    asker: ScaledObject | Refusal
+    scaled_object: ScaledObject | Refusal
     state: str
     stale: bool
     age: float | None
@@ -58,16 +58,18 @@ class Row:
 
 
 def _ratio(row: Row) -> float | None:
-    asker = row.asker
-    if isinstance(asker, Refusal) or asker.told is None:
+    scaled_object = row.scaled_object
+    if isinstance(scaled_object, Refusal) or scaled_object.told is None:
         return None
-    return max(metric.value / spec.target for metric, spec in zip(asker.told.metrics, asker.specs, strict=True))
+    return max(
+        metric.value / spec.target for metric, spec in zip(scaled_object.told.metrics, scaled_object.specs, strict=True)
+    )
 
 
 def _active_since(row: Row) -> float | None:
-    if row.state != "active" or isinstance(row.asker, Refusal) or math.isnan(row.asker.active_since):
+    if row.state != "active" or isinstance(row.scaled_object, Refusal) or math.isnan(row.scaled_object.active_since):
         return None
-    return row.asker.active_since
+    return row.scaled_object.active_since
 
 
 _SEVERITY = {state: min(index, len(TROUBLE)) for index, state in enumerate(STATES)}
@@ -81,15 +83,15 @@ def _severity(row: Row) -> int:
 
 
 def _called(row: Row) -> float:
-    return -(row.asker.last if isinstance(row.asker, Refusal) else row.asker.asked_at)
+    return -(row.scaled_object.last if isinstance(row.scaled_object, Refusal) else row.scaled_object.asked_at)
 
 
 def _streams(row: Row) -> int:
-    return 0 if isinstance(row.asker, Refusal) else len(row.asker.listeners)
+    return 0 if isinstance(row.scaled_object, Refusal) else len(row.scaled_object.listeners)
 
 
 SORTS: Mapping[str, Callable[[Row], Any]] = {
-    "name": lambda row: (row.asker.namespace, row.asker.name),
+    "name": lambda row: (row.scaled_object.namespace, row.scaled_object.name),
     "state": _severity,
     "value": _ratio,
     "since": _active_since,
@@ -216,7 +218,7 @@ def select(rows: Iterable[Row], query: Query) -> Selection:
     troubles: dict[str, Trouble] = {}
     for row in rows:
         total += 1
-        if query.text and query.text not in _searched(row.asker):
+        if query.text and query.text not in _searched(row.scaled_object):
             continue
         if query.backend and query.backend not in backends_of(row):
             continue
@@ -243,21 +245,21 @@ def _add(troubles: dict[str, Trouble], row: Row) -> None:
 
 def backends_of(row: Row) -> set[str]:
     """Return the backends that a row stands on."""
-    return set() if isinstance(row.asker, Refusal) else {place.backend for place in row.asker.places}
+    return set() if isinstance(row.scaled_object, Refusal) else {place.backend for place in row.scaled_object.places}
 
 
-def _searched(asker: ScaledObject | Refusal) -> str:
-    if isinstance(asker, Refusal):
-        return f"{asker.namespace}/{asker.name} {asker.source}".casefold()
-    names = " ".join(spec.name for spec in asker.specs)
-    return f"{asker.namespace}/{asker.name} {asker.trigger.source} {names}".casefold()
+def _searched(scaled_object: ScaledObject | Refusal) -> str:
+    if isinstance(scaled_object, Refusal):
+        return f"{scaled_object.namespace}/{scaled_object.name} {scaled_object.source}".casefold()
+    names = " ".join(spec.name for spec in scaled_object.specs)
+    return f"{scaled_object.namespace}/{scaled_object.name} {scaled_object.trigger.source} {names}".casefold()
 
 
 def _by_name(row: Row) -> tuple[str, ...]:
-    asker = row.asker
-    if isinstance(asker, Refusal):
-        return (asker.namespace, asker.name, asker.message)
-    return (asker.namespace, asker.name, *(spec.name for spec in asker.specs))
+    scaled_object = row.scaled_object
+    if isinstance(scaled_object, Refusal):
+        return (scaled_object.namespace, scaled_object.name, scaled_object.message)
+    return (scaled_object.namespace, scaled_object.name, *(spec.name for spec in scaled_object.specs))
 
 
 def _sort(rows: list[Row], key: Callable[[Row], Any], *, descending: bool) -> None:

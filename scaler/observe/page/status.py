@@ -57,33 +57,33 @@ class Status:
         if self._clock.now() - self._rows_at < SHARED_SECONDS:
             return self._rows
         rows = self.refused()
-        for index, asker in enumerate(self._registry, 1):
-            rows.append(self.row(asker))
+        for index, scaled_object in enumerate(self._registry, 1):
+            rows.append(self.row(scaled_object))
             if index % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._rows, self._rows_at = rows, self._clock.now()
         return rows
 
-    def row(self, asker: ScaledObject) -> Row:
-        """Return the row of `asker`: stale if its backend fails now, or if what it was told is too old."""
-        now, places = self._clock.now(), asker.places
+    def row(self, scaled_object: ScaledObject) -> Row:
+        """Return the row of `scaled_object`: stale if its backend fails now, or if what it was told is too old."""
+        now, places = self._clock.now(), scaled_object.places
         known = [status for place in places if (status := self._snapshots.status(place)) is not None]
-        state = state_of(asker)
-        age = None if math.isinf(asker.settling.told_at) else now - asker.settling.told_at
-        if asker.listeners and known and all(status.age is not None for status in known):
+        state = state_of(scaled_object)
+        age = None if math.isinf(scaled_object.settling.told_at) else now - scaled_object.settling.told_at
+        if scaled_object.listeners and known and all(status.age is not None for status in known):
             # Whoever listens is judged again when a reading changes, so the newest reading is what it stands on.
             age = max(status.age or 0.0 for status in known)
         failing = next((status for status in known if status.fault is not None), None)
         late = any(status.interval and status.overdue_seconds > LATE_INTERVALS * status.interval for status in known)
         slowest = max((place.min_refresh_seconds for place in places), default=0.0)
-        too_old = age is not None and age > asker.trigger.stale_seconds + slowest
+        too_old = age is not None and age > scaled_object.trigger.stale_seconds + slowest
         return Row(
-            asker,
+            scaled_object,
             state,
             stale=state in {"active", "inactive", "settling"} and (failing is not None or too_old),
             age=age,
             overdue=late,
-            doubtful=asker.told is not None and bool(asker.told.doubts),
+            doubtful=scaled_object.told is not None and bool(scaled_object.told.doubts),
             backend="" if failing is None else failing.place.backend,
             fault="" if failing is None else str(failing.fault),
         )
@@ -96,10 +96,10 @@ class Status:
 
     def row_view(self, row: Row) -> dict[str, Any]:
         """Return a row with the explanation of the trigger and the values of the last hour."""
-        asker, now = row.asker, self._clock.now()
-        if isinstance(asker, Refusal):
-            return refusal_view(asker, now)
-        view = self._explainer.view(asker)
+        scaled_object, now = row.scaled_object, self._clock.now()
+        if isinstance(scaled_object, Refusal):
+            return refusal_view(scaled_object, now)
+        view = self._explainer.view(scaled_object)
         faults = [place["fault"] for place in view["places"] if place["fault"] is not None]
         return {
             **view,
@@ -108,16 +108,24 @@ class Status:
             "doubtful": row.doubtful,
             "readingAge": None if row.age is None else round(row.age, 3),
             "fault": faults[0] if faults else None,
-            "lastErrorAge": round(now - error_at, 3) if math.isfinite(error_at := asker.settling.error_at) else None,
-            "recent": self.recent(value=self.journal.recent(asker.line), target=asker.specs[0].target),
+            "lastErrorAge": round(now - error_at, 3)
+            if math.isfinite(error_at := scaled_object.settling.error_at)
+            else None,
+            "recent": self.recent(value=self.journal.recent(scaled_object.line), target=scaled_object.specs[0].target),
         }
 
     def triggers(self, namespace: str, name: str) -> list[dict[str, Any]]:
         """Return the triggers of one ScaledObject, in an order that stays; empty if it did not ask lately."""
-        askers = [asker for asker in self._registry if asker.namespace == namespace and asker.name == name]
-        askers.sort(key=lambda asker: ([spec.name for spec in asker.specs], asker.key))
-        rows = [row for row in self.refused() if (row.asker.namespace, row.asker.name) == (namespace, name)]
-        return [self.row_view(row) for row in (*rows, *map(self.row, askers))]
+        scaled_objects = [
+            scaled_object
+            for scaled_object in self._registry
+            if scaled_object.namespace == namespace and scaled_object.name == name
+        ]
+        scaled_objects.sort(key=lambda scaled_object: ([spec.name for spec in scaled_object.specs], scaled_object.key))
+        rows = [
+            row for row in self.refused() if (row.scaled_object.namespace, row.scaled_object.name) == (namespace, name)
+        ]
+        return [self.row_view(row) for row in (*rows, *map(self.row, scaled_objects))]
 
     # Backends
 
