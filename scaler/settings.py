@@ -205,7 +205,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     try:
         return Layered(**values)
     except ValidationError as error:
-        findings = "; ".join(map(_told, error.errors(include_url=False)))
+        findings = "; ".join(map(_finding_text, error.errors(include_url=False)))
         raise SettingsError(
             f"{where}{findings} (configuration file, or SCALER_… in the environment; {_SECTION_HELP})"
         ) from None
@@ -216,7 +216,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         ) from None
 
 
-def _told(finding: ErrorDetails) -> str:
+def _finding_text(finding: ErrorDetails) -> str:
     """Return what is wrong, with the key as the file writes it, and for a misspelt key the nearest known one."""
     model: type[BaseModel] | None = Settings
     names: list[str] = []

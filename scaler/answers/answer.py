@@ -153,7 +153,7 @@ class Answers:
     ) -> list[PlaceState]:
         """Return the places that have no reading young enough, and no fault either."""
         missing = []
-        for state in scaled_object.lease.held:
+        for state in scaled_object.lease.states:
             with suppress(Fault):
                 if self._reading(scaled_object, state, waited=waited, begun_at=begun_at) is None:
                     missing.append(state)
@@ -169,30 +169,30 @@ class Answers:
         """Return the readings of all places, those that readings name included; None if one has to be waited for."""
         readings: list[Reading] = []
         named = len(scaled_object.question.places)
-        for number, state in enumerate(scaled_object.lease.held):
-            if number == named and self._found(scaled_object, tuple(readings)):
+        for number, state in enumerate(scaled_object.lease.states):
+            if number == named and self._names_others(scaled_object, tuple(readings)):
                 return self._readings(scaled_object, waited=waited, begun_at=begun_at)
             reading = self._reading(scaled_object, state, waited=waited, begun_at=begun_at)
             if reading is None:
                 return None
             readings.append(reading)
-        if len(readings) == named and self._found(scaled_object, tuple(readings)):
+        if len(readings) == named and self._names_others(scaled_object, tuple(readings)):
             return self._readings(scaled_object, waited=waited, begun_at=begun_at)
         return tuple(readings)
 
-    def _found(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> bool:
+    def _names_others(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> bool:
         """Lease what the first readings name, if they name others than before; tell whether that is so."""
         answer = scaled_object.answer
-        if not scaled_object.question.finds or (
+        if not scaled_object.question.has_further_places or (
             answer is not None and same_values(answer.readings[: len(readings)], readings)
         ):
             return False
         values = (reading.value for reading in readings)
-        found = scaled_object.trigger.found(dict(zip(scaled_object.question.places, values, strict=True)))
-        before = scaled_object.lease.found
-        if found == before:
+        further = scaled_object.trigger.further_places(dict(zip(scaled_object.question.places, values, strict=True)))
+        before = scaled_object.lease.further_places
+        if further == before:
             return False
-        self._leases.renew(scaled_object, found)
+        self._leases.renew(scaled_object, further)
         self.on_places(scaled_object, before)
         return True
 
@@ -209,7 +209,7 @@ class Answers:
         if scaled_object.settling.is_settling:
             return self._note(scaled_object, Answer(readings, raw, told, "settling"))
         valid_until = min(now + LONGEST_VALID_SECONDS, now + raw.until - wall, scaled_object.lease.renew_at)
-        for state, reading in zip(scaled_object.lease.held, readings, strict=True):
+        for state, reading in zip(scaled_object.lease.states, readings, strict=True):
             stale_seconds = trigger.stale_seconds + state.place.min_refresh_seconds
             valid_until = min(
                 valid_until, reading.at + min(state.fresh_seconds(trigger.refresh_seconds), stale_seconds)

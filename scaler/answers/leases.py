@@ -31,28 +31,28 @@ class Leases:
     def keep(self, scaled_object: ScaledObject) -> None:
         """Renew the lease of `scaled_object` when it is time; raises `LimitError`."""
         if self._clock.now() >= scaled_object.lease.renew_at:
-            self.renew(scaled_object, scaled_object.lease.found)
+            self.renew(scaled_object, scaled_object.lease.further_places)
 
-    def renew(self, scaled_object: ScaledObject, found: tuple[Place, ...]) -> None:
-        """Lease all places of `scaled_object`, of which its readings name `found`; raises `LimitError`.
+    def renew(self, scaled_object: ScaledObject, further: tuple[Place, ...]) -> None:
+        """Lease all places of `scaled_object`, of which its readings name `further`; raises `LimitError`.
 
         Places that they name no more are let go of.
         """
-        for place in set(scaled_object.lease.found) - {*scaled_object.question.places, *found}:
+        for place in set(scaled_object.lease.further_places) - {*scaled_object.question.places, *further}:
             self._snapshots.release(scaled_object, place)
         scaled_object.lease = NO_LEASE
         named = tuple([self._lease(scaled_object, place) for place in scaled_object.question.places])
         scaled_object.lease = Lease(
-            held=named
+            states=named
         )  # should the store have no room for the others, it is asked anew each time
         try:
-            others = tuple([self._lease(scaled_object, place) for place in found])
+            others = tuple([self._lease(scaled_object, place) for place in further])
         except LimitError:
-            for place in set(found) - set(scaled_object.question.places):
+            for place in set(further) - set(scaled_object.question.places):
                 self._snapshots.release(scaled_object, place)
             raise
         renew_at = math.inf if scaled_object.listeners else self._clock.now() + SLACK * self._seconds
-        scaled_object.lease = Lease(found, named + others, renew_at)
+        scaled_object.lease = Lease(further, named + others, renew_at)
 
     def _lease(self, scaled_object: ScaledObject, place: Place) -> PlaceState:
         trigger = scaled_object.trigger
@@ -69,7 +69,7 @@ class Leases:
         for scaled_object in scaled_objects:
             if scaled_object.asked_at >= before:
                 break
-            if scaled_object.lease.held and not scaled_object.listeners:
+            if scaled_object.lease.states and not scaled_object.listeners:
                 scaled_object.lease = NO_LEASE
                 if scaled_object.answer is not None:  # what was told is remembered, but not by which readings
                     scaled_object.answer = replace(scaled_object.answer, readings=(), raw=None, valid_until=-math.inf)

@@ -45,7 +45,7 @@ class Listeners:
         scaled_object.listeners.add(listener)
         self.on_streams(scaled_object)
         self._on_places(scaled_object, ())
-        self._leases.renew(scaled_object, scaled_object.lease.found)
+        self._leases.renew(scaled_object, scaled_object.lease.further_places)
 
     def unlisten(self, scaled_object: ScaledObject, listener: Callable[[], None]) -> None:
         """End what `listening` does."""
@@ -56,12 +56,12 @@ class Listeners:
             return
         scaled_object.listeners = NOBODY
         for place in scaled_object.places:
-            self._deaf(scaled_object, place)
+            self._unfollow(scaled_object, place)
         self._set_timer(scaled_object)
         with suppress(LimitError):  # then there is nothing to hold on to
-            self._leases.renew(scaled_object, scaled_object.lease.found)
+            self._leases.renew(scaled_object, scaled_object.lease.further_places)
 
-    def _deaf(self, scaled_object: ScaledObject, place: Place) -> None:
+    def _unfollow(self, scaled_object: ScaledObject, place: Place) -> None:
         """Tell `scaled_object` no more of `place`."""
         if listening := self._listening.get(place):
             listening.pop(scaled_object, None)
@@ -73,7 +73,7 @@ class Listeners:
         if not scaled_object.listeners:
             return
         for place in set(before) - set(scaled_object.places):
-            self._deaf(scaled_object, place)
+            self._unfollow(scaled_object, place)
         for place in scaled_object.places:
             self._listening.setdefault(place, {})[scaled_object] = None
 
@@ -91,7 +91,7 @@ class Listeners:
             return
         if news:
             with suppress(LimitError):  # then the places are read at the speed of before
-                self._leases.renew(scaled_object, scaled_object.lease.found)
+                self._leases.renew(scaled_object, scaled_object.lease.further_places)
             for listener in list(scaled_object.listeners):
                 listener()
         self._set_timer(scaled_object)

@@ -141,7 +141,7 @@ def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> 
     """
     by_name = {pod.name: pod for pod in pods}
     sizes = Counter(pod.replica_set for pod in by_name.values() if pod.replica_set and not pod.leaving)
-    told, wanted = [], set[str]()
+    outcomes, wanted = [], set[str]()
     for workload in workloads:
         found = [by_name[name] for name in workload.costs if name in by_name]
         count = sum(sizes[each] for each in {pod.replica_set for pod in found if pod.replica_set})
@@ -154,16 +154,16 @@ def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> 
             problems=tuple(_problems(namespace, workload, found)),
             failing=bool(workload.costs) and not any(pod.replica_set for pod in found),
         )
-        told.append(spared)
+        outcomes.append(spared)
         if spared.writing:
             wanted |= {pod.name for pod in found}
     writes = [write for name in sorted(wanted) if (write := _write(by_name[name], workloads)) is not None]
     writes.sort(key=lambda write: (write.change < 0, -write.cost, write.pod.name))
     pending = {write.pod.name for write in writes}
     for index, workload in enumerate(workloads):
-        if told[index].writing:
-            told[index] = replace(told[index], pending=sum(name in pending for name in workload.costs))
-    return told, writes
+        if outcomes[index].writing:
+            outcomes[index] = replace(outcomes[index], pending=sum(name in pending for name in workload.costs))
+    return outcomes, writes
 
 
 def replicas_asked(metrics: Iterable[Metric], pods: int) -> int | None:

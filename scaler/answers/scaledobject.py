@@ -24,14 +24,16 @@ Key = bytes
 class Question:
     """A trigger and what follows from it alone: one for all ScaledObjects of a namespace that ask the same."""
 
-    __slots__ = ("__weakref__", "finds", "places", "rule", "spares", "specs", "trigger", "wire")
+    __slots__ = ("__weakref__", "has_further_places", "places", "rule", "spares", "specs", "trigger", "wire")
 
     def __init__(self, trigger: Trigger) -> None:
         """Work out what `trigger` reads and tells."""
         self.trigger = trigger
         self.specs: tuple[MetricSpec, ...] = trigger.specs()
         self.places: tuple[Place, ...] = trigger.places()
-        self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
+        self.has_further_places = (
+            type(trigger).further_places is not Trigger.further_places
+        )  # most triggers name all their places in metadata
         self.spares = trigger.spares_busy
         self.rule = Rule(trigger.settle_seconds, trigger.stale_seconds, trigger.hold_seconds)
         self.wire: list[Any] = []  # the message that the service makes of `specs`
@@ -91,7 +93,7 @@ class ScaledObject:
     @property
     def places(self) -> tuple[Place, ...]:
         """What must be read for it: what its metadata names, and what the readings there name."""
-        return (*self.question.places, *self.lease.found)
+        return (*self.question.places, *self.lease.further_places)
 
     @property
     def told(self) -> Assessment | None:

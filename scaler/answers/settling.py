@@ -42,7 +42,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Level:
     """What KEDA was told: a value for each metric, and the activity."""
 
     values: tuple[float, ...]
@@ -58,9 +58,9 @@ class Settling:
     is since when lower is read without a break. `error_at` is when an error was told last.
     """
 
-    told: Told | None = None
+    told: Level | None = None
     told_at: float = NEVER
-    floor: Told | None = None
+    floor: Level | None = None
     trouble_at: float = NEVER
     low_since: float = math.nan
     error_at: float = NEVER
@@ -86,7 +86,7 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
 
     Raises `Unsettled` where nothing is to be told yet; `settling` then stays as it is.
     """
-    now_told, settle_seconds = Told(tuple(metric.value for metric in raw.metrics), raw.active), rule.settle_seconds
+    level, settle_seconds = Level(tuple(metric.value for metric in raw.metrics), raw.active), rule.settle_seconds
     if settling.told is None:
         left = settle_seconds - (seen.taken - seen.trouble_at)
         if left > 0:
@@ -94,14 +94,14 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
                 "what was read is not told yet: the backend has failed or started a moment ago, and this process has "
                 f"told nothing before; it waits {math.ceil(left)} s more of settleSeconds {settle_seconds:g}"
             )
-        return Settling(now_told, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
+        return Settling(level, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
     floor, trouble_at, low_since = settling.floor, settling.trouble_at, settling.low_since
     # A backend that has answered well for so long has settled by itself; an error that was told leaves no such trace.
     fresh = seen.trouble_at if seen.taken - seen.trouble_at < settle_seconds else NEVER
     if max(fresh, settling.error_at) > trouble_at:
         floor, trouble_at, low_since = settling.told, max(fresh, settling.error_at), math.nan
     if floor is not None:
-        if not _is_lower(now_told, floor):
+        if not _is_lower(level, floor):
             low_since = math.nan
             settled = seen.taken - trouble_at >= settle_seconds
         else:
@@ -110,26 +110,26 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
         if settled:
             floor, low_since = None, math.nan
     if floor is None:
-        told, answer = now_told, raw
+        told, answer = level, raw
     else:
-        told = _higher(now_told, floor)
-        answer = raw if told == now_told else _held_up(raw, told, seen.taken - low_since, settle_seconds)
+        told = _higher(level, floor)
+        answer = raw if told == level else _held_up(raw, told, seen.taken - low_since, settle_seconds)
     after = Settling(told, seen.taken, floor, trouble_at, low_since, settling.error_at)
     return after, answer
 
 
-def _is_lower(told: Told, floor: Told) -> bool:
+def _is_lower(told: Level, floor: Level) -> bool:
     return (floor.active and not told.active) or any(
         value < least for value, least in zip(told.values, floor.values, strict=True)
     )
 
 
-def _higher(told: Told, floor: Told) -> Told:
+def _higher(told: Level, floor: Level) -> Level:
     values = tuple(max(value, least) for value, least in zip(told.values, floor.values, strict=True))
-    return Told(values, told.active or floor.active)
+    return Level(values, told.active or floor.active)
 
 
-def _held_up(raw: Assessment, told: Told, seen_seconds: float, settle_seconds: float) -> Assessment:
+def _held_up(raw: Assessment, told: Level, seen_seconds: float, settle_seconds: float) -> Assessment:
     lower = "inactive" if told.active and not raw.active else "lower"
     reason = (
         f"settling: {lower} is read since trouble, but only seen for {max(0.0, seen_seconds):.0f} s of "

@@ -103,7 +103,7 @@ class Sparing:
         if scaled_object.question.spares:
             await self._look(
                 scaled_object.namespace,
-                [scaled_object, *(each for each in self._askers if _together(each, scaled_object))],
+                [scaled_object, *(each for each in self._askers if _share_namespace(each, scaled_object))],
             )
 
     async def close(self) -> None:
@@ -133,7 +133,7 @@ class Sparing:
             found = await self._kubernetes.objects(place, user=self, timeout_seconds=LIST_SECONDS)
         except Fault as fault:
             for scaled_object in scaled_objects:
-                scaled_object.spared = Spared(problems=(self._told(namespace, fault),), failing=True)
+                scaled_object.spared = Spared(problems=(self._problem(namespace, fault),), failing=True)
             return []
         pods: tuple[Pod, ...] = found.objects
         knowing = [
@@ -141,26 +141,26 @@ class Sparing:
             for scaled_object in scaled_objects
             if (workload := self._workload(scaled_object)) is not None
         ]
-        told, writes = plan(namespace, [workload for _, workload in knowing], pods)
+        outcomes, writes = plan(namespace, [workload for _, workload in knowing], pods)
         until, why = self._pauses.get(namespace, (-math.inf, None))
-        for (scaled_object, _), spared in zip(knowing, told, strict=True):
-            scaled_object.spared = spared if why is None else _hindered(spared, self._told(namespace, why))
+        for (scaled_object, _), spared in zip(knowing, outcomes, strict=True):
+            scaled_object.spared = spared if why is None else _failing(spared, self._problem(namespace, why))
         if self._clock.now() < until:
             return []
         return [write for write in writes if write.pod.uid not in self._written]
 
     def _workload(self, scaled_object: ScaledObject) -> Workload | None:
         """Return what the newest readings say of the pods of `scaled_object`; None while they fail or are too old."""
-        held, trigger, now = scaled_object.lease.held, scaled_object.trigger, self._clock.now()
-        readings = [state.reading for state in held if state.reading is not None and state.failing is None]
-        if not held or len(readings) < len(held):
+        states, trigger, now = scaled_object.lease.states, scaled_object.trigger, self._clock.now()
+        readings = [state.reading for state in states if state.reading is not None and state.failing is None]
+        if not states or len(readings) < len(states):
             return None
-        seen = evidence((state.place for state in held), readings, now)
+        seen = evidence((state.place for state in states), readings, now)
         if now - seen.taken > trigger.stale_seconds:
             return None
         read_at = self._clock.wall() - (now - seen.taken)
         if (known := self._costs.get(scaled_object)) is None or known[0] != seen.taken:
-            values = {state.place: reading.value for state, reading in zip(held, readings, strict=True)}
+            values = {state.place: reading.value for state, reading in zip(states, readings, strict=True)}
             # At the time of the reading, so that whoever has read the same comes to the same numbers.
             known = self._costs[scaled_object] = (seen.taken, trigger.deletion_costs(values, read_at))
         answer = scaled_object.answer
@@ -195,14 +195,14 @@ class Sparing:
         self._written[pod.uid] = self._clock.now()
         return True
 
-    def _told(self, namespace: str, fault: Fault) -> str:
+    def _problem(self, namespace: str, fault: Fault) -> str:
         hint = (
             f"; the chart grants it with spareBusy.namespaces: [{namespace}]" if isinstance(fault, DeniedError) else ""
         )
         return f"busy pods are not spared: {fault}{hint}"
 
 
-def _hindered(spared: Spared, why: str) -> Spared:
+def _failing(spared: Spared, why: str) -> Spared:
     return replace(spared, problems=(*spared.problems, why), failing=True)
 
 
@@ -210,5 +210,5 @@ def _place(namespace: str) -> Objects:
     return Objects(PODS, namespace, "", project_pod)
 
 
-def _together(each: ScaledObject, scaled_object: ScaledObject) -> bool:
+def _share_namespace(each: ScaledObject, scaled_object: ScaledObject) -> bool:
     return each is not scaled_object and each.namespace == scaled_object.namespace

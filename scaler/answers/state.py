@@ -50,19 +50,19 @@ class Poll:
 class Lease:
     """The places that readings named besides those of the metadata, and all of them as the store has them.
 
-    `held` are the places of the metadata and then `found`, each in its order; it is empty when nothing is leased. At
+    `states` are the places of the metadata and then `further_places`, each in its order; it is empty when nothing is leased. At
     `renew_at` the store is to be asked again.
     """
 
-    found: tuple[Place, ...] = ()
-    held: tuple[PlaceState, ...] = ()
+    further_places: tuple[Place, ...] = ()
+    states: tuple[PlaceState, ...] = ()
     renew_at: float = -math.inf
 
     def has_newest(self, readings: tuple[Reading, ...]) -> bool:
         """Tell whether `readings` are the newest that the store has."""
-        if len(readings) != len(self.held):
+        if len(readings) != len(self.states):
             return False
-        return all(state.reading is reading for state, reading in zip(self.held, readings, strict=True))
+        return all(state.reading is reading for state, reading in zip(self.states, readings, strict=True))
 
 
 NO_LEASE = Lease()

@@ -13,7 +13,7 @@ REPEAT_JITTER = 0.1
 """A pause ends within its last tenth: thousands of streams that opened together would else speak at once for ever."""
 
 
-class Life:
+class OpenStream:
     """One open stream, from its opening to its normal end; a `with` block lasts as long."""
 
     __slots__ = ("_clock", "_dice", "_end", "_on_close", "_pending", "_woken", "ended")
@@ -22,7 +22,7 @@ class Life:
         self,
         clock: Clock,
         seconds: float,
-        on_close: Callable[["Life"], None] = lambda _: None,
+        on_close: Callable[["OpenStream"], None] = lambda _: None,
         dice: Callable[[], float] = random.random,
     ) -> None:
         """End by itself after `seconds`; `on_close` is called at the end of the block."""
@@ -97,7 +97,7 @@ class Streams:
         `grown` is called for each that opens.
         """
         self._clock, self._quota, self._longest, self._dice = clock, quota, longest_seconds, dice
-        self._open: dict[Life, str] = {}
+        self._open: dict[OpenStream, str] = {}
         self._draining, self._grown = False, grown
         self._empty = asyncio.Event()
 
@@ -105,18 +105,18 @@ class Streams:
         """Return how many are open."""
         return len(self._open)
 
-    def open(self, namespace: str) -> Life:
+    def open(self, namespace: str) -> OpenStream:
         """Count a stream of `namespace` until the block of its life ends; raises `LimitError`."""
         self._quota.take(namespace)
-        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed, self._dice)
+        stream = OpenStream(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed, self._dice)
         if self._draining:
-            life.end()
-        self._open[life] = namespace
+            stream.end()
+        self._open[stream] = namespace
         self._grown()
-        return life
+        return stream
 
-    def _closed(self, life: Life) -> None:
-        self._quota.give_back(self._open.pop(life))
+    def _closed(self, stream: OpenStream) -> None:
+        self._quota.give_back(self._open.pop(stream))
         if self._draining and not self._open:
             self._empty.set()
 
@@ -126,19 +126,19 @@ class Streams:
         KEDA comes back 2 s after a normal end, and up to 60 s after any other.
         """
         self._draining = True
-        for life in list(self._open):
-            life.end()
+        for stream in list(self._open):
+            stream.end()
         if self._open:
             await self._empty.wait()
 
 
-async def repeat(life: Life, active: Callable[[], bool], tell: Callable[[], Awaitable[None]]) -> None:
+async def repeat(stream: OpenStream, active: Callable[[], bool], tell: Callable[[], Awaitable[None]]) -> None:
     """Call `tell` whenever `true` is to be sent: when active at the start or anew, then after 1, 2, 4 … and every 60 s."""
     pause = FIRST_REPEAT_SECONDS
-    while not life.ended:
+    while not stream.ended:
         is_active = active()
-        life.catch_up()
+        stream.catch_up()
         if is_active:
             await tell()
-        woken = await life.wait(life.jittered(pause) if is_active else None)
+        woken = await stream.wait(stream.jittered(pause) if is_active else None)
         pause = FIRST_REPEAT_SECONDS if woken else min(LONGEST_REPEAT_SECONDS, pause * 2)

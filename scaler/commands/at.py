@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 
 from scaler.commands.forward import Kubectl, run
+from scaler.commands.journal import Frame, Journal, lines, then
 from scaler.commands.moments import moment, seconds, shown
 from scaler.commands.page_api import ApiError, api_at
 from scaler.commands.reach import Reach, pages_of
-from scaler.commands.told import Frame, Journal, lines, then
 from scaler.observe.page.words import duration
 
 

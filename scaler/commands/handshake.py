@@ -119,8 +119,8 @@ def _of_tls(place: tuple[str, int], tls: Tls) -> str:
 
 
 def _names(secure: ssl.SSLSocket) -> tuple[str, ...]:
-    told: Any = (secure.getpeercert() or {}).get("subjectAltName", ())
-    return tuple(str(name) for _, name in told)
+    names: Any = (secure.getpeercert() or {}).get("subjectAltName", ())
+    return tuple(str(name) for _, name in names)
 
 
 def _covers(names: tuple[str, ...], wanted: str) -> bool:

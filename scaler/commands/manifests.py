@@ -64,8 +64,8 @@ def survey_file(file: File, command: str) -> Manifests:
     if TEMPLATE not in file.text:
         return found
     advice = RENDER_FIRST.format(command=command)
-    told = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
-    return replace(found, unreadable=tuple(told))
+    unreadable = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
+    return replace(found, unreadable=tuple(unreadable))
 
 
 def together(parts: Iterable[Manifests]) -> Manifests:

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.live import Live
 
 from scaler.commands.forward import Kubectl, run
+from scaler.commands.journal import Frame, Journal, lines
 from scaler.commands.page_api import Api, ApiError, api_at
 from scaler.commands.reach import Reach, ReachError, pages_of
-from scaler.commands.told import Frame, Journal, lines
 from scaler.commands.top import Query, Shape, View, keys, press
 from scaler.commands.top_table import Data, detail, problem_of, rows_that_fit, screen, state_word, summary, table
 from scaler.observe.page.rows import TROUBLE

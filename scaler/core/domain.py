@@ -164,7 +164,9 @@ class Reader(ABC):
 
     kinds: ClassVar[frozenset[str]]  # the kinds of place it reads
     together: ClassVar[bool] = False  # True: one read takes all places of a backend that are due soon
-    told: ClassVar[bool] = False  # True: the backend tells by itself, and to look at a known place asks it for nothing
+    watched: ClassVar[bool] = (
+        False  # True: the backend tells by itself, and to look at a known place asks it for nothing
+    )
     timeout_seconds: ClassVar[float] = 5.0  # a place that is not reported by then has a fault
 
     @abstractmethod

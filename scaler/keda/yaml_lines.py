@@ -88,7 +88,7 @@ def documents(text: str) -> Iterator[Document | Broken]:
             if broken > MAX_BROKEN:
                 yield Broken(above + 1, f"more than {MAX_BROKEN} documents are not YAML; the rest was not read")
                 return
-            line, problem = _told(error, part)
+            line, problem = _problem_of(error, part)
             yield Broken(above + line, problem)
             if composer.seen > MAX_VALUES:
                 return
@@ -109,7 +109,7 @@ def _parts(text: str) -> Iterator[tuple[int, int, str]]:
     yield start, above, text[start:]
 
 
-def _told(error: yaml.YAMLError | UnicodeEncodeError, part: str) -> tuple[int, str]:
+def _problem_of(error: yaml.YAMLError | UnicodeEncodeError, part: str) -> tuple[int, str]:
     """Return the line of `part`, from 1, and the problem."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark

@@ -107,7 +107,7 @@ class Calls:
                 code = self._code(name, request, error)
                 if self._held is not None:
                     await self._held.wait()
-                ending = context.abort(grpc.StatusCode[code], told(error))
+                ending = context.abort(grpc.StatusCode[code], status_details(error))
                 del context  # grpc keeps what it raises in it: with this frame a cycle, 10 kB at each poll of an outage
                 await ending
             else:
@@ -126,7 +126,7 @@ class Calls:
                 code = "OK"
             except Exception as error:  # noqa: BLE001 - the last line: whatever it is becomes a status code
                 code = self._code(name, request, error)
-                ending = context.abort(grpc.StatusCode[code], told(error))
+                ending = context.abort(grpc.StatusCode[code], status_details(error))
                 del context  # as above
                 await ending
             finally:
@@ -156,7 +156,7 @@ def named(rpc: str, request: bytes) -> pb.ScaledObjectRef:
     return pb.ScaledObjectRef()
 
 
-def told(error: Exception) -> str:
+def status_details(error: Exception) -> str:
     """Return what the caller may know of `error`."""
     text = str(error) if isinstance(error, ScalerError) else "internal error of the scaler; its log says more"
     return text.encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore")

@@ -67,10 +67,13 @@ class Service:
         versions of KEDA deactivate on it without asking the other triggers.
         """
         scaled_object = self._requests.find(request)
-        with self._streams.open(scaled_object.namespace) as life, self._listeners.listening(scaled_object, life.wake):
+        with (
+            self._streams.open(scaled_object.namespace) as stream,
+            self._listeners.listening(scaled_object, stream.wake),
+        ):
             with suppress(Fault):  # then nothing is known, so nothing is sent; the store goes on trying
                 await self._answers.answer(scaled_object, self._wait_seconds)
-            await repeat(life, lambda: self._listeners.says_active(scaled_object), lambda: send(ACTIVE))
+            await repeat(stream, lambda: self._listeners.says_active(scaled_object), lambda: send(ACTIVE))
 
     async def stream_metric_spec(self, request: bytes, send: Send) -> None:
         """Send what `get_metric_spec` returns, at once and every minute: a poll error makes KEDA forget it.
@@ -78,10 +81,10 @@ class Service:
         The specs follow from the metadata alone, and KEDA opens a new stream when that changes.
         """
         scaled_object = self._requests.find(request)
-        with self._streams.open(scaled_object.namespace) as life:
-            while not life.ended:
+        with self._streams.open(scaled_object.namespace) as stream:
+            while not stream.ended:
                 await send(self._specs(scaled_object))
-                await life.wait(life.jittered(LONGEST_REPEAT_SECONDS))
+                await stream.wait(stream.jittered(LONGEST_REPEAT_SECONDS))
 
     def _specs(self, scaled_object: ScaledObject) -> pb.GetMetricSpecResponse:
         question = scaled_object.question

@@ -160,7 +160,7 @@ class Trigger(BaseModel, ABC):
     def places(self) -> tuple[Place, ...]:
         """Return what must be read before this trigger can be assessed, without duplicates."""
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the further places that the readings of `places()` name (the queues of a listing); usually none."""
         del readings
         return ()

@@ -211,7 +211,7 @@ class _Read:
     """One read of some places over one connection."""
 
     def __init__(self, redis: _Redis, connection: RedisConnection, report: Report, held: Held) -> None:
-        self._redis, self._connection, self._told, self._held = redis, connection, report, held
+        self._redis, self._connection, self._report, self._held = redis, connection, report, held
         self._answers = Answers()
         self._asked = 0
 
@@ -236,7 +236,7 @@ class _Read:
             self._answers.forget(asked)
             self._held.resize(before)
         for place in more:
-            self._told(place, Unavailable(f"{place}: more than {MAX_ROUNDS} round trips"))
+            self._report(place, Unavailable(f"{place}: more than {MAX_ROUNDS} round trips"))
 
     async def _ask(self, commands: Iterable[Command]) -> list[Command]:
         asked = list(dict.fromkeys(commands))
@@ -258,7 +258,7 @@ class _Read:
                 outcome: Found | Fault = self._connection.found(place.value(self._answers, *times), self._asked)
             except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
                 outcome = self._fault(place, error)
-            self._told(place, outcome)
+            self._report(place, outcome)
         return more
 
     def _fault(self, place: RedisPlace, error: Exception) -> Fault:

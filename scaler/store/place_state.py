@@ -128,9 +128,9 @@ class PlaceState:
         return news
 
     @property
-    def is_told(self) -> bool:
+    def is_watched(self) -> bool:
         """Whether the next read asks the backend for nothing: what it told is there, and no fault is to be mended."""
-        return self.reader.told and self.reading is not None and self.failing is None
+        return self.reader.watched and self.reading is not None and self.failing is None
 
     def fresh_seconds(self, refresh_seconds: float) -> float:
         """Return how old a reading may be before a caller who wants it every `refresh_seconds` waits for the next."""

@@ -92,15 +92,15 @@ class Schedule:
     def _tick(self) -> None:
         """Queue what is due at its backend, drop what nobody asks for, and begin the reads that may begin."""
         now = self._clock.now()
-        told: dict[Reader, list[PlaceState]] = {}
+        watched: dict[Reader, list[PlaceState]] = {}
         for state in self.dates.take_due(now):
             if self.states.get(state.place) is not state or self._dropped(state, now):
                 continue
-            if state.is_told:
-                told.setdefault(state.reader, []).append(state)
+            if state.is_watched:
+                watched.setdefault(state.reader, []).append(state)
             else:
                 self.queues.setdefault(state.place.backend, FairQueue()).add(state)
-        for looked_at in told.values():
+        for looked_at in watched.values():
             self._begin(looked_at, now, paced=False)
         for backend in list(self.queues):
             self._take(backend, now)

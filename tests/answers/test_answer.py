@@ -312,7 +312,7 @@ async def test_whose_leases_have_ended_holds_on_to_nothing(
             await clock.advance(10)
             await objects.told(objects.who(spots="b"))
             objects.rest()
-        assert [bool(who.lease.held) for who in (gone, asks, listens)] == [False, True, True]
+        assert [bool(who.lease.states) for who in (gone, asks, listens)] == [False, True, True]
         assert gone.answer.readings == ()
         assert store.status(Spot("a")) is None
         assert gone.settling.told.active, "what it was told is remembered"

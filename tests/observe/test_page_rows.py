@@ -105,7 +105,7 @@ def test_one_fault_of_a_backend_is_told_once_with_the_triggers_that_stand_on_it(
         ("scripted/one", "no route", 3, {"held": 3}),
         ("scripted/two", "no disk", 1, {"error": 1}),
     ]
-    assert [found.told_above(each) for each in found.rows] == [False, True, True, True, False]
+    assert [found.listed_above(each) for each in found.rows] == [False, True, True, True, False]
     assert names([*rows, alone], backend="scripted/one") == ["d", "a", "b", "c"]  # all stand on it
     assert names([*rows, alone], backend="scripted/other") == []
 

@@ -292,7 +292,7 @@ async def test_namespaces_take_turns(clock: ManualClock, reader: ScriptedReader,
 class ToldReader(ScriptedReader):
     """The same for a backend that tells by itself what changes."""
 
-    told = True
+    watched = True
 
 
 async def test_what_a_backend_tells_by_itself_does_not_wait_for_its_rate(
@@ -505,14 +505,14 @@ async def test_what_is_told_late_in_one_go_is_read_again_too(clock: ManualClock,
 
 
 async def test_what_was_read_well_in_one_go_is_told_in_one_go(clock: ManualClock, open_store: OpenStore) -> None:
-    reader, told = TogetherReader(clock), list[tuple[bool, int]]()
+    reader, reads = TogetherReader(clock), list[tuple[bool, int]]()
     store = open_store(reader)
-    store.observe(lambda place, seconds, fault, places: told.append((fault is None, places)))
+    store.observe(lambda place, seconds, fault, places: reads.append((fault is None, places)))
     reader.answers |= {"b": DOWN, "d": DOWN, "e": HANG}
     for name in "abcde":
         store.lease("me", Spot(name), 20, clock.now() + 0.4)
     await clock.advance(5)
-    assert told == [(False, 1)] * 3 + [(True, 2)]
+    assert reads == [(False, 1)] * 3 + [(True, 2)]
 
 
 async def test_what_is_read_along_is_not_read_again_when_its_own_date_comes(

@@ -161,8 +161,8 @@ def _fault_of(name: str, error: Exception) -> Fault:
 def _sts_fault(name: str, error: ClientError) -> Fault:
     code = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    told = code if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", code) else "an error without a usable code"
-    said = f"{name}: AWS STS answered {told} (HTTP {status})"
+    shown_code = code if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", code) else "an error without a usable code"
+    said = f"{name}: AWS STS answered {shown_code} (HTTP {status})"
     if not 400 <= status < 500 or "Throttl" in code:
         return Unavailable(said)
     return Refused(f"{said}; check that the role exists and that its trust policy lets this identity assume it")

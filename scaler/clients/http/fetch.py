@@ -161,23 +161,23 @@ def _redirected(request: Request, location: str) -> Request:
 
 
 def _status_fault(status: int, request: Request, said: str) -> Fault:
-    where, told = request.where, f"; the server says {said!r}" if said else ""
+    where, quote = request.where, f"; the server says {said!r}" if said else ""
     match status:
         case 400 if said == SPEAKS_TLS:
             return Refused(f"{where}: this port speaks https, and the URL says http")
         case 401 | 403:
             return Refused(
                 f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some"
-                f"{request.hint}{told}"
+                f"{request.hint}{quote}"
             )
         case 404:
-            return Refused(f"{where}: HTTP 404, there is nothing under this path{told}")
+            return Refused(f"{where}: HTTP 404, there is nothing under this path{quote}")
         case 429:
-            return Throttled(f"{where}: HTTP 429, the server asks to be asked less often{told}")
+            return Throttled(f"{where}: HTTP 429, the server asks to be asked less often{quote}")
         case _ if 400 <= status < 500:
-            return Refused(f"{where}: HTTP {status}{told}")
+            return Refused(f"{where}: HTTP {status}{quote}")
         case _:
-            return Unavailable(f"{where}: HTTP {status}{told}")
+            return Unavailable(f"{where}: HTTP {status}{quote}")
 
 
 async def _said(response: aiohttp.ClientResponse, request: Request) -> str:

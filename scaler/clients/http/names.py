@@ -40,7 +40,7 @@ class _Kept:
     until: float
     why_none: str = ""
 
-    def told(self, host: str) -> tuple[str, ...]:
+    def addresses_of(self, host: str) -> tuple[str, ...]:
         if not self.addresses:
             raise NoAddress(f"{host}: {self.why_none}")
         return self.addresses
@@ -70,13 +70,13 @@ class Names:
             return (address,)
         kept = self._kept.get(host)
         if kept is not None and not fresh and self._clock.now() < kept.until:
-            return kept.told(host)
+            return kept.addresses_of(host)
         key = TENANT.get(), host  # a tenant never waits in the queue of another, not even for the same name
         task = self._under_way.get(key)
         if task is None:
             task = self._under_way[key] = asyncio.create_task(self._ask(host))
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return (await asyncio.shield(task)).told(host)
+        return (await asyncio.shield(task)).addresses_of(host)
 
     def doubt(self, host: str) -> None:
         """Take note that the addresses of `host` led nowhere: the next look-up asks again."""

@@ -48,22 +48,22 @@ def refusal(status: int, headers: Mapping[str, str], message: str, what: str, ve
 
     `verbs` are those of RBAC that the request needs.
     """
-    told = f"({status})" + (f": {message}" if message else "")
+    detail = f"({status})" + (f": {message}" if message else "")
     if status == 410 or "too large resource version" in message.lower():  # the latter after a restore of etcd
-        return ExpiredError(f"{what}: the resource version expired {told}")
+        return ExpiredError(f"{what}: the resource version expired {detail}")
     if status == 429:
         asked = headers.get("Retry-After", "")
         pause = min(MAX_PAUSE_SECONDS, float(asked)) if asked.isdecimal() else 1.0
-        return BusyError(f"{what}: too many requests {told}", pause)
+        return BusyError(f"{what}: too many requests {detail}", pause)
     if status == 422 and "metadata.uid" in message:  # how it says that another object has taken the name
         status = 409
     kinds: dict[int, tuple[type[Fault], str]] = {
-        401: (DeniedError, f"the credentials are not accepted {told}; check the token or the certificate"),
-        403: (DeniedError, f"not allowed {told}; grant the RBAC verbs {verbs} on it"),
-        404: (NotFoundError, f"not found {told}"),
-        409: (ConflictError, f"conflict {told}"),
+        401: (DeniedError, f"the credentials are not accepted {detail}; check the token or the certificate"),
+        403: (DeniedError, f"not allowed {detail}; grant the RBAC verbs {verbs} on it"),
+        404: (NotFoundError, f"not found {detail}"),
+        409: (ConflictError, f"conflict {detail}"),
     }
-    kind, said = kinds.get(status, (Refused if 400 <= status < 500 else Unavailable, f"failed {told}"))
+    kind, said = kinds.get(status, (Refused if 400 <= status < 500 else Unavailable, f"failed {detail}"))
     return kind(f"{what}: {said}")
 
 

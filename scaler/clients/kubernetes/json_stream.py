@@ -65,13 +65,15 @@ class WholeList:
         if page.token in self._tokens:
             raise BadAnswerError("a page that leads back to one that was there before")
         left = None if self._left is None else self._left - page.objects
-        told = page.remaining if page.token else page.remaining or 0
-        if told and not page.token:
-            raise BadAnswerError(f"a list that ends {told} objects too early")
-        if left is not None and left != (left if told is None else told):
-            raise BadAnswerError(f"a page of {page.objects} objects where {self._left} were left, and {told} are now")
+        remaining = page.remaining if page.token else page.remaining or 0
+        if remaining and not page.token:
+            raise BadAnswerError(f"a list that ends {remaining} objects too early")
+        if left is not None and left != (left if remaining is None else remaining):
+            raise BadAnswerError(
+                f"a page of {page.objects} objects where {self._left} were left, and {remaining} are now"
+            )
         self.version, self.token, self.complete = page.version, page.token, not page.token
-        self._left = left if told is None else told
+        self._left = left if remaining is None else remaining
         self._tokens.add(page.token)
 
 

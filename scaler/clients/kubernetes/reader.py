@@ -12,7 +12,7 @@ class ObjectsReader(Reader):
     """Reports places of kind `kubernetes` from watches that stay open while someone asks for them."""
 
     kinds = frozenset({Objects.kind})
-    told = True
+    watched = True
 
     def __init__(self, kubernetes: Kubernetes) -> None:
         """Share the watches of `kubernetes`."""

@@ -133,9 +133,9 @@ def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -
     except ValueError:
         raise Unavailable(f"{place}: the answer is not that of the HTTP API of Prometheus") from None
     if answer.status == "error" or answer.data is None:
-        raise Unavailable(f"{place}: the query failed: {_told(answer.error, secrets)!r}")
+        raise Unavailable(f"{place}: the query failed: {_quoted(answer.error, secrets)!r}")
     if answer.warnings or answer.is_partial:
-        raise Unavailable(f"{place}: the answer may be partial: {_told(' '.join(answer.warnings), secrets)!r}")
+        raise Unavailable(f"{place}: the answer may be partial: {_quoted(' '.join(answer.warnings), secrets)!r}")
     by = {family.name: family.by for family in place.families | {LEADER}}
     found: dict[tuple[str, ...], Sums] = {}
     try:
@@ -164,7 +164,7 @@ def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -
     return judged(str(place), Wanted(place.families, frozenset(ours)), pages)
 
 
-def _told(text: str, secrets: Iterable[str]) -> str:
+def _quoted(text: str, secrets: Iterable[str]) -> str:
     return quoted(text.encode("utf-8", "replace"), secrets)
 
 

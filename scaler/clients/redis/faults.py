@@ -68,17 +68,17 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
     secrets = sorted(filter(None, secrets), key=len, reverse=True)
     text = str(error) or type(error).__name__
     if isinstance(error, Fault):  # in our words, of which a short secret may be a part
-        kind, told = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
+        kind, message = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     else:
         kind, form = next(
             (kind, form) for types, part, kind, form in _TABLE if isinstance(error, types) and part in text
         )
         said = _without(quoted(text.encode(), secrets), secrets)
-        told = form.format(
+        message = form.format(
             text=said, command=_shown(command, said), seconds=seconds, name=type(error).__name__, rights=rights
         )
-    told = "".join(character if character.isprintable() else " " for character in told)
-    return kind(f"{where}: {told[:MAX_TEXT]}")
+    message = "".join(character if character.isprintable() else " " for character in message)
+    return kind(f"{where}: {message[:MAX_TEXT]}")
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:

@@ -195,8 +195,8 @@ class KeptConnection:
         try:
             self._reach.allow(self._ref.namespace, f"{scheme}://{address(*host)}/{dialer.url.database}")
         except ScalerError as error:
-            told = Refused(f"the Sentinels name a master that is not allowed: {error}")
-            raise dialer.fault(told) from None
+            refusal = Refused(f"the Sentinels name a master that is not allowed: {error}")
+            raise dialer.fault(refusal) from None
 
     async def open(self, protocol: int = 2) -> RedisConnection:
         """Make a connection; raises the `Fault` that hinders it."""

@@ -69,8 +69,8 @@ def _out_of_step(master: bytes, why: str) -> str:
     return f"this is a replica that is not in step with its master {_word(master)}: {why}"
 
 
-def _word(told: bytes) -> str:
-    return told.decode("ascii", "replace")[:64]
+def _word(value: bytes) -> str:
+    return value.decode("ascii", "replace")[:64]
 
 
 def fields_of(info: Any) -> dict[bytes, bytes]:
@@ -81,5 +81,5 @@ def fields_of(info: Any) -> dict[bytes, bytes]:
 
 def running_seconds(info: Any) -> int | None:
     """Return for how many seconds the server of an answer to `INFO server` has been running, or None."""
-    told = fields_of(info).get(b"uptime_in_seconds", b"")
-    return int(told) if told.isdigit() and len(told) <= 12 else None
+    value = fields_of(info).get(b"uptime_in_seconds", b"")
+    return int(value) if value.isdigit() and len(value) <= 12 else None

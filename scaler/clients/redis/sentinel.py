@@ -135,7 +135,7 @@ def parse_host(answer: Any) -> tuple[str, int]:
 def parse_epoch(answer: Any) -> int:
     """Return the number of the failover that a Sentinel's configuration is from, `NO_EPOCH` if it does not tell."""
     if isinstance(answer, list) and b"config-epoch" in answer[::2]:
-        told = answer[answer.index(b"config-epoch") + 1]
-        if isinstance(told, bytes) and told.isdigit() and len(told) <= 20:
-            return int(told)
+        epoch = answer[answer.index(b"config-epoch") + 1]
+        if isinstance(epoch, bytes) and epoch.isdigit() and len(epoch) <= 20:
+            return int(epoch)
     return NO_EPOCH

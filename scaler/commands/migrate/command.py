@@ -70,7 +70,7 @@ def migrate(files: Iterable[File], options: Options, beside: str = "") -> Result
     given = [(file, survey_file(file, "migrate")) for file in files]
     every = together([*(manifests for _, manifests in given), survey(beside)])
     spoken = [*(file.text for file, _ in given), beside]
-    workloads = {name: told for text in spoken for name, told in workloads_in(text).items()}
+    workloads = {name: workload for text in spoken for name, workload in workloads_in(text).items()}
     known = Known(every.authentications, workloads, options)
     result = Result()
     for file, manifests in given:

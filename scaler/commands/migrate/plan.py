@@ -52,7 +52,7 @@ def plan(arounds: Sequence[Around]) -> Plan:
             asked[index] = translate(around)
         except Left as why:
             left[index] = str(why)
-    asked = _told_by_others(asked)
+    asked = _filled_from_others(asked)
     groups = _groups(arounds, asked)
     rewrites: dict[int, Rewrite] = {}
     merged: dict[int, int] = {}
@@ -84,7 +84,7 @@ def plan(arounds: Sequence[Around]) -> Plan:
     return Plan(rewrites, merged, left, tuple(notes), tuple(claims), tuple(connections))
 
 
-def _told_by_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
+def _filled_from_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
     """Return the same, where what one trigger only assumes is taken from others of the workload that tell it."""
     parts = [each for each in asked.values() if isinstance(each, Sidekiq)]
     connections = [part.connection for part in parts if not part.connection.assumed]

@@ -60,8 +60,8 @@ def workloads_in(text: str) -> dict[Name, Workload]:
         if not isinstance(document, Broken):
             items = document.data.get("items") if isinstance(document.data, dict) else None
             for data in [document.data, *(items if isinstance(items, list) else ())]:
-                if (told := workload(data)) is not None:
-                    found[told[0]] = told[1]
+                if (entry := workload(data)) is not None:
+                    found[entry[0]] = entry[1]
     return found
 
 

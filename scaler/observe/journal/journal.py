@@ -79,7 +79,7 @@ class Journal:
                 self._note_state(line, code, "" if answer.fault is None else str(answer.fault))
             if told.metrics is not line.metrics and told.metrics != line.metrics:
                 self._note_values(line, told.metrics)
-        for state in scaled_object.lease.held:
+        for state in scaled_object.lease.states:
             if state.failing is not None:
                 self._note_fault(line, str(state.failing.fault))
                 break

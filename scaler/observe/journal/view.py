@@ -98,7 +98,7 @@ class View:
 
     def _refused(self, refusal: Refusal) -> dict[str, Any]:
         first, last = (self._unix((at - self.journal.began) * 10) for at in (refusal.first, refusal.last))
-        told = {"code": refusal.code, "message": refusal.message, "count": refusal.count, "until": last}
+        details = {"code": refusal.code, "message": refusal.message, "count": refusal.count, "until": last}
         return {
             "namespace": refusal.namespace,
             "name": refusal.name,
@@ -108,7 +108,7 @@ class View:
             "since": first,
             "lastAsked": last,
             "streams": 0,
-            "events": [{"at": first, "kind": "refused", **told}],
+            "events": [{"at": first, "kind": "refused", **details}],
         }
 
     def events(self, line: Line, begin: float, end: float) -> list[dict[str, Any]]:
@@ -182,8 +182,8 @@ def course(events: Sequence[Record], now: int, ends: float) -> list[float | None
         elif record.kind == ERROR:
             known.append((record.at, None))
         elif record.kind == ASKED:
-            told = known[-1][1] if known else None
-            known += [(record.at - 10 * record.number, None), (record.at, told)]
+            last = known[-1][1] if known else None
+            known += [(record.at - 10 * record.number, None), (record.at, last)]
     known.append((ends, None) if ends < now else (math.inf, None))
     position, value = 0, None
     for index in range(CHART_STEPS):

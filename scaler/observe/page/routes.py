@@ -205,8 +205,10 @@ class Page:
         begin, end = moment(query, "from"), moment(query, "to")
         if begin is not None and end is not None and begin > end:
             raise QueryError("from: must not be later than to")
-        told = self._status.journal.whole(query.get("namespace"), query.get("name"), begin, end)
-        return unless_seen(request, _json(told), json.dumps([told["since"], told["omitted"], told["triggers"]]))
+        journal = self._status.journal.whole(query.get("namespace"), query.get("name"), begin, end)
+        return unless_seen(
+            request, _json(journal), json.dumps([journal["since"], journal["omitted"], journal["triggers"]])
+        )
 
     async def _api_backends(self, _: web.Request) -> web.Response:
         cost = self._status.cost

@@ -207,7 +207,7 @@ class Selection:
     counts: Mapping[str, int]
     troubles: tuple[Trouble, ...] = ()
 
-    def told_above(self, row: Row) -> bool:
+    def listed_above(self, row: Row) -> bool:
         """Tell whether the fault of `row` is one that several have, so that it is told once for all of them."""
         return any(each.backend == row.backend and each.triggers > 1 for each in self.troubles)
 
@@ -232,8 +232,8 @@ def select(rows: Iterable[Row], query: Query) -> Selection:
     pages = max(1, math.ceil(len(found) / query.limit))
     page = min(query.page, pages)
     shown = tuple(found[(page - 1) * query.limit : page * query.limit])
-    told = sorted(troubles.values(), key=lambda each: (-each.triggers, each.backend))
-    return Selection(replace(query, page=page), shown, total, len(found), pages, counts, tuple(told))
+    listed = sorted(troubles.values(), key=lambda each: (-each.triggers, each.backend))
+    return Selection(replace(query, page=page), shown, total, len(found), pages, counts, tuple(listed))
 
 
 def _add(troubles: dict[str, Trouble], row: Row) -> None:

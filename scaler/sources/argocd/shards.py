@@ -124,11 +124,11 @@ class Shards:
         parts = [*load.components, *self._parts(clusters, wanted, shards)]
         if self.period is not None:
             late, until = overdue(self.fleet.found(readings), self.period, now)
-            told = min(
+            capped = min(
                 float(late), self.overdue_target * self._possible(clusters, math.ceil(late / self.overdue_target))
             )
-            values.append(told)
-            note = "" if told == late else f"told as {told:g}: more shards would leave one without a cluster"
+            values.append(capped)
+            note = "" if capped == late else f"told as {capped:g}: more shards would leave one without a cluster"
             parts.append(Component("overdue applications", late, "applications", note))
         reason = (
             f"active: always; {load.metrics[0].value:g} items ask for {wanted} shards of {self.queues.queue_length:g}, "

@@ -197,7 +197,7 @@ class FluxTrigger(Trigger):
         """Return the objects of the controller and shard, and its pods."""
         return (*self._works(), self._pods())
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the sources that the objects refer to, and the pages of the pods that are ready."""
         return (*self._sources(readings), *pages_of(readings[self._pods()].objects, self.port, self.path))
 
@@ -256,14 +256,14 @@ class FluxTrigger(Trigger):
             return f"inactive: no object has the labels {self.selection}, so nothing can wait; is that the controller's selector?"
         if not active:
             return f"inactive: none of {total} objects of {self.workload} waits, and none is due soon"
-        told = [
+        parts = [
             f"{found.counts[cause]} {words} ({', '.join(found.examples[cause])}{', …' * (found.counts[cause] > len(found.examples[cause]))})"
             for cause, words in (*COUNTED.items(), ("soon", "due soon"))
             if cause in found.counts
         ]
         if queues.depth or queues.workers:
-            told.append(f"{queues.depth:g} in the queue and {queues.workers:g} being worked on")
-        return f"active: {'; '.join(told)}"
+            parts.append(f"{queues.depth:g} in the queue and {queues.workers:g} being worked on")
+        return f"active: {'; '.join(parts)}"
 
     def _components(self, found: Findings) -> Iterable[Component]:
         for cause, words in COUNTED.items():

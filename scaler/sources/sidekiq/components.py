@@ -67,8 +67,8 @@ def _fetchers(processes: Processes, queue: str) -> str:
         owners = frozenset[str]().union(*(group.owners for group in groups))
         found = f"fetched by {count} processes of {listed(owners)}" if count else "no process fetches it now"
         processes.memo["fetchers", queue] = found
-    told: str = found
-    return told
+    text: str = found
+    return text
 
 
 @lru_cache(maxsize=64)

@@ -109,7 +109,7 @@ def _owners(group: Group, fitting: tuple[Process, ...]) -> frozenset[str]:
 def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:
     """Yield what makes an empty answer doubtful, each with what to look at; `near` is by strange queue."""
     if scene.unused:
-        namespace = f" under keyPrefix {told(scene.prefix.removesuffix(':'))}" if scene.prefix else ""
+        namespace = f" under keyPrefix {quoted(scene.prefix.removesuffix(':'))}" if scene.prefix else ""
         yield (
             f"no Sidekiq has ever used this database{namespace}: it has neither `queues` nor `processes`"
             f"{_elsewhere(scene, near)}; check the database at the end of the Redis URL, and keyPrefix"
@@ -134,8 +134,8 @@ def _strange(scene: Scene, queue: str, near: Mapping[str, Elsewhere]) -> str:
     there = some(chain(scene.known or (), scene.processes.fetched()))
     nearest = _nearest(queue, there)
     return (
-        f"queue {told(queue)} is not in `queues`: it never had a job here, and no process fetches it"
-        + (f"; did you mean {told(nearest)}?" if nearest else "")
+        f"queue {quoted(queue)} is not in `queues`: it never had a job here, and no process fetches it"
+        + (f"; did you mean {quoted(nearest)}?" if nearest else "")
         + (f"; there are {listed(there)}" if there else "")
         + _elsewhere(scene, {queue: near[queue]} if queue in near else {})
     )
@@ -146,7 +146,7 @@ def _elsewhere(scene: Scene, near: Mapping[str, Elsewhere]) -> str:
     for queue, one in near.items():
         if one.bull:
             found.append(
-                f"{one.bull} jobs wait in {told(queue)} of Bull (bull:{told(queue)}:wait), which is not Sidekiq's"
+                f"{one.bull} jobs wait in {quoted(queue)} of Bull (bull:{quoted(queue)}:wait), which is not Sidekiq's"
             )
     prefixes = sorted({prefix for one in near.values() for prefix in one.prefixes})
     if "" in prefixes and scene.prefix:
@@ -178,7 +178,7 @@ def _asked(selection: Selection) -> str:
         "label": selection.label,
         "capsule": selection.capsule,
     }
-    return ", ".join(f"{key}: {told(value)}" for key, value in asked.items() if value is not None)
+    return ", ".join(f"{key}: {quoted(value)}" for key, value in asked.items() if value is not None)
 
 
 def _remedy(selection: Selection, strays: Collection[Process]) -> str:
@@ -189,7 +189,7 @@ def _remedy(selection: Selection, strays: Collection[Process]) -> str:
         if len(sets) == 1 and (name := sets.pop()) is not None and not deployments:
             return f"; these look like pods of a StatefulSet: instead of deployment write hostnameRegex: ^{re.escape(name)}-[0-9]+$"
         if len(deployments) == 1:
-            return f"; these look like pods of deployment: {told(deployments.pop() or '')}"
+            return f"; these look like pods of deployment: {quoted(deployments.pop() or '')}"
         return ""
     infos = [process.info for process in strays if process.info is not None]
     if selection.tag is not None and (tags := {info.tag for info in infos if info.tag != selection.tag}):
@@ -199,7 +199,7 @@ def _remedy(selection: Selection, strays: Collection[Process]) -> str:
     return ""
 
 
-def told(name: str) -> str:
+def quoted(name: str) -> str:
     """Return a name from Redis as a message may show it."""
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
     return text if len(text) <= 80 else f"{text[:80]}…"
@@ -215,7 +215,7 @@ def listed(names: Iterable[str]) -> str:
     ordered = sorted(set(names))
     count = "many" if len(ordered) >= MAX_COMPARED else len(ordered) - MAX_NAMED
     more = f" and {count} more" if len(ordered) > MAX_NAMED else ""
-    return ", ".join(map(told, ordered[:MAX_NAMED])) + more
+    return ", ".join(map(quoted, ordered[:MAX_NAMED])) + more
 
 
 @lru_cache(maxsize=256)

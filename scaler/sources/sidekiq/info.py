@@ -86,15 +86,15 @@ class _Seen:
         self._old: dict[tuple[int, int], Info | None] = {}
         self._size = 0
 
-    def parse(self, told: bytes) -> Info | None:
-        """Return the info that `told` was parsed to before, or parse it."""
-        key = (len(told), hash(told))
+    def parse(self, info_json: bytes) -> Info | None:
+        """Return the info that `info_json` was parsed to before, or parse it."""
+        key = (len(info_json), hash(info_json))
         if key in self._new:
             return self._new[key]
         if key in self._old:
             found = self._old[key]
         else:
-            parsed = _parse(told)
+            parsed = _parse(info_json)
             found = None if parsed is None else _kept.setdefault(parsed, parsed)
             self._size += 0 if found is not parsed or parsed is None else parsed.size
         self._size += _ENTRY_BYTES
@@ -107,14 +107,14 @@ class _Seen:
 _seen = _Seen()
 
 
-def parse_info(told: bytes) -> Info | None:
+def parse_info(info_json: bytes) -> Info | None:
     """Return what the JSON `info` says, or None if it cannot be understood."""
-    return _seen.parse(told)
+    return _seen.parse(info_json)
 
 
-def _parse(told: bytes) -> Info | None:
+def _parse(info_json: bytes) -> Info | None:
     try:
-        info = json.loads(told)
+        info = json.loads(info_json)
         capsules = tuple(
             Capsule(str(name), count(capsule["concurrency"]), _names(capsule["weights"]))
             for name, capsule in info.get("capsules", {}).items()

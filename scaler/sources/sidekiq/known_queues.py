@@ -34,8 +34,8 @@ class KnownQueues(SidekiqPlace):
         (command,) = self.first()
         if answers.refused(command):
             return None
-        told: Any = answers[command]
-        if isinstance(told, list) and len(told) > MAX_QUEUES:
+        reply: Any = answers[command]
+        if isinstance(reply, list) and len(reply) > MAX_QUEUES:
             return None
         return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(answers[command]))
 
@@ -93,8 +93,8 @@ class NearQueue(SidekiqPlace):
         del now, clock
         search: _Search = answers.kept[self]
         bull, keyspace, _ = self.first()
-        told = b"" if answers.refused(keyspace) else answers[keyspace]
-        lines = told.decode("ascii", "replace").splitlines() if isinstance(told, bytes) else ()
+        reply = b"" if answers.refused(keyspace) else answers[keyspace]
+        lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else ()
         databases = (line[2:].partition(":")[0] for line in lines if line.startswith("db"))
         return Elsewhere(
             bull=0 if answers.refused(bull) else state.parse_length(answers[bull]),

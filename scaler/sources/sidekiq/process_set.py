@@ -104,16 +104,16 @@ class _Pages:
             if answers.no_hash(fields):
                 self.strangers += 1
                 continue
-            told = answers[fields]
-            largest = max(largest, _size(told))
-            self._untaken.append((identity, told, answers[pttl]))
+            info_json = answers[fields]
+            largest = max(largest, _size(info_json))
+            self._untaken.append((identity, info_json, answers[pttl]))
         self._size.learn(largest)
         self._take_jobs(answers)
         room = PARSED_BYTES
         while self._untaken and room > 0:
-            identity, told, pttl_told = self._untaken.popleft()
-            room -= _size(told)
-            self._add(state.parse_process(identity, told, pttl_told, now))
+            identity, info_json, pttl_reply = self._untaken.popleft()
+            room -= _size(info_json)
+            self._add(state.parse_process(identity, info_json, pttl_reply, now))
 
     def _add(self, process: Process | None) -> None:
         if process is None:
@@ -131,10 +131,10 @@ class _Pages:
     def _take_jobs(self, answers: Answers) -> None:
         largest = 1
         for position in self._asked_jobs:
-            told = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
-            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in told), 1)
-            if told:
-                self.live[position] = state.with_jobs(self.live[position], *told)
+            hashes = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
+            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in hashes), 1)
+            if hashes:
+                self.live[position] = state.with_jobs(self.live[position], *hashes)
         self._threads.learn(largest)
 
     def _heartbeat(self, identity: bytes) -> tuple[Command, Command]:

@@ -95,13 +95,13 @@ def parse_process(identity: bytes, fields: Any, pttl: Any, now: float) -> Proces
     """
     if not isinstance(fields, list) or len(fields) != len(HEARTBEAT_FIELDS) or not isinstance(pttl, int):
         raise ValueError("no heartbeat")
-    told, busy, beat, quiet, concurrency = fields
+    info_json, busy, beat, quiet, concurrency = fields
     age = _age(pttl, beat, now)
-    if told is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
+    if info_json is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
         raise ValueError("a heartbeat without its info")  # Sidekiq writes all of it at once (launcher.rb)
-    if told is None or age > HEARTBEAT_TTL_SECONDS:
+    if info_json is None or age > HEARTBEAT_TTL_SECONDS:
         return None
-    info = parse_info(told)
+    info = parse_info(info_json)
     threads = count(concurrency)  # from 8.1.2 on, where it may change while the process runs
     if threads is None and info is not None:
         threads = info.concurrency

@@ -64,7 +64,7 @@ class SidekiqTrigger(SidekiqMetadata):
             private=PrivateQueues(redis, prefix) if self.super_fetch else None,
         )
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the surroundings of queues that Sidekiq does not know: a hint at what was meant is there."""
         readings[self.plan.processes].look_up(self.queues)
         strange = self._scene(readings, self._queues(readings)).strange_queues
@@ -100,23 +100,23 @@ class SidekiqTrigger(SidekiqMetadata):
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
         """Tell which keys do not go with the kind of the workload."""
         del max_replicas
-        told = []
+        cautions = []
         if self.deployment is not None and target_kind == "StatefulSet":
-            told.append(
+            cautions.append(
                 "deployment chooses pods by the names that a Deployment gives them, so no pod of a StatefulSet fits; "
                 f"instead of it write hostnameRegex: ^{re.escape(self.deployment)}-[0-9]+$"
             )
         if self.spares_busy and target_kind in {"StatefulSet", "Job"}:
-            told.append(
+            cautions.append(
                 f"spareBusy: {self.spare_busy} is for pods of a ReplicaSet, from which Kubernetes takes those of the least "
                 f"deletion cost first; it is of no use for a {target_kind}, so leave spareBusy out"
             )
         if target_kind == "Job" and self.busy_ratio is not None:
-            told.append(
+            cautions.append(
                 "the busy metric counts work that has begun, for which no Job is wanted; "
                 'write busyRatio: "off", and queueLength for the jobs that wait'
             )
-        return tuple(told)
+        return tuple(cautions)
 
     @property
     def spares_busy(self) -> bool:

@@ -41,14 +41,14 @@ class Workload:
     """Busy threads of all processes, those included that take no more jobs."""
     doubtful: int = 0
     """Processes that may hold a job of this workload without telling it in a way that can be understood."""
-    threads_told: int = 0
-    """Threads of all processes that tell them, those included that take no more jobs; `tellers` counts these."""
-    tellers: int = 0
+    threads_reported: int = 0
+    """Threads of all processes that report them, quiet ones included; `reporting` counts those processes."""
+    reporting: int = 0
 
     @property
     def threads_seen(self) -> float:
         """Mean threads of the processes that tell them; 0 without any."""
-        return self.threads_told / self.tellers if self.tellers else 0.0
+        return self.threads_reported / self.reporting if self.reporting else 0.0
 
 
 def workload_of(processes: Processes, selection: Selection) -> Workload:
@@ -92,10 +92,10 @@ def members(group: Group, selection: Selection) -> tuple[Process, ...]:
 
 
 def _work_out(processes: Processes, belonging: frozenset[int], maybe: frozenset[int], selection: Selection) -> Workload:
-    told = [_numbers(_tally(processes.groups[position], selection)) for position in belonging]
+    numbers = [_numbers(_tally(processes.groups[position], selection)) for position in belonging]
     strange = (process for position in maybe for process in members(processes.groups[position], selection))
-    told.append(_numbers(Workload(doubtful=sum(process.busy != 0 for process in strange))))
-    return Workload(*map(sum, zip(*told, strict=True)))
+    numbers.append(_numbers(Workload(doubtful=sum(process.busy != 0 for process in strange))))
+    return Workload(*map(sum, zip(*numbers, strict=True)))
 
 
 _numbers = attrgetter(*(field.name for field in fields(Workload)))
@@ -145,7 +145,9 @@ def _fitting(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
 
 
 def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
-    count = busy = concurrency = unclear = unclear_busy = quiet = late = held = doubtful = told = tellers = 0
+    count = busy = concurrency = unclear = unclear_busy = quiet = late = held = doubtful = threads_reported = (
+        reporting
+    ) = 0
     for process in belonging:
         threads, working, unexplained = process.concurrency, process.busy, 0
         if capsule is not None:
@@ -153,8 +155,8 @@ def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
         held += working or 0
         doubtful += working is None or unexplained > 0
         if threads is not None:
-            told += threads
-            tellers += 1
+            threads_reported += threads
+            reporting += 1
         if process.quiet:
             quiet += 1
         elif process.late:
@@ -166,7 +168,9 @@ def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
             count += 1
             busy += working
             concurrency += threads
-    return Workload(count, busy, concurrency, unclear, unclear_busy, quiet, late, held, doubtful, told, tellers)
+    return Workload(
+        count, busy, concurrency, unclear, unclear_busy, quiet, late, held, doubtful, threads_reported, reporting
+    )
 
 
 def _part(process: Process, name: str) -> tuple[int | None, int | None, int]:

@@ -141,8 +141,8 @@ def fault_of(status: int, code: str, operation: str, message: str = "") -> Fault
     if code in _TRANSIENT or not 400 <= status < 500:
         return Unavailable(said)
     hint = next((hint.format(operation=operation) for codes, hint in _HINTS if code in codes), "")
-    told = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
-    return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, told)))))))
+    quote = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
+    return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, quote)))))))
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -178,7 +178,7 @@ class SqsTrigger(Trigger):
     def _queues(self) -> tuple[Queue, ...]:
         return each_once(self.queue_url or (), self.account)
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the queues of the listing that are not excluded."""
         if self.queue_name_prefix is None:
             return ()
@@ -225,7 +225,7 @@ class SqsTrigger(Trigger):
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Judge by backlog = visible (+ in flight) (+ delayed), as `aws-sqs-queue` does, over all queues."""
         del now
-        queues = [place for place in (*self.places(), *self.found(readings)) if isinstance(place, Queue)]
+        queues = [place for place in (*self.places(), *self.further_places(readings)) if isinstance(place, Queue)]
         counts = [readings[queue] for queue in queues]
         if not queues:
             raise Refused(

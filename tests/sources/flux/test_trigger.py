@@ -45,7 +45,7 @@ def assess(
     first, pods_place = parsed.places()[0], parsed.places()[-1]
     readings: dict[Place, Any] = {place: listed() for place in parsed.places()}
     readings |= {first: listed(works), pods_place: listed(pods)}
-    for place in parsed.found(readings):
+    for place in parsed.further_places(readings):
         if isinstance(place, UrlPages):
             readings[place] = (Page(place.url, (pages or {})[place.url]),)
         else:
@@ -250,7 +250,7 @@ def test_sources_of_other_shards_are_read_but_only_the_kinds_that_are_used() -> 
     parsed = trigger(shard="shard1")
     works = [Work("apps/a", source="GitRepository/flux-system/fleet", attempted="main@sha1:1")]
     readings = {place: listed() for place in parsed.places()} | {parsed.places()[0]: listed(works)}
-    (sources,) = parsed.found(readings)
+    (sources,) = parsed.further_places(readings)
     assert isinstance(sources, Objects)
     assert (sources.resource.plural, sources.namespace, sources.selector) == ("gitrepositories", "", "")
     fleet = Artifact("GitRepository/flux-system/fleet", "main@sha1:2", "sha1:2", NOW)
