@@ -1,8 +1,8 @@
-"""What KEDA is told: `answer_nowait` holds the rule, `answer` only waits for places and then asks it again.
+"""Makes the answers: `answer_nowait` holds the rule, `answer` only waits for readings and then applies the same rule.
 
-A trigger is judged anew when a reading of its places is another than the one it was judged by, when time alone has
-changed something, and while it settles. An error or a new reading replaces the whole `Answer`, so that nothing of the
-old one is left over.
+A trigger is judged again when a place has a reading with another value, when the passing of time changes the result
+(`Assessment.until`), and while it settles. Every judgement and every error replaces the whole `Answer`, so that nothing
+of the old one can be left over.
 """
 
 import math
@@ -27,21 +27,24 @@ if TYPE_CHECKING:
 log = get_logger()
 
 SAME_POLL_SECONDS = 2.0
-"""KEDA asks IsActive right after GetMetrics; within this time both get the same answer, or the same error."""
+"""KEDA calls IsActive right after GetMetrics; within this time both get the same answer, or the same error."""
 LONGEST_VALID_SECONDS = 30.0
-"""An answer is looked at anew at least this often, so that what has happened to it is noted."""
+"""An answer is judged again at least this often, so that the journal also notes faults that do not change it."""
 
 
 class Answers:
-    """Answers for triggers, from what the store knows.
+    """Answers for triggers, made from the readings of the store.
 
-    `on_answer` is called with each that was judged and whether its activity is news, `on_places` with an asker and the
-    places that its readings named before, when they name others; `on_noted` with an asker whose answer or error was
-    replaced, `on_spare` with each that was judged and wants its busy pods spared.
+    The callbacks take the ScaledObject concerned:
+
+    - `on_answer`: it has a new answer; also whether its activity has changed
+    - `on_places`: its readings name other further places; also those of before
+    - `on_noted`: its answer or its error was replaced
+    - `on_spare`: it has a new answer, and its trigger has `spareBusy`
     """
 
     def __init__(self, snapshots: Snapshots, leases: Leases, clock: Clock) -> None:
-        """Judge by the readings of `snapshots`, which `leases` keep fresh."""
+        """Use the readings of `snapshots`, which `leases` keep fresh."""
         self._snapshots, self._leases, self._clock = snapshots, leases, clock
         self._once = Once(clock)
         self.on_answer: Callable[[ScaledObject, bool], None] = lambda _scaled_object, _news: None
@@ -50,9 +53,10 @@ class Answers:
         self.on_spare: Callable[[ScaledObject], None] = lambda _scaled_object: None
 
     def answer_nowait(self, scaled_object: ScaledObject) -> Answer | None:
-        """Return what `scaled_object` is to be told now, or None if a reading has to be waited for.
+        """Return what to tell KEDA about `scaled_object` now, or None if a place has to be read first.
 
-        Raises `LimitError`, or the `Fault` of a place that has no reading young enough, unless the last answer is held.
+        Raises `LimitError` if the store has no room for its places, and the `Fault` of a place without a usable
+        reading, unless the last answer is held.
         """
         answer = scaled_object.answer
         if (
@@ -64,7 +68,7 @@ class Answers:
         return None if scaled_object.trigger.refresh_seconds == 0 else self._answer(scaled_object)
 
     async def answer(self, scaled_object: ScaledObject, timeout_seconds: float) -> Answer:
-        """Return what `scaled_object` is to be told now, waiting at most `timeout_seconds` for readings not known yet.
+        """Return what to tell KEDA about `scaled_object`, waiting at most `timeout_seconds` for places to be read.
 
         Raises what `answer_nowait` raises, and `Unavailable` for a place that was not read in time.
         """
@@ -74,19 +78,23 @@ class Answers:
         begun_at = began if scaled_object.trigger.refresh_seconds == 0 else None
         end, lease = began + timeout_seconds, None
         self._lease(scaled_object)
-        while lease is not scaled_object.lease and self._clock.now() < end:  # readings may name further places
+        while (
+            lease is not scaled_object.lease and self._clock.now() < end
+        ):  # again if readings have named further places
             lease = scaled_object.lease
             missing = self._missing(scaled_object, begun_at=begun_at)
             await self._snapshots.wait(missing, end - self._clock.now(), anew=begun_at is not None)
-            # What a slow backend has said meanwhile counts, even if it is older than it should be.
+            # After the wait a reading is used even if it is older than `refreshSeconds`, as long as it is not stale: a
+            # backend may need longer than that to answer.
             if (answer := self._answer(scaled_object, waited=True, begun_at=begun_at)) is not None:
                 return answer
         return self._failed(scaled_object, self._late(scaled_object, begun_at=begun_at))
 
     def known(self, scaled_object: ScaledObject) -> Answer | None:
-        """Return what a stream, for which nobody waits, is to say by what the store knows; None if that is not enough.
+        """Return the answer for a stream from what the store knows, without waiting; None if there is none.
 
-        Whatever is not known any more is noted as an error, so that the next answer is news, and wakes the stream.
+        Where there was an answer before and is none now, an error is noted, so that the next answer counts as a change
+        and wakes the stream.
         """
         try:
             answer = self._answer(scaled_object, waited=True)
@@ -99,11 +107,11 @@ class Answers:
     # GetMetrics and the IsActive that follows it
 
     def note_poll(self, scaled_object: ScaledObject, outcome: Answer | ScalerError) -> None:
-        """Remember what GetMetrics was told."""
+        """Remember what GetMetrics returned, or the error that it raised."""
         scaled_object.poll = Poll(self._clock.now(), outcome)
 
     def polled(self, scaled_object: ScaledObject) -> Answer | None:
-        """Return what GetMetrics was told a moment ago, or None; raises the error that it was told."""
+        """Return what GetMetrics returned a moment ago, None if it was not called; raises the error that it raised."""
         poll = scaled_object.poll
         if poll is None or self._clock.now() - poll.at > SAME_POLL_SECONDS:
             return None
@@ -140,7 +148,11 @@ class Answers:
     def _reading(
         self, scaled_object: ScaledObject, state: PlaceState, *, waited: bool = False, begun_at: float | None = None
     ) -> Reading | None:
-        """Return the reading of one place if it is young enough, or None if it has to be waited for; raises its `Fault`."""
+        """Return the reading of one place if it may be used, or None if the place has to be read; raises its `Fault`.
+
+        `waited` lets a reading be older than `refreshSeconds`; with `begun_at` its read must have begun at that time or
+        later.
+        """
         trigger, now = scaled_object.trigger, self._clock.now()
         if begun_at is not None:
             return self._snapshots.current(state, begun_at, begun_at)
@@ -151,7 +163,7 @@ class Answers:
     def _missing(
         self, scaled_object: ScaledObject, *, waited: bool = False, begun_at: float | None = None
     ) -> list[PlaceState]:
-        """Return the places that have no reading young enough, and no fault either."""
+        """Return the places that have neither a usable reading nor a fault."""
         missing = []
         for state in scaled_object.lease.states:
             with suppress(Fault):
@@ -160,13 +172,13 @@ class Answers:
         return missing
 
     def _late(self, scaled_object: ScaledObject, *, begun_at: float | None = None) -> Fault:
-        """Return why there is no answer although no place has a fault."""
+        """Return a fault that says why a place without one was not read in time."""
         return self._snapshots.unanswered(self._missing(scaled_object, waited=True, begun_at=begun_at)[0])
 
     def _readings(
         self, scaled_object: ScaledObject, *, waited: bool, begun_at: float | None
     ) -> tuple[Reading, ...] | None:
-        """Return the readings of all places, those that readings name included; None if one has to be waited for."""
+        """Return the readings of all places, further places included; None if one has to be read first."""
         readings: list[Reading] = []
         named = len(scaled_object.question.places)
         for number, state in enumerate(scaled_object.lease.states):
@@ -181,7 +193,7 @@ class Answers:
         return tuple(readings)
 
     def _names_others(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> bool:
-        """Lease what the first readings name, if they name others than before; tell whether that is so."""
+        """Tell whether the readings of the metadata's places name other further places than before, and lease those."""
         answer = scaled_object.answer
         if not scaled_object.question.has_further_places or (
             answer is not None and same_values(answer.readings[: len(readings)], readings)
@@ -197,7 +209,7 @@ class Answers:
         return True
 
     def _judge(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> Answer:
-        """Assess anew if a reading has changed or the time has come, and settle."""
+        """Assess the readings if a value has changed or `Assessment.until` has passed, settle, and note the answer."""
         before, trigger, now, wall = scaled_object.answer, scaled_object.trigger, self._clock.now(), self._clock.wall()
         raw = None if before is None or not same_values(before.readings, readings) else before.raw
         places = scaled_object.places
@@ -221,10 +233,10 @@ class Answers:
         )
 
     def _failed(self, scaled_object: ScaledObject, fault: Fault) -> Answer:
-        """Return the last answer, held, or note the error and raise it."""
+        """Return the last answer if it may be held; otherwise note `fault` as the error for KEDA, and raise it."""
         trigger, now = scaled_object.trigger, self._clock.now()
         held = None
-        if trigger.refresh_seconds > 0:  # with 0 nothing old is ever told
+        if trigger.refresh_seconds > 0:  # 0 is for callers who want no old value at all
             held = hold(scaled_object.settling, scaled_object.specs, now, scaled_object.question.rule, str(fault))
         if held is None:
             self._note_error(scaled_object, fault)
@@ -236,10 +248,10 @@ class Answers:
         return self._note(scaled_object, Answer(readings, None, held, "held", fault=fault.untraced()))
 
     def _note(self, scaled_object: ScaledObject, answer: Answer) -> Answer:
-        """Make `answer` that of `scaled_object`, and tell whoever listens."""
+        """Make `answer` that of `scaled_object`, and call the callbacks."""
         before, now = scaled_object.answer, self._clock.now()
         if before is not None and before.told.metrics == answer.told.metrics:
-            answer = replace(answer, wire=before.wire)  # the messages would be the same
+            answer = replace(answer, wire=before.wire)  # the messages are the same
         news = before is None or before.told.active != answer.told.active
         if math.isnan(scaled_object.active_since) or (before is not None and news):
             scaled_object.active_since = now
@@ -252,7 +264,7 @@ class Answers:
 
     def _note_error(self, scaled_object: ScaledObject, error: ScalerError) -> None:
         now = self._clock.now()
-        if not isinstance(error, Unsettled):  # which tells of trouble before, and is none itself
+        if not isinstance(error, Unsettled):  # `Unsettled` follows from earlier trouble, and is no new one
             scaled_object.settling = note_error(scaled_object.settling, now)
         scaled_object.answer, scaled_object.error = None, ToldError(error.untraced(), now)
         self.on_noted(scaled_object)

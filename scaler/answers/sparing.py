@@ -1,7 +1,7 @@
-"""Scale-in spares busy pods: keeps deletion costs on the pods of triggers with `spareBusy`, through the Kubernetes API.
+"""`spareBusy`: writes deletion costs to the pods of a trigger, so that scaling in removes idle pods first.
 
-`pod_costs` holds the decision. Here is the rest: one watch of pods for each namespace that has such a trigger, and
-patches in turn. Nothing that goes wrong here touches the answers; it is told beside them, in `ScaledObject.spared`.
+`pod_costs` decides what to write. Here is the rest: one watch of pods for each namespace with such a trigger, and the
+patches. A fault here never changes an answer; it is shown beside it, in `ScaledObject.spared`.
 """
 
 import asyncio
@@ -31,42 +31,42 @@ log = get_logger()
 
 LOOK_SECONDS = 1.0
 LIST_SECONDS = 2.0
-"""How long a namespace may keep the others waiting for its first list."""
+"""How long the first list of a namespace's pods is waited for: the other namespaces wait too."""
 PAUSE_SECONDS = 5.0
-"""Between two tries to write to a namespace where the API does not answer."""
+"""Pause of a namespace after a write that failed."""
 DENIED_SECONDS = 30.0
-"""The same where it answers that it may not be."""
+"""Pause of a namespace where the scaler lacks the right to write."""
 OWN_SECONDS = 3.0
-"""How long a pod that was written to is let be, until the watch has told what stands there."""
+"""A pod is not written to again for so long, because the watch may not have delivered the last write yet."""
 REMEMBER_SECONDS = 600.0
-"""How long the fault of a write is told when no other is due that could show that it is over."""
+"""How long the fault of a write is shown if no further write happens that could succeed."""
 WRITES_AT_ONCE = 10
-"""Two seconds of writing; then what is most important is worked out anew."""
+"""About two seconds of writing; then the most important writes are worked out again."""
 
 
 class Sparing:
-    """Writes costs for those triggers that ask for it, as long as they are asked for and their rules let them."""
+    """Writes deletion costs for triggers with `spareBusy`, as long as KEDA asks about them."""
 
     def __init__(self, kubernetes: Kubernetes, registry: Registry, clock: Clock, lasting_seconds: float) -> None:
-        """Write through `kubernetes` for those of `registry` who have asked in the last `lasting_seconds`."""
+        """Write through `kubernetes` for the ScaledObjects of `registry` with a call in the last `lasting_seconds`."""
         self._kubernetes, self._registry, self._clock = kubernetes, registry, clock
         self._lasting_seconds = lasting_seconds
         self._once = Once(clock)
         self._askers: dict[ScaledObject, None] = {}
         self._costs: dict[ScaledObject, tuple[float, Mapping[str, int]]] = {}
         self._watched: set[str] = set()
-        self._pauses: dict[str, tuple[float, Fault]] = {}  # namespace → until when nothing is written, and why
+        self._pauses: dict[str, tuple[float, Fault]] = {}  # namespace → until when nothing is written, and why not
         self._written: dict[str, float] = {}  # uid of a pod → when
         self._asked = asyncio.Event()
 
     def note(self, scaled_object: ScaledObject) -> None:
-        """`scaled_object`, whose trigger wants busy pods spared, was answered."""
+        """Take note of `scaled_object`, which has `spareBusy` and got an answer."""
         if scaled_object not in self._askers:
             self._askers[scaled_object] = None
             self._asked.set()
 
     async def run(self) -> None:
-        """Look and write until cancelled; rests while no trigger wants it."""
+        """Look and write until cancelled; waits while no trigger has `spareBusy`."""
         while True:
             await self._asked.wait()
             try:
@@ -80,7 +80,7 @@ class Sparing:
                 await sleep(self._clock, LOOK_SECONDS)
 
     async def step(self) -> bool:
-        """Look at every namespace once, write the most important numbers, and tell whether any was written."""
+        """Look at every namespace once, write the most important costs, and tell whether any was written."""
         self._forget_old()
         namespaces: defaultdict[str, list[ScaledObject]] = defaultdict(list)
         for scaled_object in self._askers:
@@ -99,7 +99,7 @@ class Sparing:
         return wrote
 
     async def look(self, scaled_object: ScaledObject) -> None:
-        """Bring `scaled_object.spared` up to date, writing nothing."""
+        """Update `scaled_object.spared` without writing anything."""
         if scaled_object.question.spares:
             await self._look(
                 scaled_object.namespace,
@@ -107,7 +107,7 @@ class Sparing:
             )
 
     async def close(self) -> None:
-        """Watch no more pods."""
+        """End all watches of pods."""
         for namespace in self._watched:
             self._kubernetes.forget(_place(namespace), user=self)
         self._watched.clear()
@@ -126,7 +126,7 @@ class Sparing:
         self._written = {uid: at for uid, at in self._written.items() if at > now - OWN_SECONDS}
 
     async def _look(self, namespace: str, scaled_objects: list[ScaledObject]) -> list[Write]:
-        """Tell each of `scaled_objects` how it stands, and return what is to be written for them now."""
+        """Update `spared` of each of `scaled_objects`, and return what to write for them now."""
         self._watched.add(namespace)
         place = _place(namespace)
         try:
@@ -150,7 +150,7 @@ class Sparing:
         return [write for write in writes if write.pod.uid not in self._written]
 
     def _workload(self, scaled_object: ScaledObject) -> Workload | None:
-        """Return what the newest readings say of the pods of `scaled_object`; None while they fail or are too old."""
+        """Return what is known about the pods of `scaled_object`; None while one of its places fails or is stale."""
         states, trigger, now = scaled_object.lease.states, scaled_object.trigger, self._clock.now()
         readings = [state.reading for state in states if state.reading is not None and state.failing is None]
         if not states or len(readings) < len(states):
@@ -161,7 +161,7 @@ class Sparing:
         read_at = self._clock.wall() - (now - seen.taken)
         if (known := self._costs.get(scaled_object)) is None or known[0] != seen.taken:
             values = {state.place: reading.value for state, reading in zip(states, readings, strict=True)}
-            # At the time of the reading, so that whoever has read the same comes to the same numbers.
+            # At the time of the reading, so that another replica with the same reading gets the same costs.
             known = self._costs[scaled_object] = (seen.taken, trigger.deletion_costs(values, read_at))
         answer = scaled_object.answer
         settled = answer is not None and answer.state in {"active", "inactive"}
@@ -172,16 +172,16 @@ class Sparing:
         return Workload(known[1], read_at, settled, asks)
 
     async def _write(self, namespace: str, write: Write) -> bool:
-        """Write one number; what hinders it is told, and the namespace rests for a while."""
+        """Write one cost, and tell whether that worked; after a fault the namespace pauses for a while."""
         pod, now = write.pod, self._clock.now()
         if now < self._pauses.get(namespace, (now, None))[0]:
             return False
-        # With the uid, so that a pod of the same name that came after it is not written to.
+        # With the uid, so that a newer pod of the same name is not written to.
         change = {"metadata": {"uid": pod.uid, "annotations": {COST: str(write.cost)}}}
         try:
             await self._kubernetes.patch(PODS, namespace, pod.name, change)
         except ConflictError:
-            pass  # the watch tells what became of it, and it is decided anew
+            pass  # the pod has changed: the watch delivers it, and it is decided again
         except Fault as fault:
             seconds = DENIED_SECONDS if isinstance(fault, DeniedError) else PAUSE_SECONDS
             if isinstance(fault, BusyError):
