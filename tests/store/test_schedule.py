@@ -466,10 +466,10 @@ async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_sto
     for name in "xy":
         store.lease("me", Spot(name), 4, math.inf)
     await clock.advance(1)
-    dates = {name: store.state(Spot(name)).due - clock.now() for name in "abcdxy"}
-    assert len(set(dates.values())) == 2, "one for each interval"
-    assert dates["x"] == pytest.approx((1 + dates["a"]) / 2 - 1)
-    assert len(store._schedule.dates._heap) == 2, "one alarm for each date"
+    due_times = {name: store.state(Spot(name)).due - clock.now() for name in "abcdxy"}
+    assert len(set(due_times.values())) == 2, "one for each interval"
+    assert due_times["x"] == pytest.approx((1 + due_times["a"]) / 2 - 1)
+    assert len(store._schedule.due_times._heap) == 2, "one alarm for each date"
     store.release("me", Spot("a"))
     store.lease("me", Spot("b"), 2, math.inf)
     reader.reads.clear()
@@ -654,7 +654,7 @@ async def test_a_place_without_a_date_is_found_and_read_again(clock: ManualClock
     store = open_store(reader)
     store.lease("me", A, 1, math.inf)
     await clock.advance(1)
-    store._schedule.dates.clear()
+    store._schedule.due_times.clear()
     await clock.advance(5)
     assert [place for place, _ in store.overdue()] == [A], "by more than three intervals"
     store.revive()
