@@ -86,7 +86,7 @@ class Place(ABC):
     @property
     @abstractmethod
     def backend(self) -> str:
-        """The system that is read, for rate limits and metrics, without secrets: `sqs/123456789012/eu-west-1`, `redis/main`."""
+        """The system that is read, for rate limits and metrics, such as `sqs/123456789012/eu-west-1`; no secret."""
 
 
 @dataclass(frozen=True, slots=True)
