@@ -1,4 +1,4 @@
-"""The processes of one Redis, read in pages: each is parsed and dropped before the next one is asked for."""
+"""The processes of one Redis, read in pages; each page is parsed before the next one is asked for."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,17 +16,17 @@ from scaler.sources.sidekiq.state import Process
 
 FIRST_PAGE = 16
 PAGE = 256
-"""Heartbeats of one round."""
+"""Heartbeats in one round trip."""
 PARSED_BYTES = 128 << 10
-"""Of one round: heartbeats that are full of names of queues take 10 ms of the event loop for these."""
+"""Bytes parsed in one go; heartbeats with very many queue names block the event loop for 10 ms for these."""
 MAX_KEPT_BYTES = 64 << 20
-"""Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
+"""Limit for all parsed processes: 150,000 with equal infos, or 28 MB of different queue names."""
 PROCESS_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSet(SidekiqPlace):
-    """The processes; with `jobs`, also what they work on."""
+    """All processes; with `jobs`, also their running jobs."""
 
     min_refresh_seconds: ClassVar[float] = 1.0  # a beat comes every 5 s (Sidekiq 6) or 10 s
 
@@ -36,7 +36,7 @@ class ProcessSet(SidekiqPlace):
         return f"Sidekiq processes of {self.redis}"
 
     def first(self) -> Iterable[Command]:
-        """Ask for the identities."""
+        """Ask for the identities of the processes."""
         yield ("SMEMBERS", f"{self.prefix}processes")
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
@@ -47,7 +47,7 @@ class ProcessSet(SidekiqPlace):
         return pages.ask()
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Take in a page, and ask for the next one."""
+        """Take a page, and ask for the next one."""
         pages: _Pages = answers.kept[self]
         pages.take(answers, now)
         return pages.ask()
@@ -60,7 +60,7 @@ class ProcessSet(SidekiqPlace):
 
 
 class _Pages:
-    """How far one read has come."""
+    """The state of one read."""
 
     def __init__(self, prefix: bytes, identities: tuple[bytes, ...], *, jobs: bool) -> None:
         self.live: list[Process] = []
@@ -81,7 +81,7 @@ class _Pages:
 
     def ask(self) -> Iterator[Command]:
         """Return the commands for the next heartbeats, and for the jobs of those that came before."""
-        if self._untaken:  # others have their turn meanwhile
+        if self._untaken:  # the event loop gets a turn before the rest is parsed
             self._asked, self._asked_jobs = (), []
             yield self._heartbeat(self._untaken[0][0])[1]
             return
@@ -97,7 +97,7 @@ class _Pages:
             yield from self._work(position)
 
     def take(self, answers: Answers, now: float) -> None:
-        """Take in what was answered to the commands of `ask`, or a part of it where that is larger than was to be expected."""
+        """Take the answers to `ask`, or only a part of them if they are larger than expected."""
         largest = 1
         for identity in self._asked:
             fields, pttl = self._heartbeat(identity)
@@ -143,18 +143,18 @@ class _Pages:
 
     def _work(self, position: int) -> tuple[Command, Command]:
         key = self._prefix + self.live[position].identity.encode()
-        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # the latter up to Sidekiq 6.4.1
+        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # `:workers` is the name up to Sidekiq 6.4.1
 
     def _threads_of(self, position: int) -> int:
         process = self.live[position]
         return max(1, process.busy or process.concurrency or 1)
 
     def _count(self, process: Process) -> None:
-        """Raise `Unavailable` where the processes take too much memory: a tenant's Redis may hold anything."""
+        """Raise `Unavailable` if the processes take too much memory: a tenant's Redis may hold anything."""
         self._bytes += PROCESS_BYTES + len(process.identity)
         info = process.info
         if info is not None and id(info) not in self._infos:
-            self._infos.add(id(info))  # it stays as long as its process, so no other one gets its id
+            self._infos.add(id(info))  # the process keeps its info alive, so the id stays unique
             self._bytes += info.size
         if self._bytes > MAX_KEPT_BYTES:
             raise Unavailable(
@@ -164,5 +164,5 @@ class _Pages:
 
 
 def _size(answer: Any) -> int:
-    """Return the bytes of an answer that is a list."""
+    """Return the number of bytes in an answer that is a list."""
     return sum(len(part) for part in answer if isinstance(part, bytes)) if isinstance(answer, list) else 1
