@@ -44,9 +44,7 @@ class Attempts:
         self._hosts: dict[Hashable, _Host] = {}
 
     def check(self, host: Hashable, identity: Hashable) -> None:
-        """Raise the last fault of `identity` again during its pause, or if the host has had too many failing
-        attempts.
-        """
+        """Raise the last fault of `identity` again during its pause, or if the host has had too many failures."""
         known = self._hosts.get(host)
         failing = known.failing.get(identity) if known is not None else None
         if known is None or failing is None:
