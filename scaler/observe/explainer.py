@@ -1,4 +1,4 @@
-"""What is behind the answers that KEDA gets: one trigger as plain data, for `explain`, the status page and its API."""
+"""Explains the answers that KEDA gets: one trigger as plain data, for `explain`, the status page and its API."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from scaler.store.snapshots import PlaceStatus, Snapshots
 
 
 class Explainer:
-    """Explains what ScaledObjects are told."""
+    """Explains what KEDA is told about ScaledObjects."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts it reads
+    def __init__(  # noqa: PLR0913, PLR0917 - these are the parts that it reads
         self,
         registry: Registry,
         answers: Answers,
@@ -28,14 +28,16 @@ class Explainer:
         clock: Clock,
         cost: CostSettings,
     ) -> None:
-        """Explain what these hold; requests cost what `cost` says."""
+        """Read these parts; `cost` has the prices of requests."""
         self._registry, self._answers, self._snapshots = registry, answers, snapshots
         self._sparing, self._clock, self._cost = sparing, clock, cost
 
     async def explain(
         self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
     ) -> dict[str, Any]:
-        """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
+        """Judge a trigger as GetMetrics does, waiting at most `wait_seconds`, and explain it; raises no
+        `ScalerError`.
+        """
         try:
             scaled_object = self._registry.look_up(namespace, name, metadata)
         except ScalerError as error:
@@ -48,7 +50,7 @@ class Explainer:
         return self.view(scaled_object)
 
     def view(self, scaled_object: ScaledObject) -> dict[str, Any]:
-        """Return what is known of `scaled_object`, without asking anybody. Ages are seconds; nothing in it is a secret."""
+        """Return what is known about `scaled_object`, without reading anything. Ages are in seconds; has no secret."""
         now = self._clock.now()
         told, error, answer = scaled_object.told, scaled_object.error, scaled_object.answer
         values = {metric.name: metric.value for metric in told.metrics} if told is not None else {}
@@ -91,15 +93,15 @@ class Explainer:
         }
 
     def _held_view(self, scaled_object: ScaledObject, fault: Fault) -> dict[str, Any]:
-        """Return why the last answer is held, how old it is and how long it goes on being told."""
+        """Return why the last answer is held, how old it is, and how much longer it is held."""
         age = self._clock.now() - scaled_object.settling.told_at
         left = scaled_object.trigger.stale_seconds + scaled_object.trigger.hold_seconds - age
         return {"why": str(fault), "age": round(age, 3), "secondsLeft": round(max(0.0, left), 3)}
 
     def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
-        """Return what reading these places at the present intervals costs, or None if nobody bills it.
+        """Return the cost of reading these places at their current intervals, or None if it is free.
 
-        Places are shared, so the bills of several triggers do not add up.
+        Places are shared, so the bills of several triggers must not be added up.
         """
         rates = [(status.place.backend, 3600 / status.interval) for status in statuses if status.interval]
         bills = [
@@ -124,7 +126,7 @@ def state_of(scaled_object: ScaledObject) -> str:
 
 
 def place_view(status: PlaceStatus) -> dict[str, Any]:
-    """Return one place as plain data."""
+    """Return a place as plain data."""
     return {
         "place": str(status.place),
         "backend": status.place.backend,
