@@ -35,9 +35,7 @@ class Explainer:
     async def explain(
         self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
     ) -> dict[str, Any]:
-        """Judge a trigger as GetMetrics does, waiting at most `wait_seconds`, and explain it; raises no
-        `ScalerError`.
-        """
+        """Judge a trigger as GetMetrics does, waiting at most `wait_seconds`, and explain its answer or its error."""
         try:
             scaled_object = self._registry.look_up(namespace, name, metadata)
         except ScalerError as error:
