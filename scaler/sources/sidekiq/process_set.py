@@ -1,4 +1,4 @@
-"""The processes of one Redis, read in pages: each is parsed and dropped before the next one is asked for."""
+"""The processes of one Redis, read in pages; each page is parsed before the next one is asked for."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from scaler.sources.sidekiq.state import Process
 
 FIRST_PAGE = 16
 PAGE = 256
-"""Heartbeats of one round."""
+"""Heartbeats in one round trip."""
 ROUND_BYTES = 128 << 10
-"""Of heartbeats, and what one round brings at most where they are as large as those before."""
+"""Bytes of heartbeats in one round trip, if they are not larger than those before."""
 MAX_KEPT_BYTES = 64 << 20
-"""Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
+"""Limit for all parsed processes: 150,000 with equal infos, or 28 MB of different queue names."""
 PROCESS_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSet(SidekiqPlace):
-    """The processes; with `jobs`, also what they work on."""
+    """All processes; with `jobs`, also their running jobs."""
 
     min_refresh_seconds: ClassVar[float] = 1.0  # a beat comes every 5 s (Sidekiq 6) or 10 s
 
@@ -35,7 +35,7 @@ class ProcessSet(SidekiqPlace):
         return f"Sidekiq processes of {self.redis}"
 
     def first(self) -> Iterable[Command]:
-        """Ask for the identities."""
+        """Ask for the identities of the processes."""
         yield ("SMEMBERS", f"{self.prefix}processes")
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
@@ -46,7 +46,7 @@ class ProcessSet(SidekiqPlace):
         return pages.ask()
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Take in a page, and ask for the next one."""
+        """Take a page, and ask for the next one."""
         pages: _Pages = answers.kept[self]
         yield from pages.take(answers, now)
         yield from pages.ask()
@@ -59,7 +59,7 @@ class ProcessSet(SidekiqPlace):
 
 
 class _Pages:
-    """How far one read has come."""
+    """The state of one read."""
 
     def __init__(self, prefix: bytes, identities: tuple[bytes, ...], *, jobs: bool) -> None:
         self.live: list[Process] = []
@@ -91,7 +91,7 @@ class _Pages:
             yield from self._work(position)
 
     def take(self, answers: Answers, now: float) -> Iterator[Command]:
-        """Take in what was answered to the commands of `ask`, with a `REST` before each."""
+        """Take the answers to `ask`, with a `REST` before each."""
         largest = 1
         for identity in self._asked:
             yield REST
@@ -122,10 +122,10 @@ class _Pages:
         largest = 1
         for position in self._asked_jobs:
             yield REST
-            told = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
-            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in told), 1)
-            if told:
-                self.live[position] = state.with_jobs(self.live[position], *told)
+            hashes = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
+            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in hashes), 1)
+            if hashes:
+                self.live[position] = state.with_jobs(self.live[position], *hashes)
         self._threads.learn(largest)
 
     def _heartbeat(self, identity: bytes) -> tuple[Command, Command]:
@@ -134,18 +134,18 @@ class _Pages:
 
     def _work(self, position: int) -> tuple[Command, Command]:
         key = self._prefix + self.live[position].identity.encode()
-        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # the latter up to Sidekiq 6.4.1
+        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # `:workers` is the name up to Sidekiq 6.4.1
 
     def _threads_of(self, position: int) -> int:
         process = self.live[position]
         return max(1, process.busy or process.concurrency or 1)
 
     def _count(self, process: Process) -> None:
-        """Raise `Unavailable` where the processes take too much memory: a tenant's Redis may hold anything."""
+        """Raise `Unavailable` if the processes take too much memory: a tenant's Redis may hold anything."""
         self._bytes += PROCESS_BYTES + len(process.identity)
         info = process.info
         if info is not None and id(info) not in self._infos:
-            self._infos.add(id(info))  # it stays as long as its process, so no other one gets its id
+            self._infos.add(id(info))  # the process keeps its info alive, so the id stays unique
             self._bytes += info.size
         if self._bytes > MAX_KEPT_BYTES:
             raise Unavailable(
@@ -155,5 +155,5 @@ class _Pages:
 
 
 def _size(answer: Any) -> int:
-    """Return the bytes of an answer that is a list."""
+    """Return the number of bytes in an answer that is a list."""
     return sum(len(part) for part in answer if isinstance(part, bytes)) if isinstance(answer, list) else 1
