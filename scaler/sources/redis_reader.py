@@ -34,7 +34,7 @@ class RedisReader(Reader):
     """Keeps one connection to each Redis, and one more for its notifications of changes. A source subclasses it."""
 
     together: ClassVar[bool] = True
-    timeout_seconds: ClassVar[float] = 5.0
+    timeout_seconds: ClassVar[float] = 10.0  # each round trip has 2 s; 20,000 processes take hundreds of them
     rights: ClassVar[str]  # the documentation page with the ACL rules that it needs
 
     def __init__(  # noqa: PLR0913, PLR0917 - `Backends.hand` passes the clients by name
