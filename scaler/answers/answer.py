@@ -192,8 +192,10 @@ class Answers:
         if raw is None or wall >= raw.until:
             values = {place: reading.value for place, reading in zip(places, readings, strict=True)}
             raw = trigger.assess(values, wall)
-        seen = evidence(places, readings, now)
+        seen, told_before = evidence(places, readings, now), asker.settling.told
         asker.settling, told = settle(asker.settling, raw, seen, asker.question.rule)
+        if told_before is None or told_before.active != told.active:  # whatever errors were told in between
+            asker.active_since = now
         if asker.settling.is_settling:
             return self._note(asker, Answer(readings, raw, told, "settling"))
         valid_until = min(now + LONGEST_VALID_SECONDS, now + raw.until - wall, asker.lease.renew_at)
@@ -225,12 +227,10 @@ class Answers:
 
     def _note(self, asker: ScaledObject, answer: Answer) -> Answer:
         """Make `answer` that of `asker`, and tell whoever listens."""
-        before, now = asker.answer, self._clock.now()
+        before = asker.answer
         if before is not None and before.told.metrics == answer.told.metrics:
             answer = replace(answer, wire=before.wire)  # the messages would be the same
         news = before is None or before.told.active != answer.told.active
-        if math.isnan(asker.active_since) or (before is not None and news):
-            asker.active_since = now
         asker.answer, asker.error = answer, None
         self.on_noted(asker)
         self.on_answer(asker, news)

@@ -1,8 +1,9 @@
 """Who asks, what they are told, and that GetMetrics and IsActive agree."""
 
 import asyncio
+import math
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -188,6 +189,28 @@ async def test_after_a_fault_the_error_is_gone(objects: Any, clock: ManualClock,
     await clock.advance(1)
     assert (await objects.told(who)).active
     assert who.error is None
+
+
+async def test_since_when_it_is_active_counts_from_the_change_whatever_errors_lie_between(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(holdSeconds="0", settleSeconds="0", staleSeconds="10")
+
+    async def since(outcome: Any) -> float:
+        reader.answers["a"] = outcome
+        await clock.advance(40)
+        with suppress(Unavailable):
+            await objects.told(who)
+        return float(clock.now() - who.active_since)
+
+    assert math.isnan(await since(DOWN)), "nothing was told yet"
+    assert await since(Work(0)) == 0
+    assert await since(Work(0)) == 40
+    assert await since(DOWN) == 80
+    assert await since(Work(0)) == 120, "it was told nothing else"
+    await since(DOWN)
+    assert await since(Work(3)) == 0
+    assert await since(Work(4)) == 40
 
 
 async def test_a_caller_waits_no_longer_than_it_says(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
