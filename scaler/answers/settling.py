@@ -94,7 +94,6 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
                 "what was read is not told yet: the backend has failed or started a moment ago, and this process has "
                 f"told nothing before; it waits {math.ceil(left)} s more of settleSeconds {settle_seconds:g}"
             )
-        return Settling(now_told, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
     floor, trouble_at, low_since = settling.floor, settling.trouble_at, settling.low_since
     # A backend that has answered well for so long has settled by itself; an error that was told leaves no such trace.
     fresh = seen.trouble_at if seen.taken - seen.trouble_at < settle_seconds else NEVER
