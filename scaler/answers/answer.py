@@ -16,7 +16,7 @@ from scaler.answers.settling import evidence, hold, note_error, settle
 from scaler.answers.state import Answer, Poll, ToldError
 from scaler.core.clock import Clock
 from scaler.core.domain import Place, Reading, same_values
-from scaler.core.errors import Defect, Fault, ScalerError, Unsettled
+from scaler.core.errors import Defect, Fault, ScalerError
 from scaler.core.logs import Once, get_logger
 from scaler.store.place_state import PlaceState
 from scaler.store.snapshots import Snapshots
@@ -70,7 +70,7 @@ class Answers:
         begun_at = began if asker.trigger.refresh_seconds == 0 else None
         end, lease = began + timeout_seconds, None
         self._lease(asker)
-        while lease is not asker.lease and self._clock.now() < end:  # readings may name further places
+        while lease is not asker.lease:  # readings may name further places
             lease = asker.lease
             missing = self._missing(asker, begun_at=begun_at)
             await self._snapshots.wait(missing, end - self._clock.now(), anew=begun_at is not None)
@@ -222,8 +222,7 @@ class Answers:
         if self._once(("held", asker.key)):
             about = {"namespace": asker.namespace, "scaledobject": asker.name}
             log.warning("the last answer is held", why=str(fault), hold_seconds=trigger.hold_seconds, **about)
-        readings = () if asker.answer is None else asker.answer.readings
-        return self._note(asker, Answer(readings, None, held, "held", fault=fault.untraced()))
+        return self._note(asker, Answer((), None, held, "held", fault=fault.untraced()))
 
     def _note(self, asker: ScaledObject, answer: Answer) -> Answer:
         """Make `answer` that of `asker`, and tell whoever listens."""
@@ -240,7 +239,6 @@ class Answers:
 
     def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:
         now = self._clock.now()
-        if not isinstance(error, Unsettled):  # which tells of trouble before, and is none itself
-            asker.settling = note_error(asker.settling, now)
+        asker.settling = note_error(asker.settling, now)
         asker.answer, asker.error = None, ToldError(error.untraced(), now)
         self.on_noted(asker)

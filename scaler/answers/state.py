@@ -15,7 +15,8 @@ State = Literal["active", "inactive", "settling", "held"]
 class Answer:
     """What a trigger is told, and what it stands on.
 
-    `readings` are those of its places, in their order, `raw` follows from them alone, and `told` is what KEDA gets.
+    `readings` are those of its places, in their order (none while it is held, or nobody has asked for long), `raw`
+    follows from them alone, and `told` is what KEDA gets.
     Until `valid_until` (monotonic) it is right unless the store has another reading; until `rejudge_at` (Unix
     time) an equal reading makes no difference. `fault` is why it is held. `wire` is for the messages made of `told`.
     """

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from scaler.answers.answer import Answers
 from scaler.answers.scaledobject import ScaledObject
 from scaler.core.errors import LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
@@ -191,6 +192,18 @@ async def test_after_a_fault_the_error_is_gone(objects: Any, clock: ManualClock,
     assert who.error is None
 
 
+async def test_answers_need_nobody_who_listens_to_them(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
+) -> None:
+    reader.answers |= {"q*": ("q1",), "q1": Work(3)}
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    who.question.spares = True
+    alone = Answers(store, objects.leases, clock)
+    task = asyncio.ensure_future(alone.answer(who, WAIT_SECONDS))
+    await clock.advance(0)
+    assert (await task).told.metrics[0].value == 3
+
+
 async def test_since_when_it_is_active_counts_from_the_change_whatever_errors_lie_between(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
@@ -225,6 +238,29 @@ async def test_a_caller_waits_no_longer_than_it_says(objects: Any, clock: Manual
         await task
 
 
+async def test_a_reading_older_than_its_refresh_is_waited_for_and_counts_while_nothing_newer_comes(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="10", staleSeconds="60")
+    reader.answers["a"] = Work(3)
+    await objects.told(who)
+    reader.answers["a"] = Slow(3, Work(4))
+    await clock.advance(10.4)
+    assert objects.answers.answer_nowait(who).told.metrics[0].value == 3, "a slow read is no fault"
+    await clock.advance(0.2)
+    assert objects.answers.answer_nowait(who) is None
+    late = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(1)
+    assert not late.done()
+    await clock.advance(0.4)
+    assert (await late).told.metrics[0].value == 3
+    in_time = asyncio.ensure_future(objects.answers.answer(who, 3.5))
+    await clock.advance(0.9)
+    assert not in_time.done()
+    await clock.advance(0.1)
+    assert (await in_time).told.metrics[0].value == 4
+
+
 async def test_a_cancelled_caller_leaves_nothing(
     objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
 ) -> None:
@@ -251,7 +287,9 @@ async def test_is_active_is_told_what_get_metrics_was(objects: Any, clock: Manua
         await clock.advance(1.5)
         assert not who.active, "the stream knows"
         assert await told_by_is_active(objects, who) is first
-        await clock.advance(0.6)
+        await clock.advance(0.5)
+        assert await told_by_is_active(objects, who) is first, "the last moment"
+        await clock.advance(0.1)
         assert not (await told_by_is_active(objects, who)).active
 
 
@@ -265,8 +303,10 @@ async def test_is_active_after_a_failed_get_metrics_fails_too(
     await clock.advance(1.5)
     with pytest.raises(Unavailable):
         await objects.told(who)
-    with pytest.raises(Unavailable):
-        await told_by_is_active(objects, who)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await told_by_is_active(objects, who)
+    assert who.poll.outcome.__traceback__ is None, "nothing grows with each call of an outage"
 
 
 STEPS = st.lists(
@@ -396,6 +436,23 @@ async def test_with_refresh_seconds_0_a_read_that_was_under_way_is_not_enough(
     assert reader.count("a") == 2, "one read for all who wait"
 
 
+async def test_messages_are_made_anew_only_for_other_values(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who()
+    reader.answers["a"] = Work(3)
+    first = await objects.answer(who)
+    first.wire.append("three")
+    reader.answers["a"] = Work(3, due=clock.wall() + 1_000)
+    await clock.advance(10)
+    again = await objects.answer(who)
+    assert again.readings != first.readings
+    assert again.wire == ["three"]
+    reader.answers["a"] = Work(4)
+    await clock.advance(10)
+    assert (await objects.answer(who)).wire == []
+
+
 async def test_with_refresh_seconds_0_nothing_old_is_told_in_a_fault(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
@@ -417,6 +474,19 @@ async def test_with_refresh_seconds_0_nothing_old_is_told_in_a_fault(
         await task
 
 
+async def test_with_refresh_seconds_0_a_read_that_is_late_is_named(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="0")
+    await objects.told(who)
+    await clock.advance(0.1)
+    reader.answers["a"] = HANG
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(WAIT_SECONDS)
+    with pytest.raises(Unavailable, match=r"name='a'.*no answer yet"):
+        await task
+
+
 async def test_with_refresh_seconds_0_is_active_is_told_what_get_metrics_was(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
@@ -426,6 +496,19 @@ async def test_with_refresh_seconds_0_is_active_is_told_what_get_metrics_was(
     reads = reader.count("a")
     assert await told_by_is_active(objects, who) is told
     assert reader.count("a") == reads
+
+
+async def test_with_refresh_seconds_0_a_place_that_the_store_has_dropped_is_leased_anew(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
+) -> None:
+    who = objects.who(refreshSeconds="0")
+    await objects.told(who)
+    await clock.advance(250)
+    assert len(store) == 0
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(0)
+    assert task.done(), "it does not wait for what is read no more"
+    await task
 
 
 async def test_with_refresh_seconds_0_nobody_is_read_ahead(
@@ -457,7 +540,7 @@ async def test_what_was_told_active_is_held_and_says_so(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
     reader.answers["a"] = Work(3)
-    who = objects.who(staleSeconds="60", holdSeconds="300")
+    who = objects.who(refreshSeconds="1", staleSeconds="60", holdSeconds="300")
     await objects.told(who)
     reader.answers["a"] = Refused("wrong password")
     with capture_logs() as logs:
@@ -467,8 +550,18 @@ async def test_what_was_told_active_is_held_and_says_so(
             assert (told.metrics[0].value, told.active) == (3, True)
     assert who.answer.state == "held"
     assert isinstance(who.answer.fault, Refused)
+    assert who.answer.fault.__traceback__ is None
     assert "held" in told.reasons[0]
-    assert [entry["event"] for entry in logs] == ["the last answer is held"]
+    assert logs == [
+        {
+            "event": "the last answer is held",
+            "log_level": "warning",
+            "why": "wrong password",
+            "hold_seconds": 300,
+            "namespace": "shop",
+            "scaledobject": "orders",
+        }
+    ]
     assert (await told_by_is_active(objects, who)).active
     await clock.advance(60)
     with pytest.raises(Refused, match="wrong password"):
@@ -501,6 +594,51 @@ async def test_an_error_at_a_slow_backend_names_the_place_that_is_late(
         await task
 
 
+async def test_of_several_places_that_are_late_the_first_without_any_reading_that_counts_is_named(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    await objects.told(objects.who(spots="a"))
+    reader.answers |= {"a": Slow(4, Work(1)), "b": HANG, "c": HANG}
+    await clock.advance(11)
+    task = asyncio.ensure_future(objects.answers.answer(objects.who(spots="a,b,c"), WAIT_SECONDS))
+    await clock.advance(WAIT_SECONDS)
+    with pytest.raises(Unavailable, match=r"name='b'.*no answer yet"):
+        await task
+
+
+async def test_a_place_that_is_late_beside_one_that_has_failed_is_no_reason_not_to_hold(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    reader.answers |= {"a": Work(3), "b": Work(1)}
+    who = objects.who(spots="a,b", refreshSeconds="10", staleSeconds="10", holdSeconds="100")
+    await objects.told(who)
+    reader.answers |= {"a": Slow(4, Work(3)), "b": DOWN}
+    await clock.advance(11)
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(WAIT_SECONDS)
+    answer = await task
+    assert (answer.state, answer.told.metrics[0].value) == ("held", 4)
+    assert "no answer yet" in str(answer.fault)
+
+
+async def test_what_is_read_seldom_is_stale_so_much_later(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    reader.answers |= {"q*": ("q1",), "q1": Work(3)}
+    metadata = {"source": "scripted", "prefix": "q", "staleSeconds": "60", "holdSeconds": "0"}
+    who = objects.find("shop", "orders", metadata)
+    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+    await clock.advance(0)
+    await task
+    reader.answers["q*"] = DOWN
+    for _ in range(12):
+        await clock.advance(10)
+        assert (await objects.told(objects.find("shop", "orders", metadata))).active
+    await clock.advance(0.1)
+    with pytest.raises(Unavailable, match="down"):
+        await objects.told(who)
+
+
 async def test_a_listing_and_what_it_names_are_known_together(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
@@ -511,3 +649,49 @@ async def test_a_listing_and_what_it_names_are_known_together(
     answer = objects.answers.answer_nowait(other)
     assert answer is not None
     assert answer.told.metrics[0].value == 3
+
+
+async def test_new_names_in_a_listing_that_the_store_has_already_are_told_at_once(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    reader.answers |= {"q*": ("q1", "q2"), "q1": Work(1), "q2": Work(2), "q3": Work(4)}
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    with objects.listening(objects.who(spots="q1,q2,q3"), lambda: None):
+        await objects.told(who)
+        reader.answers["q*"] = ("q2", "q3")
+        await clock.advance(61)
+        answer = objects.answers.answer_nowait(who)
+        assert answer is not None
+        assert answer.told.metrics[0].value == 6
+
+
+async def test_a_listing_is_worked_through_once_for_each_change(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may name thousands; and most triggers have none."""
+    worked: list[Any] = []
+    found = ScriptedTrigger.found
+    monkeypatch.setattr(
+        ScriptedTrigger, "found", lambda self, readings: worked.append(readings) or found(self, readings)
+    )
+    reader.answers |= {"q*": ("q1",), "q1": Work(1), "q2": Work(2)}
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+
+    async def told_after(polls: int) -> float:
+        for _ in range(polls):
+            task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
+            await clock.advance(10)
+            answer = await task
+        return float(answer.told.metrics[0].value)
+
+    for names, value in ((("q1",), 1), (("q1", "q2"), 3)):
+        reader.answers["q*"] = names
+        assert await told_after(8) == value
+        worked.clear()
+        reader.answers["q1"] = Work(1, due=math.inf)
+        assert await told_after(15) == value
+        assert worked == []
+    plain = objects.who()
+    plain.question.finds = False
+    await objects.told(plain)
+    assert worked == []

@@ -233,7 +233,11 @@ async def test_a_defect_in_one_trigger_keeps_nobody_else_from_being_told(
         await clock.advance(11)
         assert good.active
         assert not objects.says_active(bad)
-    assert [entry["event"] for entry in logs] == ["cannot judge"]
+    assert [(entry["event"], entry["namespace"], entry["scaledobject"]) for entry in logs] == [
+        ("cannot judge", "shop", "orders")
+    ]
+    assert bad.error is not None
+    assert str(bad.error.error) == "internal error of the scaler; its log says more"
 
 
 async def test_a_full_store_refuses_a_listener_and_keeps_nothing_of_it(

@@ -62,6 +62,45 @@ async def test_an_answer_stands_no_longer_than_its_lease(
     assert len(judged) > 8
 
 
+async def test_an_answer_is_looked_at_now_and_then_whatever_its_refresh(
+    objects: Any, clock: ManualClock, judged: list[float]
+) -> None:
+    who = objects.who(refreshSeconds="200", staleSeconds="200", idleRefreshSeconds="200")
+    with objects.listening(who, lambda: None):
+        await objects.told(who)
+        moments = list[int]()
+        for second in range(1, 101):
+            judged.clear()
+            await clock.advance(1)
+            await objects.told(who)
+            moments += [second] * len(judged)
+    assert moments == [30, 60, 90]
+
+
+async def test_an_answer_stands_until_something_falls_due(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, judged: list[float]
+) -> None:
+    who = objects.who(refreshSeconds="60")
+    reader.answers["a"] = Work(0, due=clock.wall() + 9)
+    for _ in range(9):
+        assert not (await objects.told(who)).active
+        await clock.advance(1)
+    assert len(judged) == 1
+    assert (await objects.told(who)).active
+    assert len(judged) == 2
+
+
+async def test_an_answer_on_what_is_read_seldom_stands_as_long_as_that_is_fresh(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, judged: list[float]
+) -> None:
+    reader.answers["a*"] = ()
+    metadata = {"source": "scripted", "prefix": "a", "refreshSeconds": "5", "staleSeconds": "5"}
+    for _ in range(30):
+        await objects.told(objects.find("shop", "orders", metadata))
+        await clock.advance(1)
+    assert len(judged) == 3, "with each renewal of its lease"
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["work", "nothing", "fault", "hang", "due", "more spots", "fewer spots", "ask"]),
