@@ -569,6 +569,19 @@ async def test_what_was_told_active_is_held_and_says_so(
     assert who.answer is None
 
 
+async def test_each_trigger_that_is_held_is_logged(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Work(3)
+    names = ["orders", "mails"]
+    for name in names:
+        await objects.told(objects.find("shop", name, {"source": "scripted", "spots": "a"}))
+    reader.answers["a"] = DOWN
+    await clock.advance(61)
+    with capture_logs() as logs:
+        for name in names:
+            await objects.told(objects.find("shop", name, {"source": "scripted", "spots": "a"}))
+    assert [entry["scaledobject"] for entry in logs] == names
+
+
 async def test_a_store_that_is_full_is_an_error_that_is_noted(
     reader: ScriptedReader, make_objects: Make, clock: ManualClock, open_store: Callable[..., Snapshots]
 ) -> None:

@@ -185,6 +185,16 @@ async def test_a_read_that_hangs_until_the_last_reading_is_stale_silences(
         assert objects.says_active(who)
 
 
+async def test_before_the_first_reading_nothing_is_said_and_no_error_noted(
+    objects: Any, reader: ScriptedReader
+) -> None:
+    who = objects.who()
+    reader.answers["a"] = HANG
+    with objects.listening(who, lambda: None):
+        assert not objects.says_active(who)
+        assert who.error is None
+
+
 async def test_an_equal_reading_is_judged_again_only_where_it_can_make_a_difference(
     objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

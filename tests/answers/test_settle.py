@@ -1,7 +1,8 @@
 """After trouble, slowly down: the rule itself, over any course of readings."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -229,6 +230,27 @@ def test_an_error_alone_is_no_sign_for_who_was_told_nothing(told: Course) -> Non
     told.settling = note_error(told.settling, 29)
     assert told(30, 3) == (3, True)
     assert told(31, 0) == (0, False), "nor later: what was told came after it"
+
+
+# The values
+
+
+@pytest.mark.parametrize(
+    "value", [RULE, Evidence(1), Told((1,), active=True), Settling()], ids=lambda value: type(value).__name__
+)
+def test_what_is_remembered_is_replaced_whole(value: Any) -> None:
+    name = fields(value)[0].name
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, None)
+    assert not hasattr(value, "__dict__"), "of which there are thousands"
+
+
+def test_to_know_nothing_is_no_sign_of_trouble() -> None:
+    assert Evidence(1) == Evidence(1, -math.inf)
+    nothing = Settling()
+    assert (nothing.told, nothing.floor, nothing.is_settling) == (None, None, False)
+    assert (nothing.told_at, nothing.trouble_at, nothing.error_at) == (-math.inf, -math.inf, -math.inf)
+    assert math.isnan(nothing.low_since)
 
 
 # Evidence
