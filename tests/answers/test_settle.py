@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.answers.settling import NEVER, Evidence, Rule, Settling, Told, evidence, hold, note_error, settle
+from scaler.answers.settling import NEVER, Evidence, Level, Rule, Settling, evidence, hold, note_error, settle
 from scaler.core.domain import Assessment, Metric, MetricSpec, Reading
 from scaler.core.errors import Unsettled
 from scaler.demo.scripted import Map, Spot
@@ -154,7 +154,7 @@ def test_the_reason_says_why(told: Course) -> None:
     assert "but only seen for 0 s of" in early.reasons[0], "a reading from before the trouble"
     lower = replace(raw, active=True, metrics=(Metric("jobs", 1),))
     assert settle(told.settling, lower, Evidence(37, 30), RULE)[1].reasons[0].startswith("settling: lower is read")
-    asleep = replace(told.settling, floor=Told((2,), active=False))
+    asleep = replace(told.settling, floor=Level((2,), active=False))
     assert settle(asleep, raw, Evidence(37, 30), RULE)[1].reasons[0].startswith("settling: lower is read")
 
 
@@ -236,7 +236,7 @@ def test_an_error_alone_is_no_sign_for_who_was_told_nothing(told: Course) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", [RULE, Evidence(1), Told((1,), active=True), Settling()], ids=lambda value: type(value).__name__
+    "value", [RULE, Evidence(1), Level((1,), active=True), Settling()], ids=lambda value: type(value).__name__
 )
 def test_what_is_remembered_is_replaced_whole(value: Any) -> None:
     name = fields(value)[0].name
@@ -270,6 +270,9 @@ def test_what_does_not_fit_together_is_a_defect_and_never_less_evidence(told: Co
     for active in (True, False):
         with pytest.raises(ValueError, match="zip"):
             settle(told.settling, Assessment((), active=active, reasons=()), Evidence(30, 30), RULE)
+    told(30, 10, 30)
+    with pytest.raises(ValueError, match="zip"):
+        settle(told.settling, Assessment((), active=True, reasons=()), Evidence(50, 30), RULE)
     with pytest.raises(ValueError, match="zip"):
         hold(ACTIVE, (*SPECS, *SPECS), 161, RULE, "down")
 
@@ -282,7 +285,7 @@ def test_what_is_read_seldom_is_as_good_as_new() -> None:
 
 # Holding
 
-ACTIVE = Settling(told=Told((10,), active=True), told_at=100)
+ACTIVE = Settling(told=Level((10,), active=True), told_at=100)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +294,7 @@ ACTIVE = Settling(told=Told((10,), active=True), told_at=100)
         pytest.param(ACTIVE, 160.25, True, id="stale just now"),
         pytest.param(ACTIVE, 760, True, id="the last moment"),
         pytest.param(ACTIVE, 760.1, False, id="too long"),
-        pytest.param(replace(ACTIVE, told=Told((10,), active=False)), 161, False, id="inactive was told"),
+        pytest.param(replace(ACTIVE, told=Level((10,), active=False)), 161, False, id="inactive was told"),
         pytest.param(Settling(), 161, False, id="nothing was told"),
     ],
 )

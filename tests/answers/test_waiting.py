@@ -278,9 +278,9 @@ async def test_a_listing_is_worked_through_once_for_each_change(
 ) -> None:
     """It may name thousands; and most triggers have none."""
     worked: list[Any] = []
-    found = ScriptedTrigger.found
+    found = ScriptedTrigger.further_places
     monkeypatch.setattr(
-        ScriptedTrigger, "found", lambda self, readings: worked.append(readings) or found(self, readings)
+        ScriptedTrigger, "further_places", lambda self, readings: worked.append(readings) or found(self, readings)
     )
     reader.answers |= {"q*": ("q1",), "q1": Work(1), "q2": Work(2)}
     who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
@@ -300,6 +300,6 @@ async def test_a_listing_is_worked_through_once_for_each_change(
         assert await told_after(15) == value
         assert worked == []
     plain = objects.who()
-    plain.question.finds = False
+    plain.question.has_further_places = False
     await objects.told(plain)
     assert worked == []
