@@ -98,7 +98,6 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
                 "what was read is not told yet: the backend has failed or started a moment ago, and this process has "
                 f"told nothing before; it waits {math.ceil(left)} s more of settleSeconds {settle_seconds:g}"
             )
-        return Settling(level, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
     floor, trouble_at, low_since = settling.floor, settling.trouble_at, settling.low_since
     # Trouble of a place counts for `settleSeconds` only, since the place has been read well since then. An error that
     # KEDA was told counts however old it is: the readings need not show it (a limit was reached, a read came too late).

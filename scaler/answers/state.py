@@ -18,7 +18,8 @@ class Answer:
     `readings` has one reading for each place, in the order of `ScaledObject.places`. `raw` is their assessment, and
     `told` is what KEDA gets after settling. Until `valid_until` (monotonic) the answer can be used again unless the
     store has another reading; until `rejudge_at` (Unix time) readings with equal values lead to the same `raw`. A held
-    answer has no `raw`, and `fault` says why it is held. `wire` caches the protobuf messages made of `told`.
+    answer has neither readings nor `raw`, and `fault` says why it is held. `wire` caches the protobuf messages made of
+    `told`.
     """
 
     readings: tuple[Reading, ...]
