@@ -1,6 +1,7 @@
 """Reads from Redis for any source: all that is due of one Redis in two round trips, and large things in pages."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -24,6 +25,8 @@ CLOCK_TOLERANCE_SECONDS = 0.5
 """Clocks are compared at every read; a smaller change is the network's, and would make every reading a new one."""
 MAX_ROUNDS = 2_000
 """Round trips of one read; its time ends before that with any honest Redis."""
+JUMP_SECONDS = 5.0
+"""A clock of Redis that goes so far in one read is set anew: what lives for a time, as heartbeats do, may end before it."""
 PLACES_AT_ONCE = 32
 """Worked on before others have their turn."""
 _TIME: Command = ("TIME",)
@@ -126,6 +129,7 @@ class _Redis:
         self._closed = False
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
+        self._passed = math.nan  # how far the clock of Redis is ahead of the monotonic one
         self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # so that each is kept once
         self._by_key: dict[bytes, set[RedisPlace]] = {}
@@ -155,8 +159,12 @@ class _Redis:
                 self._kept.drop()
                 raise
 
-    def compare_clocks(self, now: float) -> RedisClock:
-        """Return how the clock of Redis, which says `now`, goes beside that of this machine."""
+    def compare_clocks(self, now: float, connection: RedisConnection) -> RedisClock:
+        """Return how the clock of Redis, which says `now`, goes beside that of this machine; a jump of it is a change."""
+        passed = now - self._reach.clock.now()
+        if abs(passed - self._passed) > JUMP_SECONDS:
+            connection.note_change()
+        self._passed = passed
         ahead = now - self._reach.clock.wall()
         if self._clock is None or abs(ahead - self._clock.ahead) > CLOCK_TOLERANCE_SECONDS:
             self._clock = RedisClock(ahead)
@@ -225,7 +233,7 @@ class _Read:
             raise self._connection.fault(answer.error, answer.command) from None
         except (ValueError, TypeError):
             raise Unavailable(f"{places[0].redis}: an answer to TIME that cannot be understood") from None
-        times = now, self._redis.compare_clocks(now)
+        times = now, self._redis.compare_clocks(now, self._connection)
         before = self._held.amount
         more = await self._next(places, times, first=True)
         for _ in range(MAX_ROUNDS):

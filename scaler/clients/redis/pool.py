@@ -143,13 +143,13 @@ class KeptConnection:
         return connection.address in found
 
     async def _renew(self, connection: RedisConnection) -> None:
-        """Make a connection anew, and use it if it leads to another server; the old one stays where that fails."""
+        """Make a connection anew, and use it unless it leads to the same server; the old one stays where that fails."""
         self._made_at = self._reach.clock.now()
         try:
             made = await self.open()
         except Fault:
             return
-        if made.is_same_server(connection.seen()):
+        if made.run_id and made.is_same_server(connection.seen()):
             made.close()
         else:
             self._use(made)

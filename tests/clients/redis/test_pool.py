@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -93,6 +94,21 @@ async def test_other_server_behind_the_same_address_is_found(
     assert second is not first
     assert one.moves == 1
     assert second.changed_at == clock.now()
+    await asyncio.sleep(0.01)
+    assert server.connections == 1
+
+
+async def test_server_that_tells_nothing_of_itself_is_left_for_whoever_answers_now(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock
+) -> None:
+    server = await fake()
+    server.told[b"INFO"] = b"-NOPERM User scaler has no permissions to run the command\r\n"
+    one = kept(f"redis://127.0.0.1:{server.port}")
+    first = await ping(one)
+    await clock.advance(CERTAIN_SECONDS)
+    second = await ping(one)
+    assert second is not first
+    assert (second.changed_at, one.moves) == (-math.inf, 0)  # nothing says that it is another
     await asyncio.sleep(0.01)
     assert server.connections == 1
 
