@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from scaler.clients.pages.exposition import LEADER, START, Page
+from scaler.clients.pages.exposition import LEADER, START, Family, Page
 from scaler.clients.pages.places import Wanted
 from scaler.core.clock import Clock
 from scaler.core.domain import Place, Proof
@@ -50,13 +50,15 @@ class Changes:
         self._clock = clock
         self._led: dict[Place, tuple[str, ...]] = {}
 
-    def note(self, place: Place, pages: Sequence[Page]) -> tuple[tuple[Page, ...], float]:
-        """Return `pages` as they count, and the monotonic time of the newest change, as far as they tell."""
+    def note(self, place: Place, families: frozenset[Family], pages: Sequence[Page]) -> tuple[tuple[Page, ...], float]:
+        """Return `pages` without the start, unless it is one of `families`, and the monotonic time of the newest change, as far as they tell."""
         starts = [page.sums.get(START.name, {}).get("", math.nan) for page in pages]
         ran = min((max(0.0, self._clock.wall() - start) for start in starts if math.isfinite(start)), default=math.inf)
         now, leads = self._clock.now(), leading(pages)
         if leads and self._led.setdefault(place, leads) != leads:
             self._led[place], ran = leads, 0.0
+        if START in families:
+            return tuple(pages), now - ran
         kept = (
             replace(page, sums={name: of for name, of in page.sums.items() if name != START.name}) for page in pages
         )

@@ -100,7 +100,7 @@ class PrometheusPages(Place):
         shows in `up == 0`, among the targets that the selector picks and whose job has the series now, on other
         targets, or had them. And samples that are too old show by their age.
         """
-        names = sorted(family.name for family in self.families)
+        names = sorted(family.name for family in self.families - {START})
         labels = sorted({*TARGET_LABELS, *(label for family in self.families for label in family.by)})
         ours = self._series(names)
         had = " or ".join([ours, *(f"{ours} offset {ago}" for ago in AGO)])
@@ -161,7 +161,7 @@ def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -
             sums[group] = sums.get(group, 0.0) + as_count(float(series["value"][1]))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise Unavailable(f"{place}: the answer holds a series that is not understood") from None
-    ours = {family.name for family in place.families}
+    ours = {family.name for family in place.families - {START}}  # which others have, too
     pages = [
         Page(pod or instance, sums)
         for (instance, _, pod), sums in sorted(found.items(), key=lambda item: item[0])
@@ -234,7 +234,7 @@ class PrometheusReader(Reader):
                 "status success without warnings",
                 f"{place}: {len(pages)} targets, none down, no sample older than {OLDEST_SECONDS} s",
             )
-            pages, changed_at = self._changes.note(place, pages)
+            pages, changed_at = self._changes.note(place, place.families, pages)
             report(place, Found(pages, proof, changed_at))
 
     async def _ask(self, place: PrometheusPages) -> tuple[Page, ...]:

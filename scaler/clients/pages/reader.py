@@ -112,7 +112,7 @@ class PagesReader(Reader):
             raise
         else:
             self._kept.keep(place, kept)
-            pages, changed_at = self._changes.note(place, pages)
+            pages, changed_at = self._changes.note(place, place.wanted.families, pages)
             report(place, Found(pages, proof, changed_at))
 
     async def _of_url(self, place: UrlPages) -> list[_Target]:
