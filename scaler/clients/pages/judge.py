@@ -43,20 +43,26 @@ def leading(pages: Sequence[Page]) -> tuple[str, ...]:
 
 
 class Changes:
-    """When the processes behind the pages of each place started, or another one took the lead: their queues then fill anew."""
+    """When the processes behind the pages of each place started, or one was missing, or another one took the lead.
+
+    Their queues then fill anew, or others take over what was in them.
+    """
 
     def __init__(self, clock: Clock) -> None:
         """Know nothing yet."""
         self._clock = clock
-        self._led: dict[Place, tuple[str, ...]] = {}
+        self._before: dict[Place, tuple[frozenset[str], frozenset[str]]] = {}  # who was there, and who led
 
     def note(self, place: Place, families: frozenset[Family], pages: Sequence[Page]) -> tuple[tuple[Page, ...], float]:
         """Return `pages` without the start, unless it is one of `families`, and the monotonic time of the newest change, as far as they tell."""
         starts = [page.sums.get(START.name, {}).get("", math.nan) for page in pages]
         ran = min((max(0.0, self._clock.wall() - start) for start in starts if math.isfinite(start)), default=math.inf)
-        now, leads = self._clock.now(), leading(pages)
-        if leads and self._led.setdefault(place, leads) != leads:
-            self._led[place], ran = leads, 0.0
+        there, leads = frozenset(page.name for page in pages), frozenset(leading(pages))
+        were, led = self._before.get(place, (there, leads))
+        if were - there or (leads and led and leads != led):
+            ran = 0.0
+        self._before[place] = there, leads or led
+        now = self._clock.now()
         if START in families:
             return tuple(pages), now - ran
         kept = (
@@ -65,8 +71,8 @@ class Changes:
         return tuple(kept), now - ran
 
     def forget(self, place: Place) -> None:
-        """Forget who led at `place`."""
-        self._led.pop(place, None)
+        """Forget who was there."""
+        self._before.pop(place, None)
 
 
 def proof_of(whose: str, pages: Sequence[Page], ends: Mapping[str, str]) -> Proof:

@@ -485,6 +485,18 @@ async def test_start_of_a_process_is_told_in_our_time_and_is_no_part_of_the_read
     assert found_of(reading, told, place) == (ago, (Page("127.0.0.1", {"workqueue_depth": {"a": 3}}),))
 
 
+async def test_a_pod_that_is_missing_is_a_change_and_one_more_is_none(reading: Reading, pods: list[Controller]) -> None:
+    """A name leaves out pods that are not ready, and a Prometheus those that it does not know yet."""
+    place, ago = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED), []
+    for there in ((pod(1), pod(2)), (pod(1), pod(2), pod(3)), (pod(1), pod(3)), (pod(1), pod(3))):
+        reading.kubernetes.pods = there
+        told = Reported()
+        await reading.reader.read([place], told)
+        ago.append(found_of(reading, told, place)[0])
+        await reading.clock.advance(5)
+    assert ago == [math.inf, math.inf, 0.0, math.inf]
+
+
 async def test_another_leader_is_a_change_and_a_standby_that_starts_is_none(
     reading: Reading, raw: RawServer, pods: list[Controller]
 ) -> None:
