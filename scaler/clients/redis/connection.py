@@ -27,10 +27,14 @@ def _nothing(_bytes: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect to; `named_by` says for people what named it as the master, None if the URL does."""
+    """Where to connect to; `named_by` says for people what named it as the master, None if the URL does.
+
+    `addresses` are those of the host that are meant, all if there are none.
+    """
 
     host: tuple[str, int]
     named_by: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class RedisConnection:
         try:
             async with asyncio.timeout(seconds):
                 password = dialer.secret(dialer.server.password_file, "passwordFile") or url.password
-                link = await dialer.dial(target.host, seconds)
+                link = await dialer.dial(target.host, seconds, target.addresses)
                 await link.log_in(protocol, url.username if password else None, password)
                 made = cls(link, dialer, clock, target)
                 await made._introduce(protocol)

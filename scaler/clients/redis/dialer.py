@@ -64,9 +64,12 @@ class Dialer:
         """Return the addresses of `host`; it may be one itself."""
         return await self._names.look_up(host, fresh=fresh)
 
-    async def dial(self, host: tuple[str, int], seconds: float) -> Link:
-        """Connect to `host`, one of its addresses after the other, within `seconds`; raises whatever goes wrong."""
-        addresses = await self.look_up(host[0], fresh=True)
+    async def dial(self, host: tuple[str, int], seconds: float, addresses: tuple[str, ...] = ()) -> Link:
+        """Connect to `host` within `seconds`; raises whatever goes wrong.
+
+        One of `addresses` after the other is tried, or of all that it has.
+        """
+        addresses = addresses or await self.look_up(host[0], fresh=True)
         failure: Exception = Unavailable("the host name has no address")
         for address in addresses:
             try:

@@ -1,13 +1,15 @@
 """Connections that are kept from read to read, each only as long as it is certain to be the right one."""
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
 from scaler.clients.redis.attempts import Attempts
-from scaler.clients.redis.connection import RedisConnection, Seen, Target
+from scaler.clients.redis.choice import open_master
+from scaler.clients.redis.connection import CONNECT_SECONDS, RedisConnection, Seen, Target
 from scaler.clients.redis.dialer import Dialer
 from scaler.clients.redis.sentinel import Sentinels
 from scaler.clients.redis.server import RedisRef, RedisServer, address
@@ -25,6 +27,9 @@ CERTAIN_SECONDS = 30.0
 
 NAMED_SECONDS = 10.0
 """For so long what Sentinels said counts while none of them answers."""
+
+MAX_ADDRESSES = 16
+"""Of one name that are looked at."""
 
 Allow = Callable[[str, str], None]
 """Raises a `ScalerError` unless a namespace may read a URL."""
@@ -203,6 +208,16 @@ class KeptConnection:
         dialer = self._way()
         self._reach.count_requests(self._ref.backend, "connect", 1)
         target = await self._find(dialer)
+        if protocol == 2 and target.named_by is None:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    found = await dialer.look_up(target.host[0], fresh=True)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
+                raise dialer.fault(error, seconds=CONNECT_SECONDS) from None
+            if len(found) > 1:
+                each = [replace(target, addresses=(one,)) for one in found[:MAX_ADDRESSES]]
+                return await open_master(dialer, self._reach.clock, each)
+            target = replace(target, addresses=found)
         return await RedisConnection.open(dialer, self._reach.clock, target, protocol=protocol)
 
     async def _try(self) -> RedisConnection:
