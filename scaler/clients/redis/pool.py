@@ -208,17 +208,23 @@ class KeptConnection:
         dialer = self._way()
         self._reach.count_requests(self._ref.backend, "connect", 1)
         target = await self._find(dialer)
-        if protocol == 2 and target.named_by is None:
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    found = await dialer.look_up(target.host[0], fresh=True)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
-                raise dialer.fault(error, seconds=CONNECT_SECONDS) from None
+        if target.named_by is None and protocol == 3:  # it hears of what is read
+            target = replace(target, addresses=() if self._connection is None else (self._connection.address,))
+        elif target.named_by is None:
+            found = await self._addresses(dialer, target)
             if len(found) > 1:
                 each = [replace(target, addresses=(one,)) for one in found[:MAX_ADDRESSES]]
                 return await open_master(dialer, self._reach.clock, each)
             target = replace(target, addresses=found)
         return await RedisConnection.open(dialer, self._reach.clock, target, protocol=protocol)
+
+    @staticmethod
+    async def _addresses(dialer: Dialer, target: Target) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await dialer.look_up(target.host[0], fresh=True)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
+            raise dialer.fault(error, seconds=CONNECT_SECONDS) from None
 
     async def _try(self) -> RedisConnection:
         """Make a connection unless too many attempts have failed; then the last fault is raised again."""

@@ -169,6 +169,10 @@ async def test_of_several_servers_behind_a_name_the_master_is_meant(
     assert (await ping(one)).address == meant
     await asyncio.sleep(0.01)
     assert [server.connections for server in servers] == [0, 1]
+    servers[1].told[b"HELLO"] = b"%1\r\n$5\r\nproto\r\n:3\r\n"
+    hints = await one.open(protocol=3)
+    assert hints.address == meant
+    hints.close()
 
 
 async def test_one_server_behind_several_addresses_is_one_master(fake: Any, ping: Any, kept: Any, zone: Any) -> None:
