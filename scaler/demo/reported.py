@@ -7,17 +7,18 @@ from scaler.core.errors import Fault
 
 
 class Reported(dict[Place, Any]):
-    """The value or the `Fault` of each place; call it as a `Report`. `proofs` has what proves each value."""
+    """The value or the `Fault` of each place; call it as a `Report`. `proofs` has what proves each value, `changes` when its backend changed."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
         super().__init__()
         self.proofs: dict[Place, str] = {}
+        self.changes: dict[Place, float] = {}
 
     def __call__(self, place: Place, outcome: Found | Fault) -> None:
         """Take one report; raises `AssertionError` for a second one of a place."""
         if place in self:
             raise AssertionError(f"{place} was reported twice")
         if isinstance(outcome, Found):
-            self.proofs[place] = str(outcome.proof)
+            self.proofs[place], self.changes[place] = str(outcome.proof), outcome.changed_at
         self[place] = outcome.value if isinstance(outcome, Found) else outcome

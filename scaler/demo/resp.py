@@ -22,13 +22,14 @@ MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
 
 
 class RespServer:
-    """Listens on a free port of 127.0.0.1; `answer` may be exchanged at any time."""
+    """Listens on a free port of 127.0.0.1, or where it is told to; `answer` may be exchanged at any time."""
 
-    def __init__(self, answer: Script = lambda _: b"+OK\r\n") -> None:
+    def __init__(self, answer: Script = lambda _: b"+OK\r\n", *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Answer every command with `answer`."""
         self.answer = answer
+        self._host = host
         self.commands: list[Command] = []
-        self.port = 0
+        self.port = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None] | None] = set()
@@ -62,7 +63,7 @@ class RespServer:
             writer.close()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -192,6 +192,9 @@ def _finished(around: Around, entries: Sequence[Entry]) -> tuple[Rewrite | None,
 
 
 def _dropped(around: Around, rewrite: Rewrite) -> Iterable[str]:
+    if around.trigger.metric_type == "Value" and around.trigger.type.startswith("redis"):
+        target = around.metadata.get("listLength", "5")
+        yield f"metricType Value compared all waiting jobs with {target}; here it is the jobs for each process"
     if around.trigger.use_cached_metrics and "useCachedMetrics" in rewrite.drop:
         yield "useCachedMetrics is left out: with a push the HPA would see the value of the poll before it"
     if any(entry.key == "queueURLFromEnv" for entry in rewrite.metadata):

@@ -8,6 +8,7 @@ from scaler.commands.migrate.model import FROM_ENV, Around, Connection, Left, Si
 _LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^|]+)")
 SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
 """The form in which `Parameter.where` names a Secret."""
+_TLS = ("tls", "ca", "cert", "key")
 _PASSWORDS = ("password", "sentinelPassword", "username", "sentinelUsername")
 
 
@@ -39,6 +40,11 @@ def connection(around: Around) -> Connection:
     scheme = "rediss" if _true(around, "enableTLS") else "redis"
     if _true(around, "unsafeSsl"):
         doubts.append("unsafeSsl skipped the check of Redis' certificate; give the connection its CA as caFile instead")
+    if tls := [name for name in _TLS if around.given(name)]:
+        doubts.append(
+            f"{', '.join(tls)} for TLS: where that is on, the connection's url begins with rediss://; its caFile, certFile and "
+            "keyFile are mounted Secrets of the scaler's namespace"
+        )
     database = around.metadata.get("databaseIndex", "0") or "0"
     master = _literal(around, "sentinelMaster", "MASTER", doubts) if sentinel else ""
     where = f"{master}/{database}" if sentinel else database

@@ -298,6 +298,22 @@ def test_without_the_right_to_read_secrets_clusters_are_counted() -> None:
         assess(controller(clusters="metrics"), [queue_page(5000), queue_page()])
 
 
+@pytest.mark.parametrize(("ago", "told"), [(0, False), (59, False), (60, True), (-1, False)])
+def test_a_pod_that_has_just_started_does_not_tell_of_its_clusters_yet(ago: float, *, told: bool) -> None:
+    two = {"https://a": 1.0, "https://b": 1.0}
+    pages = [
+        queue_page(5000, argocd_cluster_info=two),
+        queue_page(0, process_start_time_seconds={"": NOW - ago}),
+        queue_page(0, argocd_cluster_info=two, process_start_time_seconds={"": NOW}),
+        queue_page(0),
+    ]
+    if told:
+        assert values(assess(controller(clusters="metrics"), pages))[0] == 2
+    else:
+        with pytest.raises(Unavailable, match=f"started {max(0, ago)} s ago and has no argocd_cluster_info yet"):
+            assess(controller(clusters="metrics"), pages)
+
+
 @pytest.mark.parametrize(
     "pages",
     [
