@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -33,6 +33,10 @@ def parse_time(answer: Any) -> float:
         raise ValueError("no time")  # noqa: TRY004 - as for any answer of a wrong shape
     seconds, microseconds = answer
     return int(seconds) + int(microseconds) / 1e6
+
+
+REST: Final[Command] = ()
+"""No command: a place yields it before each piece of long work, so that others have their turn (`core.turns`)."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
@@ -108,8 +112,9 @@ class RedisPlace(Place):
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
         """Return the commands that depend on the answers of the last round trip; none when nothing is missing.
 
-        Answers of the second and later round trips are removed after the next one, so that a large answer can be read
-        in pages: a place keeps what it needs of them in `answers.kept`.
+                Answers of the second and later round trips are removed after the next one, so that a large answer can be read
+        in pages: a place keeps what it needs of them in `answers.kept`. A place that may work on one for more than a
+        millisecond yields `REST` now and then.
         """
         del answers, now
         return ()

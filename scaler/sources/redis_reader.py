@@ -16,9 +16,10 @@ from scaler.core.budget import Budget, Held
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Hint, Place, Reader, Report
 from scaler.core.errors import Fault, Unavailable
+from scaler.core.turns import rest
 from scaler.sources.access import Access
 from scaler.sources.base import Claim
-from scaler.sources.redis_places import Answers, ErrorAnswer, RedisClock, RedisPlace, parse_time
+from scaler.sources.redis_places import REST, Answers, ErrorAnswer, RedisClock, RedisPlace, parse_time
 
 CLOCK_TOLERANCE_SECONDS = 0.5
 """The clocks are compared at every read. A smaller change comes from the network, and must not change readings."""
@@ -251,7 +252,10 @@ class _Read:
         more: dict[RedisPlace, list[Command]] = {}
         async for place in _in_turns(places):
             try:
-                commands = list((place.second if first else place.more)(self._answers, times[0]))
+                commands = [
+                    command
+                    async for command in _in_steps((place.second if first else place.more)(self._answers, times[0]))
+                ]
                 if commands:
                     more[place] = commands
                     continue
@@ -274,4 +278,13 @@ async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
     for number, place in enumerate(places, 1):
         yield place
         if not number % PLACES_AT_ONCE:
-            await asyncio.sleep(0)
+            await rest()
+
+
+async def _in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
+    """Yield `commands`, and rest where the place says so."""
+    for command in commands:
+        if command == REST:
+            await rest()
+        else:
+            yield command

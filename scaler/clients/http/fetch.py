@@ -5,7 +5,7 @@ import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -14,13 +14,14 @@ from yarl import URL
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
+from scaler.core.turns import rest
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
 SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
 """The text of Go's net/http, with status 400 and without TLS."""
-PIECE_BYTES = 16 * 1024
-"""Bytes passed on at once; other tasks run between two pieces."""
+PIECE_BYTES = 4 * 1024
+"""Bytes passed on at once; other tasks may run between two pieces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +104,9 @@ async def fetch(
     session: aiohttp.ClientSession,
     request: Request,
     take: Callable[[bytes], None],
-    turns: AbstractAsyncContextManager[object] | None = None,
 ) -> Answer:
     """Pass the body of the answer to `take` in pieces, and return when it has ended; raises `Fault`.
 
-    `turns` is a lock that is held for each piece, so that of many concurrent answers one piece at a time is processed.
     A redirect to another host or from https to http is never followed; `Request.hop` decides about others. Status 429
     is `Throttled`, other 4xx are `Refused`, the rest is `Unavailable`.
     """
@@ -119,7 +118,7 @@ async def fetch(
                     continue
                 if response.status != 200:
                     raise _status_fault(response.status, request, await _said(response, request))
-                end = await _stream(response, request, take, turns or nullcontext())
+                end = await _stream(response, request, take)
                 return Answer(response.status, response.headers.get("Content-Type", "").lower(), end)
     raise Unavailable(f"{request.where}: more than {MAX_REDIRECTS} redirects")
 
@@ -185,7 +184,7 @@ async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
     body = bytearray()
     # If the error text cannot be read completely, the status alone is reported.
     with suppress(Unavailable, aiohttp.ClientError, OSError, zlib.error):
-        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend, nullcontext())
+        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend)
     if SPEAKS_TLS.encode() in body:
         return SPEAKS_TLS
     return quoted(bytes(body), (*request.secrets, *secrets_of(request.headers))) if request.quotes else ""
@@ -195,7 +194,6 @@ async def _stream(
     response: aiohttp.ClientResponse,
     request: Request,
     take: Callable[[bytes], None],
-    turns: AbstractAsyncContextManager[object],
 ) -> str:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
@@ -209,9 +207,9 @@ async def _stream(
                 raise Unavailable(
                     f"{request.where}: the answer is larger than {request.max_bytes} bytes, which is the limit"
                 )
-            async with turns:
-                take(piece)
-                await asyncio.sleep(0)
+            if size > PIECE_BYTES:  # a part of something long
+                await rest()
+            take(piece)
     if unpacker is not None:
         unpacker.end()
     return _end(response.headers, packed=unpacker is not None)

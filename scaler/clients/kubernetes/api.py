@@ -29,6 +29,7 @@ from scaler.clients.kubernetes.json_stream import (
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.core.clock import Clock, deadline, sleep
 from scaler.core.errors import Refused, Throttled, Unavailable
+from scaler.core.turns import rest
 
 PAGE_OBJECTS = 500  # as in kubectl
 ANSWER_SECONDS = 10.0  # timeout between two pieces of an answer
@@ -254,7 +255,7 @@ class Api:
         return response
 
     async def _chunk(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
-        await asyncio.sleep(0)  # reading buffered data does not wait, so other tasks get a turn here
+        await rest()  # reading buffered data does not wait, so other tasks get a turn here
         with deadline(self._clock, seconds):
             piece = await response.content.read(PIECE_SIZE)
         if piece:

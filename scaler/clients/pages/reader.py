@@ -88,7 +88,6 @@ class PagesReader(Reader):
         self._session: aiohttp.ClientSession | None = None
         self._lists: dict[Place, Objects] = {}
         self._kept = Kept()
-        self._turns = asyncio.Lock()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Report a tuple of `Page`, ordered by name, for each place; standby pages have no sums."""
@@ -182,7 +181,7 @@ class PagesReader(Reader):
         try:
             async with self._budget.turn(SCRAPE_BYTES, self._clock, TURN_SECONDS, where):
                 async with deadline(self._clock, SCRAPE_SECONDS, where):
-                    answer = await fetch(self._session, self._request(place, target, where), parser.feed, self._turns)
+                    answer = await fetch(self._session, self._request(place, target, where), parser.feed)
                 sums, end = parser.close(answer.end, openmetrics="openmetrics" in answer.content_type)
                 kept.resize(kept.amount + parser.kept_bytes)
             return _Scraped(Page(target.name, sums), end)

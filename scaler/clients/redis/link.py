@@ -11,6 +11,7 @@ from redis import exceptions as errors
 
 from scaler.clients.redis.faults import Command
 from scaler.clients.redis.resp import MORE, Push, Replies, Shape
+from scaler.core.turns import rest
 
 MAX_ANSWER_BYTES = 32 << 20
 """Memory for the answers of one round trip; a URL in metadata may lead to a hostile server."""
@@ -18,11 +19,12 @@ MAX_ELEMENTS = 250_000
 """Limit for an answer to a command that is not in `_SHAPES`: the members of a set, the fields of a hash."""
 CLIENT_NAME = "keda-queue-scaler"
 
-READ_BYTES = 32 << 10
-"""Bytes parsed at once, in at most 4 ms; then other tasks run."""
+BUFFER_BYTES = 32 << 10
+READ_BYTES = 8 << 10
+"""Bytes parsed at once, in at most a millisecond; then other tasks may run."""
 COMMANDS_AT_ONCE = 1_000
 """Commands packed at once, in about a millisecond."""
-_NO_LIST = Shape(0, 0)
+_NO_LIST, _ANY = Shape(0, 0), Shape(MAX_ELEMENTS, 1)
 _SHAPES: Final[dict[str, Shape]] = {
     **dict.fromkeys(("LLEN", "ZCARD", "SCARD", "PTTL", "LINDEX", "HGET", "GET", "INFO", "SELECT", "AUTH"), _NO_LIST),
     "TIME": Shape(2, 1),
@@ -44,12 +46,12 @@ def _nothing(_bytes: int) -> None:
 
 def shape_of(command: Command) -> Shape:
     """Return the largest possible answer to `command`."""
-    words = [word.upper() if isinstance(word, str) else "" for word in command]
-    if "LIMIT" in words:  # ZRANGEBYSCORE … [WITHSCORES] … LIMIT offset count
-        return Shape(int(command[words.index("LIMIT") + 2]) * 2, 1)
-    if words[0] in {"HMGET", "MGET"}:
+    name = str(command[0]).upper()
+    if name in {"HMGET", "MGET"}:
         return Shape(len(command) - 1, 1)
-    return _SHAPES.get(words[0], Shape(MAX_ELEMENTS, 1))
+    if name == "ZRANGEBYSCORE" and "LIMIT" in command:  # … [WITHSCORES] … LIMIT offset count
+        return Shape(int(command[command.index("LIMIT") + 2]) * 2, 1)
+    return _SHAPES.get(name, _ANY)
 
 
 class Link:
@@ -67,7 +69,7 @@ class Link:
         """Return a link on `sock`, which is connected to `host`, with TLS for `name` if there is a `context`."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls: dict[str, Any] = {} if context is None else {"ssl": context, "server_hostname": name}
-        reader, writer = await asyncio.open_connection(sock=sock, limit=READ_BYTES, **tls)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=BUFFER_BYTES, **tls)
         return cls(reader, writer, host)
 
     async def log_in(self, protocol: int, username: str | None, password: str | None) -> None:
@@ -94,7 +96,7 @@ class Link:
         pack: Any = hiredis.pack_command  # its stub only allows commands of one word
         for start in range(0, len(commands), COMMANDS_AT_ONCE):
             if start:
-                await asyncio.sleep(0)
+                await rest()
             self._writer.write(b"".join(map(pack, commands[start : start + COMMANDS_AT_ONCE])))
         answers: list[Any] = []
         for command in commands:
@@ -121,9 +123,9 @@ class Link:
         if not data:
             raise ConnectionResetError("the connection is closed by the other side")
         self.heard = True
+        if len(data) == READ_BYTES:  # a part of something long
+            await rest()
         self._replies.feed(data)
-        if len(data) >= READ_BYTES // 2:  # more may be buffered, and reading that would not let other tasks run
-            await asyncio.sleep(0)
 
     async def next_invalidation(self) -> list[bytes] | None:
         """Return the keys of the next invalidation message; None means all."""

@@ -38,11 +38,15 @@ def owner_of(hostname: str) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """Processes of one Deployment with equal `info`, which is None if it cannot be parsed."""
+    """Processes of one Deployment with equal `info`, which is None if it cannot be parsed.
+
+    `owners` are the Deployments or StatefulSets of their pods, or the hosts that are pods of neither.
+    """
 
     deployment: str | None
     info: Info | None
     members: tuple[Process, ...]
+    owners: frozenset[str]
 
     @cached_property
     def memo(self) -> dict[Any, Any]:
@@ -53,13 +57,6 @@ class Group:
     def busy(self) -> tuple[Process, ...]:
         """The members with busy threads."""
         return tuple(process for process in self.members if process.busy)
-
-    @cached_property
-    def owners(self) -> frozenset[str]:
-        """The Deployments or StatefulSets of its pods."""
-        if self.deployment is not None:
-            return frozenset((self.deployment,))
-        return frozenset(owner_of(process.hostname) for process in self.members)
 
     def fits(self, kind: str, value: str | None) -> bool:
         """Tell whether its processes have `value` as their `kind` (a key of `Selection`)."""
@@ -112,6 +109,7 @@ class Grouping:
         self.watched = watched
         self._fetched: dict[int, frozenset[str]] = {}
         self._positions: defaultdict[tuple[str | None, int], list[int]] = defaultdict(list)
+        self._owners: defaultdict[int, set[str]] = defaultdict(set)  # of those without a Deployment
         self._count = 0
 
     def add(self, process: Process) -> None:
@@ -120,14 +118,23 @@ class Grouping:
         if said not in self._fetched:
             info = process.info
             self._fetched[said] = frozenset() if info is None else self.watched.intersection(info.queues)
-        self._positions[deployment_of(process.hostname), said].append(self._count)
+        hostname = process.hostname
+        deployment = deployment_of(hostname)
+        if deployment is None:
+            self._owners[said].add(owner_of(hostname))
+        self._positions[deployment, said].append(self._count)
         self._count += 1
 
     def groups(self, live: Sequence[Process]) -> tuple[Group, ...]:
         """Return the groups of `live`, the processes that were added."""
         return tuple(
-            Group(deployment, live[positions[0]].info, tuple(map(live.__getitem__, positions)))
-            for (deployment, _), positions in self._positions.items()
+            Group(
+                deployment,
+                live[positions[0]].info,
+                tuple(map(live.__getitem__, positions)),
+                frozenset(self._owners[said] if deployment is None else (deployment,)),
+            )
+            for (deployment, said), positions in self._positions.items()
         )
 
     def fetching(self) -> dict[str, frozenset[int]]:

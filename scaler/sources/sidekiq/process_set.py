@@ -1,13 +1,12 @@
 """The processes of one Redis, read in pages; each page is parsed before the next one is asked for."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
 from scaler.core.errors import Unavailable
-from scaler.sources.redis_places import Answers, RedisClock
+from scaler.sources.redis_places import REST, Answers, RedisClock
 from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.fleet import WATCHED, Grouping, Processes
 from scaler.sources.sidekiq.page_size import PageSize
@@ -17,8 +16,8 @@ from scaler.sources.sidekiq.state import Process
 FIRST_PAGE = 16
 PAGE = 256
 """Heartbeats in one round trip."""
-PARSED_BYTES = 128 << 10
-"""Bytes parsed in one go; heartbeats with very many queue names block the event loop for 10 ms for these."""
+ROUND_BYTES = 128 << 10
+"""Bytes of heartbeats in one round trip, if they are not larger than those before."""
 MAX_KEPT_BYTES = 64 << 20
 """Limit for all parsed processes: 150,000 with equal infos, or 28 MB of different queue names."""
 PROCESS_BYTES = 400
@@ -42,15 +41,15 @@ class ProcessSet(SidekiqPlace):
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
         """Ask for the first heartbeats."""
         del now
-        identities = state.parse_members(answers["SMEMBERS", f"{self.prefix}processes"])
+        identities = state.parse_set(answers["SMEMBERS", f"{self.prefix}processes"])
         pages = answers.kept[self] = _Pages(self.prefix.encode(), identities, jobs=self.jobs)
         return pages.ask()
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
         """Take a page, and ask for the next one."""
         pages: _Pages = answers.kept[self]
-        pages.take(answers, now)
-        return pages.ask()
+        yield from pages.take(answers, now)
+        yield from pages.ask()
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
         """Return the processes that have a heartbeat."""
@@ -70,9 +69,8 @@ class _Pages:
         self._identities = identities
         self._jobs = jobs
         self._asked: tuple[bytes, ...] = ()
-        self._untaken: deque[tuple[bytes, Any, Any]] = deque()  # identity, heartbeat, PTTL
         self._position = 0
-        self._size = PageSize(FIRST_PAGE, PAGE, PARSED_BYTES)
+        self._size = PageSize(FIRST_PAGE, PAGE, ROUND_BYTES)
         self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
         self._asked_jobs: list[int] = []
         self._threads = PageSize(FIRST_PAGE, PAGE)
@@ -81,10 +79,6 @@ class _Pages:
 
     def ask(self) -> Iterator[Command]:
         """Return the commands for the next heartbeats, and for the jobs of those that came before."""
-        if self._untaken:  # the event loop gets a turn before the rest is parsed
-            self._asked, self._asked_jobs = (), []
-            yield self._heartbeat(self._untaken[0][0])[1]
-            return
         self._asked = self._identities[self._position : self._position + self._size.entries]
         self._position += len(self._asked)
         for identity in self._asked:
@@ -96,24 +90,20 @@ class _Pages:
             self._asked_jobs.append(position)
             yield from self._work(position)
 
-    def take(self, answers: Answers, now: float) -> None:
-        """Take the answers to `ask`, or only a part of them if they are larger than expected."""
+    def take(self, answers: Answers, now: float) -> Iterator[Command]:
+        """Take the answers to `ask`, with a `REST` before each."""
         largest = 1
         for identity in self._asked:
+            yield REST
             fields, pttl = self._heartbeat(identity)
             if answers.no_hash(fields):
                 self.strangers += 1
                 continue
-            info_json = answers[fields]
-            largest = max(largest, _size(info_json))
-            self._untaken.append((identity, info_json, answers[pttl]))
+            heartbeat = answers[fields]
+            largest = max(largest, _size(heartbeat))
+            self._add(state.parse_process(identity, heartbeat, answers[pttl], now))
         self._size.learn(largest)
-        self._take_jobs(answers)
-        room = PARSED_BYTES
-        while self._untaken and room > 0:
-            identity, info_json, pttl_reply = self._untaken.popleft()
-            room -= _size(info_json)
-            self._add(state.parse_process(identity, info_json, pttl_reply, now))
+        yield from self._take_jobs(answers)
 
     def _add(self, process: Process | None) -> None:
         if process is None:
@@ -128,9 +118,10 @@ class _Pages:
         self.live.append(process)
         self.grouping.add(process)
 
-    def _take_jobs(self, answers: Answers) -> None:
+    def _take_jobs(self, answers: Answers) -> Iterator[Command]:
         largest = 1
         for position in self._asked_jobs:
+            yield REST
             hashes = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
             largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in hashes), 1)
             if hashes:

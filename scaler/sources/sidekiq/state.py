@@ -74,11 +74,16 @@ class Due:
     clock: RedisClock
 
 
-def parse_members(answer: Any) -> tuple[bytes, ...]:
-    """Return the members of a set, in order."""
+def parse_set(answer: Any) -> tuple[bytes, ...]:
+    """Return the members of a set, as they come: in the same order as long as the set stays the same."""
     if not isinstance(answer, list) or not all(isinstance(member, bytes) for member in answer):
         raise ValueError("no set")
-    return tuple(sorted(answer))
+    return tuple(answer)
+
+
+def parse_members(answer: Any) -> tuple[bytes, ...]:
+    """Return the members of a small set, in order."""
+    return tuple(sorted(parse_set(answer)))
 
 
 def parse_length(answer: Any) -> int:
