@@ -1,8 +1,8 @@
-"""Turns on the event loop for long work, so that what one tenant's backend answers never makes all others wait.
+"""Turns on the event loop for long work, so that a large answer for one tenant does not block all others.
 
-To parse 30 MB takes a second. Whoever does such a thing awaits `rest` before every small piece of it. In a turn of half
-a millisecond, as many pieces are done as fit; then it is the turn of another such work, tenants in rotation. While
-others keep the loop busy, turns come with pauses, so that long work has a third of the processor, and all when alone.
+To parse 30 MB takes a second. Such work awaits `rest` before every small piece. A turn lasts half a millisecond, for as
+many pieces as fit; then other long work gets a turn, with tenants in rotation. While other tasks keep the loop busy,
+there are pauses between turns, so that long work gets a third of the processor; otherwise it gets all of it.
 """
 
 import asyncio
@@ -14,23 +14,23 @@ from scaler.core.tenant import TENANT
 
 TURN_SECONDS = 0.0005
 IDLE_SECONDS = 0.0002
-"""A round of the loop that takes longer has had something else to do."""
+"""If a round of the loop takes longer, other tasks have run in it."""
 QUIET_SECONDS = 0.005
-"""After which nobody else is thought to be busy any more: a call takes several rounds, and waits between them."""
+"""The loop counts as idle after so long without other tasks: an RPC takes several rounds, with waits between."""
 PAUSE = 2.0
-"""How long a pause is beside the turn before it."""
+"""The length of a pause, as a multiple of the turn before it."""
 LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.01
 
 
 class _Turns:
-    """Who rests, and when the next one may go on."""
+    """The work that waits for a turn in one event loop, and when the next turn begins."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._resting: dict[str, deque[asyncio.Future[None]]] = {}  # by tenant, the one whose turn it is first
+        self._resting: dict[str, deque[asyncio.Future[None]]] = {}  # by tenant, in the order of the turns
         self._dealing = False
-        self._began: float | None = None  # of the present turn, while it lasts
-        self._busy_at = -QUIET_SECONDS  # when others were last found to be busy
+        self._began: float | None = None  # when the current turn began; None between turns
+        self._busy_at = -QUIET_SECONDS  # when other tasks were last busy
 
     async def rest(self) -> None:
         if self._began is not None and time.perf_counter() - self._began < TURN_SECONDS:
@@ -44,12 +44,12 @@ class _Turns:
         self._began = time.perf_counter()
 
     def _deal(self) -> None:
-        """Let the next one go on. The loop comes to it and to nobody else before it comes to `_end`."""
+        """Begin the next turn. The loop runs its work, and nothing else, before `_end`."""
         while self._resting:
             tenant, turns = next(iter(self._resting.items()))
             turn = turns.popleft()
             del self._resting[tenant]
-            if turns:  # it is the others' turn first
+            if turns:  # the other tenants come first
                 self._resting[tenant] = turns
             if not turn.done():  # it was cancelled
                 turn.set_result(None)
@@ -58,14 +58,14 @@ class _Turns:
         self._dealing = False
 
     def _end(self) -> None:
-        """Note that the turn has ended, by its time or since its work waits for something else."""
+        """Note the end of a turn, because its time is over or because its work waits for something else."""
         now = time.perf_counter()
         took = 0.0 if self._began is None else now - self._began
         self._began = None
         self._loop.call_soon(self._go_on, now, took)
 
     def _go_on(self, ended: float, took: float) -> None:
-        """Deal at once, unless others had something to do lately: then they may have more."""
+        """Begin the next turn at once, or after a pause if other tasks were busy lately and may have more to do."""
         now = time.perf_counter()
         if now - ended > IDLE_SECONDS:
             self._busy_at = now
@@ -80,7 +80,7 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictiona
 
 
 async def rest() -> None:
-    """Wait for the turn to do one more piece of long work in the running event loop, for the present tenant."""
+    """Wait until one more piece of long work of the current tenant may be done in the running event loop."""
     loop = asyncio.get_running_loop()
     turns = _of_loop.get(loop)
     if turns is None:

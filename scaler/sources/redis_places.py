@@ -36,7 +36,7 @@ def parse_time(answer: Any) -> float:
 
 
 REST: Final[Command] = ()
-"""No command: a place yields it before each piece of long work, so that others have their turn (`core.turns`)."""
+"""Not a command: a place yields it before each piece of long work, so that other tasks can run (`core.turns`)."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
