@@ -97,7 +97,7 @@ class ScaledObject:
 
     @property
     def told(self) -> Assessment | None:
-        """What KEDA is told; None before the first answer and while KEDA gets an error."""
+        """The assessment that KEDA is told; None before the first answer and while KEDA gets an error."""
         return None if self.answer is None else self.answer.told
 
     @property

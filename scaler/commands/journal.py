@@ -83,7 +83,7 @@ def _silence(trigger: Mapping[str, Any], at: float) -> tuple[float, float | None
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What to show of a journal: the moment, how many seconds around it, and the time zone (None: this machine's)."""
+    """The part of a journal to show: a moment, how many seconds around it, and the time zone (None: the machine's)."""
 
     at: float
     around: float

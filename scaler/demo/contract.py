@@ -1,4 +1,4 @@
-"""What every source must provide for the contract tests: a working backend, and ways to break it."""
+"""The part of every source in the contract tests: a working backend, and ways to break it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass

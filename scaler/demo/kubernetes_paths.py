@@ -47,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a token may do, as in an RBAC rule; `*` means all."""
+    """A right of a token, as in an RBAC rule; `*` means all."""
 
     verbs: tuple[str, ...] = ("*",)
     groups: tuple[str, ...] = ("*",)

@@ -65,7 +65,7 @@ class Workload(ABC):
 
 @dataclass
 class Row:
-    """What the view shows of one workload."""
+    """One workload in the view."""
 
     workload: Workload
     scaled_object: ScaledObject

@@ -23,7 +23,7 @@ MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known from all files together."""
+    """The information from all files together."""
 
     authentications: tuple[Authentication, ...]
     workloads: Mapping[Name, Workload]
