@@ -22,8 +22,8 @@ _SAMPLE = re.compile(
     rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)"
     rb"(?:[ \t]*+\{((?:" + _ANY_LABEL + rb"(?:," + _ANY_LABEL + rb")*+,?+)?+[ \t]*+)\}[ \t]*+|[ \t]++)"
     rb"([-+.0-9a-zA-Z]++)"  # value
-    rb"(?:[ \t]++[-+.0-9eE]++)?+"  # timestamp
-    rb"(?:[ \t]++\#.*+)?+[ \t\r]*+"  # exemplar
+    rb"(?:[ \t]++[-+.0-9eE]++)?"  # timestamp; `?+` loses the position if only the blanks match (Python 3.11.2)
+    rb"(?:[ \t]++\#.*)?[ \t\r]*"  # exemplar
 )
 END = b"# EOF"
 """The last line of an OpenMetrics page."""
