@@ -54,7 +54,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """What is remembered of a trigger from one answer to the next.
+    """The memory of a trigger from one answer to the next.
 
     `told` is what KEDA was told last, and `told_at` when the readings behind it were taken. `floor` is what KEDA was
     told before the trouble of `trouble_at`; no answer goes below it until it has settled, and then it is None.

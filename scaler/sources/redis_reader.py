@@ -290,7 +290,7 @@ async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
 
 
 async def _in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
-    """Yield `commands`, and rest where the place says so."""
+    """Yield `commands`, and await a turn at each `REST`."""
     for command in commands:
         if command == REST:
             await rest()
