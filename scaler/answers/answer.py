@@ -78,12 +78,8 @@ class Answers:
         begun_at = began if scaled_object.trigger.refresh_seconds == 0 else None
         end, lease = began + timeout_seconds, None
         self._lease(scaled_object)
-<<<<<<< HEAD
-        while lease is not scaled_object.lease:  # again if readings have named further places
-=======
         # Again if the readings have named further places, which makes another lease.
-        while lease is not scaled_object.lease and self._clock.now() < end:
->>>>>>> words
+        while lease is not scaled_object.lease:
             lease = scaled_object.lease
             missing = self._missing(scaled_object, begun_at=begun_at)
             await self._snapshots.wait(missing, end - self._clock.now(), anew=begun_at is not None)
@@ -221,13 +217,9 @@ class Answers:
             raw = trigger.assess(values, wall)
         seen, told_before = evidence(places, readings, now), scaled_object.settling.told
         scaled_object.settling, told = settle(scaled_object.settling, raw, seen, scaled_object.question.rule)
-<<<<<<< HEAD
         if told_before is None or told_before.active != told.active:  # errors in between make no difference
             scaled_object.active_since = now
-        if scaled_object.settling.is_settling:
-=======
         if scaled_object.settling.is_settling:  # not valid for any time, so judged at each call
->>>>>>> words
             return self._note(scaled_object, Answer(readings, raw, told, "settling"))
         valid_until = min(now + LONGEST_VALID_SECONDS, now + raw.until - wall, scaled_object.lease.renew_at)
         for state, reading in zip(scaled_object.lease.states, readings, strict=True):

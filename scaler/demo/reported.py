@@ -7,11 +7,10 @@ from scaler.core.errors import Fault
 
 
 class Reported(dict[Place, Any]):
-<<<<<<< HEAD
-    """The value or the `Fault` of each place; call it as a `Report`. `proofs` has what proves each value, `changes` when its backend changed."""
-=======
-    """The value or the `Fault` of each place; to be passed as a `Report`. `proofs` has the proof of each value."""
->>>>>>> words
+    """The value or the `Fault` of each place; to be passed as a `Report`.
+
+    `proofs` has the proof of each value, and `changes` the time when its backend changed.
+    """
 
     def __init__(self) -> None:
         """Start empty."""

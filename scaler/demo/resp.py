@@ -22,11 +22,7 @@ MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
 
 
 class RespServer:
-<<<<<<< HEAD
-    """Listens on a free port of 127.0.0.1, or where it is told to; `answer` may be exchanged at any time."""
-=======
-    """Listens on a free port of 127.0.0.1; `answer` may be replaced at any time."""
->>>>>>> words
+    """Listens on 127.0.0.1, on a free port or on a given one; `answer` may be replaced at any time."""
 
     def __init__(self, answer: Script = lambda _: b"+OK\r\n", *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Answer every command with `answer`."""

@@ -191,16 +191,11 @@ def _finished(context: TriggerContext, entries: Sequence[Entry]) -> tuple[Rewrit
     return Rewrite(kind, tuple(entries), frozenset(drop)), "", parsed.claims() if parsed is not None else ()
 
 
-<<<<<<< HEAD
-def _dropped(around: Around, rewrite: Rewrite) -> Iterable[str]:
-    if around.trigger.metric_type == "Value" and around.trigger.type.startswith("redis"):
-        target = around.metadata.get("listLength", "5")
-        yield f"metricType Value compared all waiting jobs with {target}; here it is the jobs for each process"
-    if around.trigger.use_cached_metrics and "useCachedMetrics" in rewrite.drop:
-=======
 def _dropped(context: TriggerContext, rewrite: Rewrite) -> Iterable[str]:
+    if context.trigger.metric_type == "Value" and context.trigger.type.startswith("redis"):
+        target = context.metadata.get("listLength", "5")
+        yield f"metricType Value compared all waiting jobs with {target}; here it is the jobs for each process"
     if context.trigger.use_cached_metrics and "useCachedMetrics" in rewrite.drop:
->>>>>>> words
         yield "useCachedMetrics is left out: with a push the HPA would see the value of the poll before it"
     if any(entry.key == "queueURLFromEnv" for entry in rewrite.metadata):
         yield "the queue comes from a variable of the workload, so what access must grant is not known"

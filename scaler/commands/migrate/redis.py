@@ -40,18 +40,13 @@ def connection(context: TriggerContext) -> Connection:
     scheme = "rediss" if _true(context, "enableTLS") else "redis"
     if _true(context, "unsafeSsl"):
         doubts.append("unsafeSsl skipped the check of Redis' certificate; give the connection its CA as caFile instead")
-<<<<<<< HEAD
-    if tls := [name for name in _TLS if around.given(name)]:
+    if tls := [name for name in _TLS if context.given(name)]:
         doubts.append(
             f"{', '.join(tls)} for TLS: where that is on, the connection's url begins with rediss://; its caFile, certFile and "
             "keyFile are mounted Secrets of the scaler's namespace"
         )
-    database = around.metadata.get("databaseIndex", "0") or "0"
-    master = _literal(around, "sentinelMaster", "MASTER", doubts) if sentinel else ""
-=======
     database = context.metadata.get("databaseIndex", "0") or "0"
     master = _literal(context, "sentinelMaster", "MASTER", doubts) if sentinel else ""
->>>>>>> words
     where = f"{master}/{database}" if sentinel else database
     url = f"{scheme}{'+sentinel' * sentinel}://{','.join(hosts)}/{where}"
     ref = context.trigger.authentication_ref
