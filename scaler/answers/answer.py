@@ -145,7 +145,7 @@ class Answers:
             raise
 
     def _reading(
-        self, scaled_object: ScaledObject, state: PlaceState, *, waited: bool = False, begun_at: float | None = None
+        self, scaled_object: ScaledObject, state: PlaceState, *, waited: bool, begun_at: float | None
     ) -> Reading | None:
         """Return the reading of one place if it may be used, or None if the place has to be read; raises its `Fault`.
 
