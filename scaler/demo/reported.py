@@ -1,4 +1,4 @@
-"""What a reader reports, collected for a test."""
+"""Collects the reports of a reader, for tests."""
 
 from typing import Any
 
@@ -7,10 +7,13 @@ from scaler.core.errors import Fault
 
 
 class Reported(dict[Place, Any]):
-    """The value or the `Fault` of each place; call it as a `Report`. `proofs` has what proves each value, `changes` when its backend changed."""
+    """The value or the `Fault` of each place; to be passed as a `Report`.
+
+    `proofs` has the proof of each value, and `changes` the time when its backend changed.
+    """
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start empty."""
         super().__init__()
         self.proofs: dict[Place, str] = {}
         self.changes: dict[Place, float] = {}

@@ -37,7 +37,7 @@ class RedisReader(Reader):
     """Keeps one connection to each Redis, and one more for its notifications of changes. A source subclasses it."""
 
     together: ClassVar[bool] = True
-    timeout_seconds: ClassVar[float] = 5.0
+    timeout_seconds: ClassVar[float] = 10.0  # each round trip has 2 s; 20,000 processes take hundreds of them
     rights: ClassVar[str]  # the documentation page with the ACL rules that it needs
 
     def __init__(  # noqa: PLR0913, PLR0917 - `Backends.hand` passes the clients by name
@@ -290,7 +290,7 @@ async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
 
 
 async def _in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
-    """Yield `commands`, and rest where the place says so."""
+    """Yield `commands`, and await a turn at each `REST`."""
     for command in commands:
         if command == REST:
             await rest()

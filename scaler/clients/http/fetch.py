@@ -28,7 +28,7 @@ PIECE_BYTES = 4 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to fetch. `where` names it in messages; neither it nor `url` may contain a secret."""
+    """A request to send. `where` names it in messages; neither it nor `url` may contain a secret."""
 
     url: URL
     where: str

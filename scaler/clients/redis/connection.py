@@ -39,7 +39,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a server; `run_id` is Redis' id of its current run, empty if it is not known."""
+    """A server as it was seen last; `run_id` is Redis' id of its current run, empty if it is not known."""
 
     address: str
     run_id: bytes

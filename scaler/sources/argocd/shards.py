@@ -139,7 +139,7 @@ class Shards:
                 float(late), self.overdue_target * self._possible(clusters, math.ceil(late / self.overdue_target))
             )
             values.append(capped)
-            note = "" if capped == late else f"told as {capped:g}: more shards would leave one without a cluster"
+            note = "" if capped == late else f"counted as {capped:g}: more shards would leave one without a cluster"
             parts.append(Component("overdue applications", late, "applications", note))
         reason = (
             f"active: always; {load.metrics[0].value:g} items ask for {wanted} shards of {self.queues.queue_length:g}, "

@@ -273,7 +273,7 @@ def test_overdue_applications_beyond_what_shards_can_share_are_only_shown() -> N
     found = assess(controller(shardingAlgorithm="round-robin"), [queue_page()], fleet(2), [Application("", 0.0)] * 950)
     assert values(found) == [1, 300]
     (part,) = (part for part in found.components if part.name == "overdue applications")
-    assert (part.value, part.note) == (950, "told as 300: more shards would leave one without a cluster")
+    assert (part.value, part.note) == (950, "counted as 300: more shards would leave one without a cluster")
 
 
 def test_consistent_hashing_weighs_applications() -> None:
