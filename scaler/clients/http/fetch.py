@@ -184,10 +184,10 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
 
 def _check_age(response: aiohttp.ClientResponse, request: Request) -> None:
     """Raise `Unavailable` for what a cache on the way has kept too long (RFC 9111, 5.1): one may ignore `no-cache`."""
-    told = response.headers.get("Age", "0").strip()
-    if not (told.isascii() and told.isdigit()) or int(told[:12]) > MAX_AGE_SECONDS:
+    age = response.headers.get("Age", "0").strip()
+    if not (age.isascii() and age.isdigit()) or int(age[:12]) > MAX_AGE_SECONDS:
         raise Unavailable(
-            f"{request.where}: a cache answers with what is {told[:12]!r} s old; let this path pass it by, or name the server itself"
+            f"{request.where}: a cache answers with what is {age[:12]!r} s old; let this path pass it by, or name the server itself"
         )
 
 

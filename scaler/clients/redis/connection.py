@@ -154,15 +154,15 @@ class RedisConnection:
         link = [] if self.role == "master" else [roles.INFO_REPLICATION]  # else it is known with the next answer
         asked = [self._ask_role, *commands, self._ask_role, *link]
         before, *answers = await self._link.round_trip(asked, grow)
-        after, *told = answers[len(commands) :]
+        after, *link_info = answers[len(commands) :]
         if roles.is_refused(before):
             self._ask_role = roles.INFO_REPLICATION if self._ask_role is roles.ROLE else None
             return await self._ask(commands, grow)
         first, second = self._judge(before), self._judge(after)
         if first != second:
             raise Unavailable("the server has changed its role meanwhile")
-        if first == "replica" and told:
-            roles.check_link(told[0])
+        if first == "replica" and link_info:
+            roles.check_link(link_info[0])
         self._know(first)
         return answers[: len(commands)]
 

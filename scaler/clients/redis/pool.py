@@ -223,7 +223,7 @@ class KeptConnection:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await dialer.look_up(target.host[0], fresh=True)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
+        except Exception as error:  # noqa: BLE001 - every error becomes a fault
             raise dialer.fault(error, seconds=CONNECT_SECONDS) from None
 
     async def _try(self) -> RedisConnection:

@@ -69,16 +69,16 @@ def judge_info(answer: Any) -> Role:
 
 
 def check_link(info: Any) -> None:
-    """Raise `Unavailable` unless the link that a replica's `INFO replication` tells of has told something lately.
+    """Raise `Unavailable` unless a replica has heard from its master lately, by its `INFO replication`.
 
     A link that was cut without a word is up for `repl-timeout` (60 s), and that of a replica of a replica says nothing of
     what is beyond it. But masters ping (`repl-ping-replica-period`, 10 s), and replicas hand that on. Where `INFO` is
     refused or does not say, nothing is known.
     """
-    told = fields_of(info).get(b"master_last_io_seconds_ago", b"")
-    if told.isdigit() and int(told[:12]) > SILENT_SECONDS:
+    seconds = fields_of(info).get(b"master_last_io_seconds_ago", b"")
+    if seconds.isdigit() and int(seconds[:12]) > SILENT_SECONDS:
         master = fields_of(info).get(b"master_host", b"?")
-        raise Unavailable(_out_of_step(master, f"it has heard nothing from there for {_word(told)} s"))
+        raise Unavailable(_out_of_step(master, f"it has heard nothing from there for {_word(seconds)} s"))
 
 
 def _out_of_step(master: bytes, why: str) -> str:

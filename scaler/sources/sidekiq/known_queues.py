@@ -52,16 +52,16 @@ class KnownQueues(SidekiqPlace):
             else fields_of(answers[stats]) | fields_of(answers[memory])
         )
         policy = fields.get(b"maxmemory_policy", b"noeviction").decode("ascii", "replace")[:64]
-        told = fields.get(b"evicted_keys", b"")
-        evicted = int(told[:18]) if told.isdigit() and policy != "noeviction" else 0
+        evicted_keys = fields.get(b"evicted_keys", b"")
+        evicted = int(evicted_keys[:18]) if evicted_keys.isdigit() and policy != "noeviction" else 0
         return Known(self._names(answers, names), evicted, policy if evicted else "")
 
     @staticmethod
     def _names(answers: Answers, command: Command) -> frozenset[str] | None:
-        told: Any = None if answers.refused(command) else answers[command]
-        if told is None or (isinstance(told, list) and len(told) > MAX_QUEUES):
+        reply: Any = None if answers.refused(command) else answers[command]
+        if reply is None or (isinstance(reply, list) and len(reply) > MAX_QUEUES):
             return None
-        return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(told))
+        return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(reply))
 
 
 @dataclass(frozen=True, slots=True)
