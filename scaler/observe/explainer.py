@@ -15,6 +15,9 @@ from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
 
+DEFAULT_POLLING_SECONDS = 30.0
+"""KEDA's `pollingInterval` where a ScaledObject or ScaledJob does not set it."""
+
 
 class Explainer:
     """Explains what ScaledObjects are told."""
@@ -82,7 +85,7 @@ class Explainer:
             ],
             "spareBusy": None if asker.spared is None else spared_view(asker.spared),
             "places": [place_view(status) for status in statuses],
-            "cost": self._bill(statuses),
+            "cost": self._bill(statuses, anew=asker.trigger.refresh_seconds == 0),
             "lastCall": round(now - asker.asked_at, 3) if asker.calls else None,
             "calls": asker.calls,
             "streams": len(asker.listeners),
@@ -94,12 +97,14 @@ class Explainer:
         left = asker.trigger.stale_seconds + asker.trigger.hold_seconds - age
         return {"why": str(fault), "age": round(age, 3), "secondsLeft": round(max(0.0, left), 3)}
 
-    def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
+    def _bill(self, statuses: list[PlaceStatus], *, anew: bool) -> dict[str, Any] | None:
         """Return what reading these places at the present intervals costs, or None if nobody bills it.
 
-        Places are shared, so the bills of several triggers do not add up.
+        Places are shared, so the bills of several triggers do not add up. With `anew` each poll of KEDA is a read,
+        however long the places are kept; the server does not know its interval, so it takes KEDA's default.
         """
-        rates = [(status.place.backend, 3600 / status.interval) for status in statuses if status.interval]
+        most = DEFAULT_POLLING_SECONDS if anew else math.inf
+        rates = [(status.place.backend, 3600 / min(status.interval, most)) for status in statuses if status.interval]
         bills = [
             (rate, dollars)
             for backend, rate in rates

@@ -225,6 +225,9 @@ class Source:
 
     `rates` limit the kinds of backend that no source before it has declared. `price_per_million` returns the US dollars
     that a million requests to a backend cost by the section `cost:` of the configuration, or None if nobody bills them.
+
+    `least_cooldown_seconds` and `least_window_seconds` are the `cooldownPeriod` and the `stabilizationWindowSeconds`
+    of scale-in below which `advise` does not go, because readings lag or wobble as no simulated one does.
     """
 
     name: str
@@ -232,3 +235,5 @@ class Source:
     readers: tuple[type[Reader], ...]
     rates: tuple[Rate, ...] = ()
     price_per_million: Callable[[str, Any], float | None] = free
+    least_cooldown_seconds: int = 0
+    least_window_seconds: int = 0

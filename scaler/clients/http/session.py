@@ -15,7 +15,7 @@ class AddressRefused(Refused, OSError):  # noqa: N818 - a fault, see core/errors
     """The guard refuses an address; an `OSError` too, since aiohttp loses any other error of one of several addresses."""
 
 
-def open_session(addresses: Addresses, names: Names | None = None, *, connections: int = 100) -> aiohttp.ClientSession:
+def open_session(addresses: Addresses, names: Names, *, connections: int = 100) -> aiohttp.ClientSession:
     """Return a session for the running loop that connects only where `addresses` lets it; `names` finds hosts.
 
     The guard sits at the socket, so redirects and names that change their address pass it as well. Proxies from the
@@ -25,7 +25,7 @@ def open_session(addresses: Addresses, names: Names | None = None, *, connection
         limit=connections,
         use_dns_cache=False,  # `Names` keeps answers
         socket_factory=_Guard(addresses).open_socket,
-        resolver=_Resolver(addresses, names or Names()),
+        resolver=_Resolver(addresses, names),
     )
     return aiohttp.ClientSession(
         connector=connector,
