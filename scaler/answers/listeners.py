@@ -29,6 +29,10 @@ class Listeners:
         answers.on_answer, answers.on_places = self._on_answer, self._on_places
         self.on_streams: Callable[[ScaledObject], None] = lambda _asker: None
 
+    def __len__(self) -> int:
+        """Return how many places are listened to."""
+        return len(self._listening)
+
     def listening(self, asker: ScaledObject, listener: Callable[[], None]) -> "Listening":
         """Call `listener` whenever `asker` turns active or inactive, and keep its places fresh, while a block lasts."""
         return Listening(self, asker, listener)
