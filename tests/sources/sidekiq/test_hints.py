@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from scaler.sources.sidekiq import SidekiqTrigger
 from tests.sources.sidekiq.conftest import Heard
 
 Trigger = Callable[..., SidekiqTrigger]
-DOCS = Path(__file__).parents[3] / "docs" / "sidekiq.md"
 
 
 async def until(condition: Callable[[], Any]) -> None:
