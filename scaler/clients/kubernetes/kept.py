@@ -18,7 +18,7 @@ class TooManyObjectsError(Refused):
 
 @dataclass(slots=True)
 class Shares:
-    """What all watches of a client share: the limits of concurrent lists and of kept objects."""
+    """The limits that all watches of a client share: of concurrent lists and of kept objects."""
 
     listing: asyncio.Semaphore
     max_objects: int
