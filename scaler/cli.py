@@ -36,6 +36,25 @@ class Report(StrEnum):
     SARIF = "sarif"
 
 
+Manifest = Annotated[str, typer.Argument(help="Manifest with one ScaledObject that has one trigger of this scaler.")]
+Prometheus = Annotated[str | None, typer.Option(help="URL of a Prometheus to take the load from, with --query.")]
+Query = Annotated[str | None, typer.Option(help="PromQL that gives one series.")]
+Column = Annotated[str, typer.Option(help="What the series of --query is: arrivals, value, or a count.")]
+CloudwatchQueue = Annotated[
+    str | None, typer.Option(help="Name of an SQS queue whose messages sent are the arrivals, with --region.")
+]
+Region = Annotated[str | None, typer.Option(help="AWS region of --cloudwatch-queue.")]
+StepSeconds = Annotated[float, typer.Option(min=0.01, help="Length of one step.")]
+HpaSyncSeconds = Annotated[float, typer.Option(min=0.1, help="The cluster's --horizontal-pod-autoscaler-sync-period.")]
+HpaStabilizationSeconds = Annotated[
+    float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-downscale-stabilization.")
+]
+HpaTolerance = Annotated[float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-tolerance.")]
+Price = Annotated[float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")]
+Style = Annotated[PlotStyle, typer.Option(help="light or dark.")]
+OutputOption = Annotated[Output, typer.Option(help="text or json.")]
+
+
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
     from scaler.core.version import version  # noqa: PLC0415 - each command loads what it needs
 
@@ -132,22 +151,18 @@ app.command()(top)
 
 @app.command("simulate")
 def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
-    file: Annotated[str, typer.Argument(help="Manifest with one ScaledObject that has one trigger of this scaler.")],
+    file: Manifest,
     trace: Annotated[
         Path | None,
         typer.Option(
             help="CSV with `time` in seconds and `arrivals` per second, `value`, or the source's own counts; a row holds until the next."
         ),
     ] = None,
-    prometheus: Annotated[
-        str | None, typer.Option(help="URL of a Prometheus to take the load from, with --query.")
-    ] = None,
-    query: Annotated[str | None, typer.Option(help="PromQL that gives one series.")] = None,
-    column: Annotated[str, typer.Option(help="What the series of --query is: arrivals, value, or a count.")] = "value",
-    cloudwatch_queue: Annotated[
-        str | None, typer.Option(help="Name of an SQS queue whose messages sent are the arrivals, with --region.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="AWS region of --cloudwatch-queue.")] = None,
+    prometheus: Prometheus = None,
+    query: Query = None,
+    column: Column = "value",
+    cloudwatch_queue: CloudwatchQueue = None,
+    region: Region = None,
     hours: Annotated[float, typer.Option(min=0.01, help="How far back --query and --cloudwatch-queue go.")] = 24.0,
     service_seconds: Annotated[float, typer.Option(min=0, help="With arrivals: how long a job takes.")] = 1.0,
     startup_seconds: Annotated[
@@ -158,16 +173,10 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
     initial_replicas: Annotated[
         int | None, typer.Option(min=0, help="Replicas at the start; by default minReplicaCount.")
     ] = None,
-    step_seconds: Annotated[float, typer.Option(min=0.01, help="Length of one step.")] = 1.0,
-    hpa_sync_seconds: Annotated[
-        float, typer.Option(min=0.1, help="The cluster's --horizontal-pod-autoscaler-sync-period.")
-    ] = 15.0,
-    hpa_downscale_stabilization_seconds: Annotated[
-        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-downscale-stabilization.")
-    ] = 300.0,
-    hpa_tolerance: Annotated[
-        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-tolerance.")
-    ] = 0.1,
+    step_seconds: StepSeconds = 1.0,
+    hpa_sync_seconds: HpaSyncSeconds = 15.0,
+    hpa_downscale_stabilization_seconds: HpaStabilizationSeconds = 300.0,
+    hpa_tolerance: HpaTolerance = 0.1,
     seed: Annotated[
         int | None, typer.Option(help="With arrivals: random arrivals and service times, the same for the same seed.")
     ] = None,
@@ -178,11 +187,9 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg, .png or .pdf.")] = None,
-    plot_style: Annotated[PlotStyle, typer.Option(help="light or dark.")] = PlotStyle.LIGHT,
-    replica_hour_price: Annotated[
-        float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")
-    ] = None,
-    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+    plot_style: Style = PlotStyle.LIGHT,
+    replica_hour_price: Price = None,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Replay a recorded load through the scaler's formulas, KEDA and the HPA: replicas, waiting times, cost."""
     from scaler.commands import simulate_command as command  # noqa: PLC0415 - see above
@@ -205,7 +212,7 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
 
 @app.command("advise")
 def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
-    file: Annotated[str, typer.Argument(help="Manifest with one ScaledObject that has one trigger of this scaler.")],
+    file: Manifest,
     goal: Annotated[
         str,
         typer.Option(
@@ -216,42 +223,28 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
         Path | None,
         typer.Option(help="CSV with `time` in seconds and `arrivals` per second; a row holds until the next."),
     ] = None,
-    prometheus: Annotated[
-        str | None, typer.Option(help="URL of a Prometheus to take the load from, with --query.")
-    ] = None,
-    query: Annotated[str | None, typer.Option(help="PromQL that gives one series.")] = None,
-    column: Annotated[
-        str, typer.Option(help="What the series of --query is: arrivals, value, or a count.")
-    ] = "arrivals",
-    cloudwatch_queue: Annotated[
-        str | None, typer.Option(help="Name of an SQS queue whose messages sent are the arrivals, with --region.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="AWS region of --cloudwatch-queue.")] = None,
+    prometheus: Prometheus = None,
+    query: Query = None,
+    column: Column = "arrivals",
+    cloudwatch_queue: CloudwatchQueue = None,
+    region: Region = None,
     hours: Annotated[float, typer.Option(min=0.2, help="How far back --query and --cloudwatch-queue go.")] = 72.0,
     service_seconds: Annotated[float, typer.Option(min=0, help="How long a job takes.")] = 1.0,
     startup_seconds: Annotated[float, typer.Option(min=0, help="From a new replica to its first job.")] = 0.0,
     per_replica: Annotated[int, typer.Option(min=1, help="Jobs that one replica works on at once.")] = 1,
     grace_seconds: Annotated[float, typer.Option(min=0, help="terminationGracePeriodSeconds.")] = 30.0,
-    step_seconds: Annotated[float, typer.Option(min=0.01, help="Length of one step.")] = 1.0,
-    hpa_sync_seconds: Annotated[
-        float, typer.Option(min=0.1, help="The cluster's --horizontal-pod-autoscaler-sync-period.")
-    ] = 15.0,
-    hpa_downscale_stabilization_seconds: Annotated[
-        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-downscale-stabilization.")
-    ] = 300.0,
-    hpa_tolerance: Annotated[
-        float, typer.Option(min=0, help="The cluster's --horizontal-pod-autoscaler-tolerance.")
-    ] = 0.1,
+    step_seconds: StepSeconds = 1.0,
+    hpa_sync_seconds: HpaSyncSeconds = 15.0,
+    hpa_downscale_stabilization_seconds: HpaStabilizationSeconds = 300.0,
+    hpa_tolerance: HpaTolerance = 0.1,
     seed: Annotated[int, typer.Option(help="Random arrivals and service times, the same for the same seed.")] = 0,
     keep: Annotated[
         list[str] | None, typer.Option(help="Leave this setting as it is, `pollingInterval` say; may be repeated.")
     ] = None,
-    replica_hour_price: Annotated[
-        float | None, typer.Option(min=0, help="What a replica costs in an hour, in any currency.")
-    ] = None,
+    replica_hour_price: Price = None,
     plot: Annotated[Path | None, typer.Option(help="Draw now and then to this .svg, .png or .pdf.")] = None,
-    plot_style: Annotated[PlotStyle, typer.Option(help="light or dark.")] = PlotStyle.LIGHT,
-    output: Annotated[Output, typer.Option(help="text or json.")] = Output.TEXT,
+    plot_style: Style = PlotStyle.LIGHT,
+    output: OutputOption = Output.TEXT,
 ) -> None:
     """Search the cheapest settings that meet a goal on a recorded load, as a patch; exit 1 if none does for sure."""
     from scaler.commands import advise_command as command  # noqa: PLC0415 - see above

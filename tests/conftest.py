@@ -1,14 +1,17 @@
 """What most tests need: time moved by hand, a scripted backend, and a server behind a real socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import hypothesis
 import pytest
 import structlog
+from botocore.loaders import Loader
 
 from scaler.core.clock import Clock
 from scaler.core.domain import Place, Reader, Reading
@@ -16,12 +19,15 @@ from scaler.demo.asked_store import AskedStore
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
 from scaler.demo.scripted import SOURCE, ScriptedReader
+from scaler.demo.valkey import Valkey
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerStub
 from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
+
+LOADER = Loader()
 
 # A slow machine is no finding.
 hypothesis.settings.register_profile("house", deadline=None)
@@ -121,6 +127,33 @@ def value(clock: ManualClock, ask: Ask) -> Callable[..., Awaitable[Any]]:
     return asking
 
 
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """Run one Valkey for all tests of this process that only put keys there."""
+    with Valkey() as started:
+        yield started
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Any]:
+    """Give a client of it, with nothing there."""
+    client = valkey.client()
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take away all that this machine knows of AWS; what botocore's sessions load from its data is the same for all."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
+
+
 @pytest.fixture
 def scripted_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let metadata say `source: scripted`."""
@@ -196,9 +229,8 @@ async def objects(make_objects: Callable[..., Desk], clock: ManualClock) -> Asyn
     """Give everybody who asks; after the test nobody does, and nobody is remembered."""
     made = make_objects()
     yield made
-    assert not made.listeners._listening
+    assert len(made.listeners) == 0
     await clock.advance(1_000)
     made.forget_old()
-    assert not made.registry._known
-    assert not made.registry._quota.total
+    assert len(made) == made.quota.total == 0
     assert not made.registry._bytes.total

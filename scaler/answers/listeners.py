@@ -30,6 +30,10 @@ class Listeners:
         answers.on_answer, answers.on_places = self._on_answer, self._on_places
         self.on_streams: Callable[[ScaledObject], None] = lambda _scaled_object: None
 
+    def __len__(self) -> int:
+        """Return how many places are listened to."""
+        return len(self._listening)
+
     def listening(self, scaled_object: ScaledObject, listener: Callable[[], None]) -> "Listening":
         """Return a `with` block that calls `listener` when `scaled_object` turns active or inactive."""
         return Listening(self, scaled_object, listener)

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, without_credentials
+from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.session import open_session
 from scaler.commands.trace import Trace, TraceError, parse
@@ -90,7 +91,8 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         quotes=True,  # the answer says what is wrong with the query
     )
     received = bytearray()
-    session = open_session(Addresses())
+    names = Names()
+    session = open_session(Addresses(), names)
     try:
         async with deadline(SystemClock(), MAX_SECONDS, where):
             await fetch(session, request, received.extend)
@@ -98,6 +100,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         raise TraceError(f"the load cannot be read: {fault}") from None
     finally:
         await session.close()
+        await names.close()
     return parse_range(bytes(received), column, where, secrets_of(headers))
 
 

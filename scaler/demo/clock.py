@@ -72,6 +72,11 @@ class ManualClock:
         return False
 
     @property
+    def next_at(self) -> float:
+        """When the next alarm rings, in monotonic seconds; one must be set."""
+        return min(alarm.when for alarm in self._alarms if not alarm.cancelled)
+
+    @property
     def pending(self) -> int:
         """The number of set alarms; a finished test must leave none."""
         return sum(not alarm.cancelled for alarm in self._alarms)

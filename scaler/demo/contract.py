@@ -1,9 +1,11 @@
 """The part of every source in the contract tests: a working backend, and ways to break it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from scaler.demo.proxy import Proxy
+from scaler.demo.raw_http import RawServer, answer
 from scaler.sources.backends import Backends
 
 MISSING_KEY, REFUSED_RIGHT = "a missing key", "a refused right"
@@ -23,3 +25,26 @@ class Stage:
     backends: Backends
     proxies: Sequence[Proxy]
     troubles: Mapping[str, Callable[[], Awaitable[None]]]
+
+
+@asynccontextmanager
+async def page_stage(metadata: Mapping[str, str], page: bytes, page_without_key: bytes) -> AsyncIterator[Stage]:
+    """Serve a /metrics `page` to a trigger of `metadata`, whose `metricsURL` is added."""
+    server = RawServer(answer(page, headers={"Content-Type": "text/plain; version=0.0.4"}))
+    await server.start()
+    proxy = Proxy(server.port)
+    await proxy.start()
+
+    async def leave_out() -> None:
+        server.answer = answer(page_without_key)
+
+    async def refuse() -> None:
+        server.answer = answer(b"Forbidden", status=403)
+
+    url = f"http://127.0.0.1:{proxy.port}/metrics"
+    try:
+        troubles = {MISSING_KEY: leave_out, REFUSED_RIGHT: refuse}
+        yield Stage({**metadata, "metricsURL": url}, Backends(), [proxy], troubles)
+    finally:
+        await proxy.close()
+        await server.close()

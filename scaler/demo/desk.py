@@ -35,9 +35,11 @@ class Desk:
     ) -> None:
         self.clock = clock
         limits = {"max_metadata_bytes": 65_536, "max_metadata_total_bytes": 32 << 20, "keep_seconds": 900.0}
-        quota = Quota(limit, "limits.maxScaledObjects", per_namespace)
+        self.quota = Quota(limit, "limits.maxScaledObjects", per_namespace)
         lease_seconds = kwargs.pop("lease_seconds", 100.0)
-        self.registry = Registry(access, clock, max_scaled_objects=quota, grown=lambda: None, **{**limits, **kwargs})
+        self.registry = Registry(
+            access, clock, max_scaled_objects=self.quota, grown=lambda: None, **{**limits, **kwargs}
+        )
         self.leases = Leases(store, clock, lease_seconds)
         self.answers = Answers(store, self.leases, clock)
         self.listeners = Listeners(store, self.leases, self.answers, clock)

@@ -15,6 +15,9 @@ from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
 
+DEFAULT_POLLING_SECONDS = 30.0
+"""KEDA's `pollingInterval` where a ScaledObject or ScaledJob does not set it."""
+
 
 class Explainer:
     """Explains what KEDA is told about ScaledObjects."""
@@ -84,7 +87,7 @@ class Explainer:
             ],
             "spareBusy": None if scaled_object.spared is None else spared_view(scaled_object.spared),
             "places": [place_view(status) for status in statuses],
-            "cost": self._bill(statuses),
+            "cost": self._bill(statuses, anew=scaled_object.trigger.refresh_seconds == 0),
             "lastCall": round(now - scaled_object.asked_at, 3) if scaled_object.calls else None,
             "calls": scaled_object.calls,
             "streams": len(scaled_object.listeners),
@@ -96,12 +99,14 @@ class Explainer:
         left = scaled_object.trigger.stale_seconds + scaled_object.trigger.hold_seconds - age
         return {"why": str(fault), "age": round(age, 3), "secondsLeft": round(max(0.0, left), 3)}
 
-    def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
+    def _bill(self, statuses: list[PlaceStatus], *, anew: bool) -> dict[str, Any] | None:
         """Return the cost of reading these places at their current intervals, or None if it is free.
 
-        Places are shared, so the bills of several triggers must not be added up.
+        Places are shared, so the bills of several triggers must not be added up. With `anew` each poll of KEDA is a read,
+        however long the places are kept; the server does not know its interval, so it assumes KEDA's default.
         """
-        rates = [(status.place.backend, 3600 / status.interval) for status in statuses if status.interval]
+        most = DEFAULT_POLLING_SECONDS if anew else math.inf
+        rates = [(status.place.backend, 3600 / min(status.interval, most)) for status in statuses if status.interval]
         bills = [
             (rate, dollars)
             for backend, rate in rates

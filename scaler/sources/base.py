@@ -227,6 +227,9 @@ class Source:
     `rates` are the rate limits of backend kinds that no earlier source has declared. `price_per_million` returns what a
     million requests to a backend cost in US dollars, by the section `cost:` of the configuration, or None if they are
     free.
+
+    `least_cooldown_seconds` and `least_window_seconds` are the shortest `cooldownPeriod` and scale-in
+    `stabilizationWindowSeconds` that `advise` tries: real readings lag and vary, simulated ones do not.
     """
 
     name: str
@@ -234,3 +237,5 @@ class Source:
     readers: tuple[type[Reader], ...]
     rates: tuple[Rate, ...] = ()
     price_per_million: Callable[[str, Any], float | None] = free
+    least_cooldown_seconds: int = 0
+    least_window_seconds: int = 0

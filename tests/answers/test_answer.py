@@ -59,7 +59,7 @@ def test_who_is_refused_is_not_remembered(
     objects = make_objects(Access([AccessRule(namespaces=("shop",), urls=("scripted://a",))]))
     with pytest.raises(error):
         objects.who(**metadata)
-    assert len(objects) == objects.registry._quota.total == 0
+    assert len(objects) == objects.quota.total == 0
 
 
 @pytest.mark.parametrize(

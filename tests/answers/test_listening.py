@@ -95,7 +95,7 @@ async def test_two_streams_of_one_trigger_are_one_lease(objects: Any, store: Sna
             await objects.told(who)
             assert sorted(woken) == ["first", "second"]
             assert len(store.state(Spot("a")).leases) == 1
-        assert objects.listeners._listening
+        assert len(objects.listeners) == 1
         assert store.state(Spot("a")).interval(0) == 1
 
 
@@ -261,7 +261,7 @@ async def test_a_full_store_refuses_a_listener_and_keeps_nothing_of_it(
     with pytest.raises(LimitError, match=r"limits\.maxPlaces"), objects.listening(who, lambda: None):
         pytest.fail("it listens")
     assert not who.listeners
-    assert not objects.listeners._listening
+    assert len(objects.listeners) == 0
     await clock.advance(121)
     assert len(store) == 0
 
@@ -353,11 +353,11 @@ async def test_a_new_place_is_read_as_fast_as_the_others_while_asleep(
         reader.answers["q*"] = ("q1", "q3")
         await clock.advance(61)
         assert store.state(Spot("q3")).interval(0) == 1
-        assert Spot("q2") not in store._states
+        assert store.status(Spot("q2")) is None
         reader.answers["q3"] = Work(1)
         await clock.advance(1)
         assert mapped.active
-    assert not objects.listeners._listening
+    assert len(objects.listeners) == 0
     await clock.advance(121)
     assert len(store) == 0
 
@@ -373,8 +373,8 @@ async def test_a_named_place_that_was_never_read_is_let_go_of_too(
             await task
         reader.answers["q*"] = ("q1",)
         await clock.advance(70)
-        assert Spot("q2") not in store._states
-        assert Spot("q2") not in objects.listeners._listening
+        assert store.status(Spot("q2")) is None
+        assert len(objects.listeners) == len(store) == 2
         assert mapped.active
 
 

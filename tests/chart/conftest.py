@@ -3,6 +3,7 @@
 import functools
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,24 @@ class Chart:
         code, text = _helm(binaries.HELM_4, "install", json.dumps(values or {}), "--dry-run=client")
         assert code == 0, text
         return text.partition("\nNOTES:\n")[2]
+
+
+Case = tuple[dict[str, Any], str]
+
+
+def together(cases: Iterable[Case]) -> list[list[Case]]:
+    """Put cases that set different values into one list: helm tells all that the schema refuses at once."""
+    lists: list[list[Case]] = []
+    for case in cases:
+        fitting = (each for each in lists if all(case[0].keys().isdisjoint(values) for values, _ in each))
+        if (found := next(fitting, None)) is None:
+            lists.append(found := [])
+        found.append(case)
+    return lists
+
+
+def values_of(cases: Iterable[Case]) -> dict[str, Any]:
+    return {key: value for values, _ in cases for key, value in values.items()}
 
 
 def hooked(manifest: dict[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from scaler.core.errors import MetadataError
 from scaler.sources import SOURCES
 from scaler.sources.triggers import parse
-from tools.keys import Key, keys
+from tools.keys import COMMON, Key, keys
 
 ADDRESS = "keda-queue-scaler.scaling.svc.cluster.local:9090"
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -268,8 +268,10 @@ def test_every_value_that_the_parser_takes_passes(policy: Policy) -> None:
 
 
 def test_every_value_of_a_wrong_form_is_refused(policy: Policy) -> None:
-    checked = 0
+    checked, common = 0, {key.name for key in COMMON}
     for key, metadata, told in changed():
+        if key.name in common and metadata["source"] != "sqs":
+            continue  # the policy has one expression for all sources
         of_the_form = key.type not in {"text", "list"} or "without empty items" in told
         if "0.1 or more" in told:
             continue  # between 0, which has a meaning of its own, and 0.1 only the parser tells

@@ -10,7 +10,6 @@ from scaler.clients.pages.reader import PODS, PodPages
 from scaler.core.domain import Place
 from scaler.sources.flux.kinds import ARTIFACTS, CONTROLLERS
 from scaler.sources.triggers import parse
-from tools.binaries import HELM_4
 
 Grant = tuple[str, str, str, str]  # namespace (`*`: all), group, resource, verb
 FLUX = {kind.resource for kinds in CONTROLLERS.values() for kind in kinds} | {
@@ -97,8 +96,7 @@ def test_a_token_that_is_shown_to_pages_may_read_their_metrics(chart: Any) -> No
     page = {"urls": ["https://*.operators.svc:8443/*"], "serviceAccountToken": True}
 
     def render(pages: list[dict[str, Any]], **rbac: bool) -> Any:
-        # The schema is tested elsewhere; here the template is.
-        return chart.render({"config": {"pages": pages}, "rbac": rbac}, HELM_4, "--skip-schema-validation")
+        return chart.render({"config": {"pages": pages}, "rbac": rbac})
 
     objects = render([{"urls": ["http://*"]}, page])
     (role,) = objects.of("ClusterRole")

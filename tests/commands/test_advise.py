@@ -127,7 +127,7 @@ def test_the_bound_of_a_total_is_cut_to_the_part_that_is_replayed(manifest: Path
 
 
 def test_the_cheapest_settings_that_meet_the_goal_are_found_again_with_the_same_seed(manifest: Path) -> None:
-    asked = task(manifest, load(2), "p95 wait <= 60s and killed jobs = 0")
+    asked = task(manifest, load(1), "p95 wait <= 60s and killed jobs = 0")
     advice = advise(asked, quiet)
     assert advice.met
     assert asked.goal.missed(advice.now)

@@ -249,7 +249,7 @@ BEHAVIORS = (
     seed=st.none() | st.integers(0, 5),
     seconds=st.sampled_from([0.5, 1.0]),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_event_to_event_is_step_by_step(  # noqa: PLR0917 - hypothesis passes them by name
     trace: Trace,
     source: str,

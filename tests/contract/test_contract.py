@@ -1,22 +1,14 @@
 """What every source promises, for every source in the registry, on the examples of its metadata in `examples/`."""
 
-import importlib.util
 import math
 import re
-import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from scaler.answers.streams import Streams
 from scaler.clients.aws.settings import AwsSettings, RoleGrant
-from scaler.core.domain import Assessment, Place, Reader, Readings
-from scaler.core.errors import MetadataError
+from scaler.core.domain import Assessment, Place, Reader
 from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
@@ -28,151 +20,14 @@ from scaler.settings import RateSettings
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
 from scaler.sources.backends import Backends
-from scaler.sources.base import Claim, Trigger
+from scaler.sources.base import Claim
 from scaler.sources.names import MAX_LENGTH
-from scaler.sources.triggers import check, keys_of, parse
+from scaler.sources.triggers import keys_of, parse
 from scaler.store.snapshots import Snapshots
+from tests.contract.conftest import EXAMPLES, HERE, NOW, SECRET, Example, each_example, each_source
 
-HERE = Path(__file__).parent
-DOCUMENTED = (HERE.parents[1] / "docs" / "metadata.md").read_text()
-SECRET = "hunter2"
-NOW = 1_800_000_000.0
+pytestmark = pytest.mark.usefixtures("offline")
 AMOUNTS = (0, 1, 3, 12, 10**6)
-
-
-@dataclass(frozen=True)
-class Example:
-    source: str
-    name: str
-    metadata: dict[str, str]
-    module: ModuleType
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.name}"
-
-    @property
-    def trigger(self) -> Trigger:
-        return parse(self.metadata, "shop")
-
-    def readings(self, amount: int) -> Readings:
-        """Return what is found at every place of the trigger when there is `amount` of everything."""
-        trigger = self.trigger
-        if hasattr(self.module, "readings"):
-            made: Readings = self.module.readings(trigger, min(amount, 50), NOW)
-            return made
-        return trigger.imagined(dict.fromkeys(trigger.counts, amount), min(amount, 10), NOW)
-
-
-def load(source: str) -> Iterator[Example]:
-    spec = importlib.util.spec_from_file_location(f"examples_{source}", HERE / "examples" / f"{source}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, metadata in module.EXAMPLES.items():
-        yield Example(source, name, {"source": source, **metadata}, module)
-
-
-EXAMPLES = [example for source in SOURCES for example in load(source)]
-each_example = pytest.mark.parametrize("example", EXAMPLES, ids=str)
-each_source = pytest.mark.parametrize("source", list(SOURCES))
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parsing and judging are pure: who opens a socket there is found out."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a socket")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-def refusal(metadata: dict[str, str]) -> str:
-    with pytest.raises(MetadataError) as caught:
-        parse(metadata, "shop")
-    return str(caught.value)
-
-
-# Keys
-
-
-@each_source
-def test_every_key_is_in_an_example_and_in_the_reference(source: str) -> None:
-    keys = keys_of(SOURCES[source].trigger)
-    common = keys_of(Trigger).keys()
-    used = {key for example in EXAMPLES if example.source == source for key in example.metadata}
-    assert set(keys) - common == used - common
-    section = DOCUMENTED.partition(f"\n## `{source}`\n")[2].partition("\n## ")[0]
-    for key, field in keys.items():
-        assert field.description, key
-        assert f"| `{key}` |" in (DOCUMENTED if key in common else section)
-        assert re.fullmatch("[a-z][A-Za-z]*", key), "camelCase"
-        assert not key.endswith("FromEnv")
-
-
-@each_source
-def test_a_misspelt_key_is_told_with_the_nearest(source: str) -> None:
-    example = next(example for example in EXAMPLES if example.source == source)
-    keys = keys_of(SOURCES[source].trigger)
-    for key in keys:
-        for wrong in {f"{key}x", key.swapcase(), f"{key[:3]}{key[4:]}"} - keys.keys():
-            if not re.search(r"^(source|sourcex)$", wrong, re.IGNORECASE):
-                assert f"{wrong}: unknown key for source {source}; did you mean " in refusal(
-                    {**example.metadata, wrong: "1"}
-                )
-        assert f"did you mean {key}?" in refusal({**example.metadata, f"{key}x": "1"})
-
-
-@each_example
-def test_a_blank_key_counts_as_absent(example: Example) -> None:
-    blank = dict.fromkeys(keys_of(SOURCES[example.source].trigger), " ")
-    assert parse({**blank, **example.metadata}, "shop") == example.trigger
-
-
-@each_example
-def test_every_key_may_come_from_the_environment_but_not_both_ways(example: Example) -> None:
-    from_env = {f"{key}FromEnv": value for key, value in example.metadata.items()}
-    assert parse(from_env, "shop") == example.trigger
-    for key, value in example.metadata.items():
-        assert f"{key}: given both as {key} and as {key}FromEnv" in refusal(
-            {**example.metadata, f"{key}FromEnv": value}
-        )
-
-
-@each_source
-def test_no_message_shows_what_came_from_the_environment(source: str) -> None:
-    for example in EXAMPLES:
-        if example.source == source:
-            for key in keys_of(SOURCES[source].trigger).keys() - {"source"}:
-                metadata = {name: value for name, value in example.metadata.items() if name != key}
-                _, problems = check({**metadata, f"{key}FromEnv": f"\x00,{SECRET}\N{SNOWMAN} ,"}, "shop")
-                assert SECRET not in "".join(map(str, problems))
-
-
-@each_example
-def test_odd_values_are_refused_and_never_crash(example: Example) -> None:
-    for key in keys_of(SOURCES[example.source].trigger):
-        for value in (
-            "\x00",
-            "\N{SNOWMAN}" * 3_000,
-            "-1",
-            "1e999",
-            "nan",
-            "true",
-            "://",
-            "http://[",
-            ",",
-            "(" * 500,
-            "9" * 30,
-        ):
-            trigger, problems = check({**example.metadata, key: value}, "shop")
-            assert (trigger is None) == bool(problems)
-            assert all(problem.key and problem.text for problem in problems)
-            if trigger is not None:
-                assert all(spec.target > 0 and math.isfinite(spec.target) for spec in trigger.specs())
-                assert all(str(place) for place in trigger.places())
 
 
 # Specs

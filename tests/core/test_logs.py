@@ -93,9 +93,11 @@ async def test_once_lets_each_key_through_once_in_a_while(clock: ManualClock) ->
 
 def test_once_remembers_a_bounded_number(clock: ManualClock) -> None:
     once = Once(clock)
-    for number in range(3 * MAX_REMEMBERED):
+    for number in range(MAX_REMEMBERED):
         assert once(number)
-        assert len(once._last) <= MAX_REMEMBERED
+    assert not once(0)
+    assert once("one more")
+    assert once(0), "forgotten for its sake"
 
 
 def test_a_server_does_not_load_rich() -> None:

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,6 @@ from scaler.demo.valkey import Valkey
 DUMPS = Path(__file__).parents[1] / "sources" / "sidekiq" / "dumps"
 RUNNING = {"6.4.1": ":workers", "7.3.10": ":work", "8.1.7": ":work"}
 QUEUES = {"critical": 2, "default": 0}
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as started:
-        yield started
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Any]:
-    client = valkey.client()
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -95,8 +95,7 @@ async def test_a_process_that_is_stopped_ends_its_messages_and_takes_no_more(dou
         while workers.busy < 3:
             await clock.advance(0)
     await workers.scale(0)
-    await until(clock, lambda: not workers._tasks)
-    assert (workers.done, workers.busy) == (3, 0)
+    await until(clock, lambda: (workers.done, workers.busy) == (3, 0))
     assert await counts(double, queue) == (5, 0, 0)
 
 

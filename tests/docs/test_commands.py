@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from scaler.cli import app
+from scaler.cli import app, main
 from tools import binaries
 from tools.markdown import Block, blocks
 
@@ -33,15 +33,15 @@ SHELL = [
 ]
 
 
-def commands(block: Block) -> Iterator[list[str]]:
+def commands(block: Block) -> Iterator[tuple[str, ...]]:
     """Yield the commands of a block as words; the later ones of a pipe are commands of their own."""
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         while "|" in words:
-            yield words[: words.index("|")]
+            yield tuple(words[: words.index("|")])
             words = words[words.index("|") + 1 :]
         if words:
-            yield [word for word in words if word != "&"]
+            yield tuple(word for word in words if word != "&")
 
 
 SHOWN = [
@@ -82,23 +82,23 @@ def test_bash_reads_it(block: Block) -> None:
 
 
 @pytest.mark.parametrize("command", SHOWN)
-def test_the_program_is_known(command: list[str]) -> None:
+def test_the_program_is_known(command: tuple[str, ...]) -> None:
     program = command[0]
     assert program in ELSEWHERE | {"scaler", "helm", "make", "python"} or re.fullmatch(r"[A-Z_]+=.*", program), program
 
 
 def of_plugin() -> list[Any]:
     """Return what is shown as kubectl's plugin."""
-    return [param for param in of_program("kubectl") if param.values[0][1:2] == ["queue-scaler"]]
+    return [param for param in of_program("kubectl") if param.values[0][1:2] == ("queue-scaler",)]
 
 
 @pytest.mark.parametrize("command", of_plugin())
-def test_the_plugin_has_these_options(command: list[str]) -> None:
+def test_the_plugin_has_these_options(command: tuple[str, ...]) -> None:
     test_the_command_has_these_options(command[1:])
 
 
 @pytest.mark.parametrize("command", of_program("scaler"))
-def test_the_command_has_these_options(command: list[str]) -> None:
+def test_the_command_has_these_options(command: tuple[str, ...]) -> None:
     group = typer.main.get_command(app)
     name, *words = command[1:]
     if name.startswith("-"):
@@ -109,19 +109,19 @@ def test_the_command_has_these_options(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", of_program("make"))
-def test_the_target_is_there(command: list[str]) -> None:
+def test_the_target_is_there(command: tuple[str, ...]) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {word for word in command[1:] if "=" not in word} <= targets
 
 
 @pytest.mark.parametrize("command", of_program("python"))
-def test_the_module_is_there(command: list[str]) -> None:
+def test_the_module_is_there(command: tuple[str, ...]) -> None:
     assert command[1] == "-m"
     assert importlib.util.find_spec(command[2])
 
 
 @pytest.mark.parametrize("command", of_program("helm"))
-def test_helm_takes_it(command: list[str]) -> None:
+def test_helm_takes_it(command: tuple[str, ...]) -> None:
     helm = binaries.binary(binaries.HELM_4, "helm")
     told = subprocess.run([helm, command[1], "--help"], capture_output=True, text=True, check=True).stdout
     for flag in (word.partition("=")[0] for word in command[2:] if word.startswith("-")):
@@ -151,18 +151,31 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def runs_here(command: list[str]) -> bool:
+def runs_here(command: tuple[str, ...]) -> bool:
     asks_others = {"--address", "--prometheus", "--cloudwatch-queue", "--namespace", "-"}
     return command[1] in {"migrate", "validate", "simulate"} and not asks_others & set(command)
 
 
-@pytest.mark.parametrize("command", [param for param in of_program("scaler") if runs_here(param.values[0])])
-def test_what_needs_nothing_else_runs(command: list[str], desk: Path) -> None:
-    scaler = Path(sys.executable).with_name("scaler")
-    done = subprocess.run([scaler, *command[1:]], cwd=desk, capture_output=True, text=True, check=False)
-    cautioned = done.returncode == 1 and command[1] == "validate" and "scaling-modifiers" in done.stdout
-    assert done.returncode == 0 or cautioned, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+def run_here() -> list[Any]:
+    """Return each command that runs here once, however many pages show it; a sweep replays its load a dozen times."""
+    found = {param.values[0]: param for param in of_program("scaler") if runs_here(param.values[0])}
+    return [
+        pytest.param(command, id=param.id, marks=pytest.mark.slow if "--sweep" in command else ())
+        for command, param in found.items()
+    ]
+
+
+@pytest.mark.parametrize("command", run_here())
+def test_what_needs_nothing_else_runs(
+    command: tuple[str, ...], desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.setattr(sys, "argv", list(command))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    cautioned = ended.value.code == 1 and command[1] == "validate" and "scaling-modifiers" in told.out
+    assert not ended.value.code or cautioned, told.out + told.err
 
 
 def test_many_commands_are_shown() -> None:

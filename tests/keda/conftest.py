@@ -124,7 +124,7 @@ class Stage:
                     return event
             await self.asleep()
             if self.events.empty():
-                await self.clock.advance(min(alarm.when for alarm in self.clock._alarms) - self.clock.now())
+                await self.clock.advance(self.clock.next_at - self.clock.now())
         pytest.fail(f"no {cause} after 1,000 alarms")
 
     async def until(self, cause: str, condition: Callable[[Event], bool]) -> Event:
@@ -138,7 +138,7 @@ class Stage:
         """Let time pass from alarm to alarm, each followed through to its end."""
         end = self.clock.now() + seconds
         await self.asleep()
-        while (due := min(alarm.when for alarm in self.clock._alarms)) < end:
+        while (due := self.clock.next_at) < end:
             await self.clock.advance(due - self.clock.now())
             await self.asleep()
         await self.clock.advance(end - self.clock.now())

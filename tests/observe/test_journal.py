@@ -206,7 +206,7 @@ def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualCl
     try:
         journal = Journal(ROOM, clock)
         journal.follow(desk.registry, desk.answers, desk.listeners)
-        for turn in range(80):
+        for turn in range(40):
             clock._now += 90
             for scaled_object in scaled_objects:
                 tell(desk, scaled_object, turn % 7 + turn)

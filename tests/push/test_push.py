@@ -132,7 +132,7 @@ async def test_clients_that_come_and_go_leave_neither_task_nor_listener_nor_leas
             await once()
         assert held() == before
         assert not any(scaled_object.listeners or scaled_object.timer for scaled_object in server.registry)
-        assert not server.listeners._listening
+        assert len(server.listeners) == 0
 
 
 async def test_a_sleeping_place_is_read_fast_and_an_active_one_slowly(

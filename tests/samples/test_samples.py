@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -17,7 +16,7 @@ from scaler.sources.access import Access
 from scaler.sources.base import Trigger
 from scaler.sources.redis_keys import RedisKeys
 from scaler.sources.triggers import parse
-from tools import binaries, crds
+from tools import api_server, binaries
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 FILES = sorted(path for path in SAMPLES.glob("*.yaml") if path.name != "kustomization.yaml")
@@ -62,10 +61,7 @@ def test_kubectl_puts_them_together(folder: Path) -> None:
 @pytest.mark.parametrize("path", [*FILES, SAMPLES / "gitops" / "flux-helmrelease.yaml"], ids=lambda path: path.stem)
 def test_the_api_server_takes_them(path: Path) -> None:
     for manifest in manifests(path):
-        if "." in manifest["apiVersion"].partition("/")[0] and not manifest["apiVersion"].endswith("k8s.io/v1"):
-            crds.validate(manifest)
-        else:
-            kubernetes_validate.validate(manifest, "1.37", strict=True)
+        api_server.validate(manifest)
 
 
 def test_scaler_validate_finds_nothing_but_what_a_formula_costs() -> None:

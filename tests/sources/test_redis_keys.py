@@ -1,7 +1,7 @@
 """The keys, places and reader that every source on a Redis shares, used by one that is not Sidekiq."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -107,20 +107,6 @@ class CeleryReader(RedisReader):
 
 def trigger(**metadata: str) -> CeleryTrigger:
     return CeleryTrigger.model_validate({"source": "celery", **metadata, NAMESPACE: "shop"})
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as started:
-        yield started
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    client = valkey.client()
-    await client.flushall()
-    yield client
-    await client.aclose()
 
 
 async def read(places: Iterable[Place], backends: Backends | None = None) -> Reported:

@@ -183,10 +183,11 @@ async def test_cancelled_callers_leave_nothing(
         task.cancel()
     await settle()
     assert all(task.cancelled() for task in tasks[1:])
-    assert sum(len(entry.waiters) for entry in store._states.values()) == 1, "one place after the other is waited for"
+    states = store.state(A), store.state(B)
+    assert sum(len(state.waiters) for state in states) == 1, "one place after the other is waited for"
     await clock.advance(1)
     assert (await tasks[0])[A].value == Work(5)
-    assert not any(entry.waiters for entry in store._states.values())
+    assert not any(state.waiters for state in states)
     assert reader.count("a") == 1
 
 
@@ -370,7 +371,6 @@ async def test_close_ends_reads_and_closes_every_reader(
         await store.close()
     assert reader.closed
     assert clock.pending == 0
-    assert not store._schedule._tasks
     await clock.advance(100)
     assert reader.count("b") == 1
 

@@ -20,7 +20,7 @@ class AddressRefused(Refused, OSError):  # noqa: N818 - a fault, see core/errors
     """The guard refuses an address; also an `OSError`, as aiohttp drops other errors if there are more addresses."""
 
 
-def open_session(addresses: Addresses, names: Names | None = None, *, connections: int = 100) -> aiohttp.ClientSession:
+def open_session(addresses: Addresses, names: Names, *, connections: int = 100) -> aiohttp.ClientSession:
     """Return a session for the running loop that connects only to what `addresses` allows.
 
     The guard checks the socket, so redirects and names that change their address pass it as well. Proxies from the
@@ -31,7 +31,7 @@ def open_session(addresses: Addresses, names: Names | None = None, *, connection
         limit=connections,
         use_dns_cache=False,  # `Names` has a cache
         socket_factory=_Guard(addresses).open_socket,
-        resolver=_Resolver(addresses, names or Names()),
+        resolver=_Resolver(addresses, names),
     )
     return aiohttp.ClientSession(
         connector=connector,
@@ -44,9 +44,7 @@ def open_session(addresses: Addresses, names: Names | None = None, *, connection
 class Sessions:
     """Gives a session of `open_session` of which no connection is older than `CERTAIN_SECONDS`."""
 
-    def __init__(
-        self, clock: Clock, addresses: Addresses, names: Names | None = None, *, connections: int = 100
-    ) -> None:
+    def __init__(self, clock: Clock, addresses: Addresses, names: Names, *, connections: int = 100) -> None:
         """Connect to nothing yet."""
         self._clock, self._made_at = clock, 0.0
         self._addresses, self._names, self._connections = addresses, names, connections

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from scaler.commands.judging import SPARE_BUSY, Subject, with_metadata
 from scaler.keda.behavior import Behavior, Policy
 from scaler.keda.scalable import ScaledObject
+from scaler.sources import SOURCES
 from scaler.sources.base import Trigger
 from scaler.sources.triggers import FROM_ENV, keys_of
 
@@ -19,13 +20,6 @@ _BEHAVIOR: Path = ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavio
 _BEHAVIORS = TypeAdapter(Behavior)
 TARGETS = ("queueLength", "busyRatio", "queueLatency", "pendingObjects", "pendingRequests")
 _FACTORS = (0.125, 0.25, 0.5, 0.7, 0.85, 1.2, 1.5, 2.0, 4.0, 8.0)
-_LEAST_COOLDOWN = {"sqs": 120, "sidekiq": 60}
-"""SQS's counts may lag by a minute, and the heartbeat of a killed Sidekiq process lasts one; not simulated."""
-
-
-_LEAST_WINDOW = {"sqs": 60, "sidekiq": 60}
-"""Real values vary: SQS's counts are approximate, and Sidekiq reports busy threads every 10 s. Simulated ones do
-not."""
 
 
 def _policies(*policies: tuple[str, int, int]) -> list[dict[str, Any]]:
@@ -63,11 +57,12 @@ def levers(subject: Subject, threads: int, *, every_wait: bool) -> list[Lever]:
     not tried, because jobs below one wait until others come, which no percentile shows.
     """
     index, trigger = subject.index, subject.trigger
+    source = SOURCES[trigger.source]
     known = keys_of(type(trigger))
     found = [_target(index, key, trigger) for key in TARGETS if _has_target(subject, known, key)]
     if "countWaiting" in known:
         found.append(_count_waiting(index, threads))
-    found += [_type(index), *_hpa(trigger.source), _cooldown(trigger.source), _polling()]
+    found += [_type(index), *_hpa(source.least_window_seconds), _cooldown(source.least_cooldown_seconds), _polling()]
     if every_wait and "activationQueueLength" in known:
         found.append(_metadata(index, "activationQueueLength", "0", lambda _: ("0", "1", "5", "20")))
     if SPARE_BUSY in known and subject.scaled_object.scale_target_ref.kind not in {"StatefulSet", "Job"}:
@@ -150,8 +145,8 @@ def _polling() -> Lever:
     return Lever("pollingInterval", path, lambda spec: spec.polling_interval, write, lambda _: (5, 10, 30, 60))
 
 
-def _cooldown(source: str) -> Lever:
-    values = [each for each in (30, 60, 120, 300, 600) if each >= _LEAST_COOLDOWN.get(source, 0)]
+def _cooldown(least_seconds: int) -> Lever:
+    values = [each for each in (30, 60, 120, 300, 600) if each >= least_seconds]
 
     def write(spec: ScaledObject, value: int) -> ScaledObject:
         return replace(spec, cooldown_period=value)
@@ -177,8 +172,8 @@ def _json(value: Any) -> bytes:
     return TypeAdapter(Any).dump_json(value)
 
 
-def _hpa(source: str) -> list[Lever]:
-    windows = [each for each in (0, 60, 120, 300, 600) if each >= _LEAST_WINDOW.get(source, 0)]
+def _hpa(least_seconds: int) -> list[Lever]:
+    windows = [each for each in (0, 60, 120, 300, 600) if each >= least_seconds]
     return [
         _rule("scaleDown", "stabilizationWindowSeconds", windows),
         _rule("scaleDown", "policies", _DOWN_POLICIES),

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
-from botocore.loaders import Loader
 
 from scaler.clients.aws.identity import (
     RENEW_SECONDS,
@@ -20,19 +18,8 @@ from scaler.clients.aws.identity import (
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.clock import ManualClock
 
-LOADER = Loader()
+pytestmark = pytest.mark.usefixtures("aws_environment")
 ROLE = "arn:aws:iam::210987654321:role/keda-shop"
-
-
-@pytest.fixture(autouse=True)
-def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    # Each test has a botocore session of its own; what they load from botocore's data is the same.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
 
 
 class Services:
@@ -299,8 +286,9 @@ async def test_not_more_identities_are_kept_than_the_limit(
     identities: Identities, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scaler.clients.aws.identity.MAX_IDENTITIES", 3)
-    first = identities.role(f"{ROLE}-0", None, "shop", "eu-west-1")
-    for number in range(10):
-        identities.role(f"{ROLE}-{number}", None, "shop", "eu-west-1")
-    assert len(identities._known) == 3
-    assert identities.role(f"{ROLE}-0", None, "shop", "eu-west-1") is not first
+
+    def role(number: int) -> Identity:
+        return identities.role(f"{ROLE}-{number}", None, "shop", "eu-west-1")
+
+    made = [role(number) for number in range(10)]
+    assert [role(number) is made[number] for number in (9, 8, 7, 6)] == [True, True, True, False]

@@ -1,12 +1,9 @@
 """Where requests go."""
 
-import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import boto3
 import pytest
-from botocore.loaders import Loader
 
 from scaler.clients.aws.identity import (
     Identities,
@@ -14,18 +11,7 @@ from scaler.clients.aws.identity import (
 from scaler.core.errors import Refused
 from scaler.demo.clock import ManualClock
 
-LOADER = Loader()
-
-
-@pytest.fixture(autouse=True)
-def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    # Each test has a botocore session of its own; what they load from botocore's data is the same.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_: LOADER)
+pytestmark = pytest.mark.usefixtures("aws_environment")
 
 
 @pytest.fixture

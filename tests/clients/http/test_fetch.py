@@ -11,6 +11,7 @@ from yarl import URL
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Answer, Request, deadline, fetch, shown, without_credentials
+from scaler.clients.http.names import Names
 from scaler.clients.http.session import open_session
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
@@ -30,8 +31,8 @@ async def server() -> AsyncIterator[RawServer]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session(Addresses()) as made:
+async def session(names: Names) -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_session(Addresses(), names) as made:
         yield made
 
 
@@ -281,8 +282,8 @@ async def test_redirects_in_a_circle_end(server: RawServer, session: aiohttp.Cli
     assert len(server.heads) == 4
 
 
-async def test_a_forbidden_address_is_not_connected_to(server: RawServer) -> None:
-    async with open_session(Addresses(allow_loopback=False)) as session:
+async def test_a_forbidden_address_is_not_connected_to(server: RawServer, names: Names) -> None:
+    async with open_session(Addresses(allow_loopback=False), names) as session:
         for change in ({}, {"url": URL(f"http://a.invalid:{server.port}/"), "address": "127.0.0.1"}):
             with pytest.raises(Refused, match="loopback"):
                 await body_of(session, request(server, **change))

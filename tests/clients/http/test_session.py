@@ -35,15 +35,15 @@ async def url() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-async def test_what_may_be_read_is_read_and_cookies_are_not_kept(url: str) -> None:
-    async with open_session(Addresses()) as session:
+async def test_what_may_be_read_is_read_and_cookies_are_not_kept(url: str, names: Names) -> None:
+    async with open_session(Addresses(), names) as session:
         for _ in range(2):
             async with session.get(url) as answer:
                 assert await answer.json() == {"cookies": {}}
 
 
-async def test_the_guard_sits_where_connections_are_made(url: str) -> None:
-    async with open_session(Addresses(allow_loopback=False)) as session:
+async def test_the_guard_sits_where_connections_are_made(url: str, names: Names) -> None:
+    async with open_session(Addresses(allow_loopback=False), names) as session:
         with pytest.raises((Refused, aiohttp.ClientConnectorError)) as caught:
             await session.get(url)
     assert "no trigger reads loopback" in f"{caught.value} {caught.value.__cause__}"
@@ -60,22 +60,22 @@ async def test_a_name_with_one_forbidden_address_is_refused_whole_and_named() ->
     server.close()
 
 
-async def test_a_redirect_passes_the_guard_too(url: str) -> None:
-    async with open_session(Addresses()) as session:
+async def test_a_redirect_passes_the_guard_too(url: str, names: Names) -> None:
+    async with open_session(Addresses(), names) as session:
         with pytest.raises((Refused, aiohttp.ClientConnectorError)) as caught:
             await session.get(f"{url}/away")
     assert "cloud metadata" in f"{caught.value} {caught.value.__cause__}"
 
 
-async def test_proxies_of_the_environment_are_not_used(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxies_of_the_environment_are_not_used(url: str, names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     """They would connect where the guard cannot see."""
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    async with open_session(Addresses()) as session, session.get(url) as answer:
+    async with open_session(Addresses(), names) as session, session.get(url) as answer:
         assert answer.status == 200
 
 
-async def test_another_server_behind_the_same_address_is_found() -> None:
+async def test_another_server_behind_the_same_address_is_found(names: Names) -> None:
     """As behind a Service whose selector has changed: whoever is connected stays with the old one."""
     behind, clock = b"old", ManualClock()
 
@@ -87,7 +87,7 @@ async def test_another_server_behind_the_same_address_is_found() -> None:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    sessions = Sessions(clock, Addresses())
+    sessions = Sessions(clock, Addresses(), names)
 
     async def read() -> bytes:
         session = await sessions.get()
@@ -105,9 +105,9 @@ async def test_another_server_behind_the_same_address_is_found() -> None:
     server.close()
 
 
-async def test_a_read_under_way_is_not_cut_off_by_a_new_session() -> None:
+async def test_a_read_under_way_is_not_cut_off_by_a_new_session(names: Names) -> None:
     clock = ManualClock()
-    sessions = Sessions(clock, Addresses())
+    sessions = Sessions(clock, Addresses(), names)
     first = await sessions.get()
     await clock.advance(CERTAIN_SECONDS)
     second = await sessions.get()

@@ -1,54 +1,27 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
 from aiohttp import web
 
 from scaler.clients.kubernetes.client import Kubernetes
-from scaler.clients.kubernetes.objects import Objects, Resource
-from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.kubernetes.objects import Objects
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.kubernetes import KINDS, KubernetesDouble
 from scaler.demo.kubernetes_store import Kind
-
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
-OpenClient = Callable[..., AbstractAsyncContextManager[Kubernetes]]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Serve = Callable[[Handler], AbstractAsyncContextManager[str]]
-
-RELEASES = Resource("helm.toolkit.fluxcd.io", ("v2", "v2beta2"), "helmreleases")
-PODS = Resource("", ("v1",), "pods")
-
-
-def project(found: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Keep the name and a number of the spec; nothing of objects that are off."""
-    return None if found["spec"].get("off") else (found["metadata"]["name"], found["spec"]["value"])
-
-
-ALL_PODS = Objects(PODS, "", "", project)
-EMPTY = '{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":[]}'
-
-
-def releases(namespace: str = "", selector: str = "") -> Objects:
-    return Objects(RELEASES, namespace, selector, project)
-
-
-def release(name: str, value: int = 0, namespace: str = "flux", **labels: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": {"value": value}}
-
-
-@pytest.fixture
-async def client(double: KubernetesDouble) -> AsyncIterator[Kubernetes]:
-    made = Kubernetes(KubernetesSettings(url=double.url))
-    yield made
-    await made.close()
-
-
-async def busy(_request: web.Request) -> web.StreamResponse:
-    return web.Response(status=429, headers={"Retry-After": "20"})
+from tests.clients.kubernetes.conftest import (
+    ALL_PODS,
+    EMPTY,
+    PODS,
+    Handler,
+    OpenClient,
+    Serve,
+    Until,
+    busy,
+    project,
+    release,
+    releases,
+)
 
 
 async def redirect(_request: web.Request) -> web.StreamResponse:

@@ -1,62 +1,25 @@
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp import web
 
 from scaler.clients.kubernetes.client import Kubernetes
-from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.core.errors import Refused, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.kubernetes import KubernetesDouble
-
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
-OpenClient = Callable[..., AbstractAsyncContextManager[Kubernetes]]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Serve = Callable[[Handler], AbstractAsyncContextManager[str]]
-
-RELEASES = Resource("helm.toolkit.fluxcd.io", ("v2", "v2beta2"), "helmreleases")
-PODS = Resource("", ("v1",), "pods")
-
-
-def project(found: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Keep the name and a number of the spec; nothing of objects that are off."""
-    return None if found["spec"].get("off") else (found["metadata"]["name"], found["spec"]["value"])
-
-
-ALL_PODS = Objects(PODS, "", "", project)
-
-
-def releases(namespace: str = "", selector: str = "") -> Objects:
-    return Objects(RELEASES, namespace, selector, project)
-
-
-def release(name: str, value: int = 0, namespace: str = "flux", **labels: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": {"value": value}}
-
-
-@pytest.fixture
-async def client(double: KubernetesDouble) -> AsyncIterator[Kubernetes]:
-    made = Kubernetes(KubernetesSettings(url=double.url))
-    yield made
-    await made.close()
-
-
-async def until_objects(client: Kubernetes, place: Objects, *wanted: Any) -> None:
-    async with asyncio.timeout(10):
-        while set((await client.objects(place)).objects) != set(wanted):  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.002)
-
-
-async def until_caught_up(until: Until, client: Kubernetes, double: KubernetesDouble, place: Objects) -> None:
-    """Wait until a bookmark has brought the watch to the present version."""
-    double.bookmark()
-    await until(lambda: client._watches[place]._version == str(double.store.version))
+from tests.clients.kubernetes.conftest import (
+    ALL_PODS,
+    Handler,
+    OpenClient,
+    Serve,
+    Until,
+    release,
+    releases,
+    until_caught_up,
+    until_objects,
+)
 
 
 async def test_lists_page_by_page_and_then_watches(double: KubernetesDouble, client: Kubernetes) -> None:
@@ -187,17 +150,6 @@ async def test_hints_are_bundled(double: KubernetesDouble, until: Until, open_cl
         began = clock.now()
         await clock.advance(10)
         assert told == [began, pytest.approx(began + 0.1)]  # the last, once, when the time is over
-
-
-async def test_number_of_watches_is_limited(double: KubernetesDouble, open_client: OpenClient) -> None:
-    async with open_client(double.url, max_watches=2) as client:
-        await client.objects(releases("a"))
-        await client.objects(releases("b"))
-        with pytest.raises(Refused, match=r"2 places are watched already, the limit kubernetes\.maxWatches"):
-            await client.objects(releases("c"))
-
-        client.forget(releases("a"))
-        await client.objects(releases("c"))
 
 
 async def test_requests_are_counted(double: KubernetesDouble) -> None:

@@ -1,3 +1,7 @@
+import copy
+import pickle
+from typing import Any
+
 import pytest
 
 from scaler.clients.kubernetes.faults import (
@@ -9,7 +13,9 @@ from scaler.clients.kubernetes.faults import (
     message_of,
     refusal,
 )
-from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+from scaler.clients.kubernetes.json_stream import BadAnswerError
+from scaler.core.errors import Fault, Refused, ScalerError, Throttled, Unavailable
+from scaler.demo.kubernetes_paths import Refusal
 
 
 @pytest.mark.parametrize(
@@ -65,3 +71,30 @@ def test_event_that_tells_an_error() -> None:
 )
 def test_message_of_a_status(body: bytes, message: str) -> None:
     assert message_of(body) == message
+
+
+def subclasses(base: type[Any]) -> set[type[Any]]:
+    return {base}.union(*(subclasses(each) for each in base.__subclasses__()))
+
+
+ERRORS = sorted(
+    (
+        each
+        for each in subclasses(ScalerError) | {Refusal, BadAnswerError}
+        if each.__module__.startswith(("scaler.clients.kubernetes", "scaler.clients.aws", "scaler.demo.kubernetes"))
+    ),
+    key=lambda each: each.__name__,
+)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_errors_can_be_copied(kind: type[Exception]) -> None:
+    made = kind(404, "NotFound", "why") if kind is Refusal else kind("why")  # type: ignore[call-arg]
+    for copied in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made)), type(made)(*made.args)):
+        assert (type(copied), str(copied), copied.__dict__) == (kind, str(made), made.__dict__)
+
+
+def test_a_copy_keeps_the_pause() -> None:
+    copied = type(fault := BusyError("busy", 20.0))(*fault.args)
+    assert (str(copied), copied.pause_seconds) == ("busy", 20.0)
+    assert BusyError in ERRORS

@@ -18,6 +18,7 @@ def fleet() -> Iterator[str]:
         yield server.stdout.readline().strip()
 
 
+@pytest.mark.slow
 def test_large_fleet_is_cheap_to_list_to_keep_and_to_follow(fleet: str) -> None:
     cost = json.loads(subprocess.run([*PROGRAM, "read", fleet], check=True, capture_output=True, timeout=100).stdout)
 

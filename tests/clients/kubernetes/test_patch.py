@@ -1,22 +1,17 @@
 """Writing through the client: one merge patch at a time, under its own name, never to another object than was meant."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
-from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.faults import ConflictError, DeniedError
-from scaler.clients.kubernetes.objects import Resource
 from scaler.core.errors import Refused, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.kubernetes_paths import Refusal
+from tests.clients.kubernetes.conftest import PODS, OpenClient
 
-OpenClient = Callable[..., AbstractAsyncContextManager[Kubernetes]]
-PODS = Resource("", ("v1",), "pods")
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
 

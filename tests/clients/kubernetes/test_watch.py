@@ -1,6 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -8,69 +7,25 @@ import pytest
 from aiohttp import web
 
 from scaler.clients.kubernetes.client import Kubernetes
-from scaler.clients.kubernetes.objects import Objects, Resource
-from scaler.clients.kubernetes.settings import KubernetesSettings
-from scaler.core.errors import Fault, Refused, Throttled, Unavailable
+from scaler.clients.kubernetes.objects import Objects
+from scaler.core.errors import Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.kubernetes import KubernetesDouble
-
-Until = Callable[[Callable[[], bool]], Awaitable[None]]
-OpenClient = Callable[..., AbstractAsyncContextManager[Kubernetes]]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Serve = Callable[[Handler], AbstractAsyncContextManager[str]]
-
-RELEASES = Resource("helm.toolkit.fluxcd.io", ("v2", "v2beta2"), "helmreleases")
-PODS = Resource("", ("v1",), "pods")
-
-
-def project(found: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Keep the name and a number of the spec; nothing of objects that are off."""
-    return None if found["spec"].get("off") else (found["metadata"]["name"], found["spec"]["value"])
-
-
-ALL_PODS = Objects(PODS, "", "", project)
-EMPTY = '{"kind":"PodList","metadata":{"resourceVersion":"7"},"items":[]}'
-
-
-def releases(namespace: str = "", selector: str = "") -> Objects:
-    return Objects(RELEASES, namespace, selector, project)
-
-
-def release(name: str, value: int = 0, namespace: str = "flux", **labels: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": {"value": value}}
-
-
-@pytest.fixture
-async def client(double: KubernetesDouble) -> AsyncIterator[Kubernetes]:
-    made = Kubernetes(KubernetesSettings(url=double.url))
-    yield made
-    await made.close()
-
-
-async def until_objects(client: Kubernetes, place: Objects, *wanted: Any) -> None:
-    async with asyncio.timeout(10):
-        while set((await client.objects(place)).objects) != set(wanted):  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.002)
-
-
-async def until_caught_up(until: Until, client: Kubernetes, double: KubernetesDouble, place: Objects) -> None:
-    """Wait until a bookmark has brought the watch to the present version."""
-    double.bookmark()
-    await until(lambda: client._watches[place]._version == str(double.store.version))
-
-
-async def until_fault(client: Kubernetes, place: Objects) -> Fault:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                await client.objects(place)
-            except Fault as fault:
-                return fault
-            await asyncio.sleep(0.002)
-
-
-async def busy(_request: web.Request) -> web.StreamResponse:
-    return web.Response(status=429, headers={"Retry-After": "20"})
+from tests.clients.kubernetes.conftest import (
+    ALL_PODS,
+    EMPTY,
+    PODS,
+    Handler,
+    OpenClient,
+    Serve,
+    Until,
+    busy,
+    release,
+    releases,
+    until_caught_up,
+    until_fault,
+    until_objects,
+)
 
 
 async def test_ended_watch_goes_on_where_it_was_and_is_believed_when_what_was_missed_has_had_time_to_arrive(
@@ -314,7 +269,7 @@ async def test_garbage_on_a_watch_is_a_fault(line: str, message: str, open_clien
 
 
 async def test_object_that_the_projection_does_not_understand_is_a_fault_that_names_it(
-    double: KubernetesDouble, client: Kubernetes, until: Until
+    double: KubernetesDouble, client: Kubernetes
 ) -> None:
     double.put("helmreleases", release("good"))
     double.put("helmreleases", release("odd") | {"spec": {"secret": "c4n4ry"}})
@@ -324,49 +279,9 @@ async def test_object_that_the_projection_does_not_understand_is_a_fault_that_na
     assert "c4n4ry" not in str(fault.value)
 
     double.put("helmreleases", release("odd", 1))
-    await until(lambda: not client._watches[releases()]._kept._broken)
-    await until_objects(client, releases(), ("good", 0), ("odd", 1))
+    await until_objects(client, releases(), ("good", 0), ("odd", 1), despite=(Unavailable,))
 
     double.put("helmreleases", release("odd") | {"spec": {}})
     await until_fault(client, releases())
     double.delete("helmreleases", "flux", "odd")
-    await until(lambda: not client._watches[releases()]._kept._broken)
-    await until_objects(client, releases(), ("good", 0))
-
-
-async def test_number_of_objects_is_limited(double: KubernetesDouble, until: Until, open_client: OpenClient) -> None:
-    clock = ManualClock()
-    double.put("helmreleases", release("off") | {"spec": {"off": True}})  # not kept, so not counted
-    for number in range(3):
-        double.put("helmreleases", release(f"a{number}"))
-    async with open_client(double.url, clock, max_objects=3) as client:
-        assert len((await client.objects(releases())).objects) == 3
-
-        double.put("helmreleases", release("one more"))
-        fault = await until_fault(client, releases())
-        assert isinstance(fault, Refused)
-        assert "no room: 3 objects are the limit kubernetes.maxObjects" in str(fault)
-        assert not client._watches[releases()]._kept._objects
-
-        double.delete("helmreleases", "flux", "a0")
-        await clock.advance(59)
-        assert double.requests["list", "helmreleases"] == 1  # a list that may be too long is not repeated at once
-        await clock.advance(1)
-        await until(client._watches[releases()]._known.is_set)
-        await until(lambda: double.watches == 1)
-        assert len((await client.objects(releases())).objects) == 3
-
-
-async def test_room_is_shared_by_all_places(double: KubernetesDouble, open_client: OpenClient) -> None:
-    clock = ManualClock()
-    for name in ("a", "b"):
-        double.put("helmreleases", release(name))
-        double.put("pods", release(name))
-    async with open_client(double.url, clock, max_objects=3) as client:
-        await client.objects(ALL_PODS)
-        with pytest.raises(Refused, match=r"helmreleases.* no room: 3 objects"):
-            await client.objects(releases())
-
-        client.forget(ALL_PODS)
-        other = releases("flux")
-        assert (await client.objects(other)).objects == (("a", 0), ("b", 0))
+    await until_objects(client, releases(), ("good", 0), despite=(Unavailable,))

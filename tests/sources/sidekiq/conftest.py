@@ -1,5 +1,6 @@
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,28 +8,20 @@ import pytest
 from redis.asyncio import Redis
 
 from scaler.core.domain import Fault, Place
+from scaler.demo.clock import ManualClock
 from scaler.demo.reported import Reported
 from scaler.demo.resp import MASTER, Script, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
 from scaler.sources.base import NAMESPACE
+from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqReader, SidekiqTrigger
 
 DUMPS = Path(__file__).parent / "dumps"
-
-
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as started:
-        yield started
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    client = valkey.client()
-    await client.flushall()
-    yield client
-    await client.aclose()
+NOW = 1_795_345_098.5
+HERE = RedisClock(0.0)
+IDENTITY = b"web-1:7:0123456789ab"
+INFO = {"hostname": "web-1", "tag": "shop", "labels": ["a"], "queues": ["critical", "default"], "concurrency": 5}
 
 
 @pytest.fixture
@@ -141,3 +134,26 @@ def answer_sanely(command: list[bytes]) -> bytes:
 def sane() -> Script:
     """Return what a `RespServer` answers that holds one busy process and one waiting job."""
     return answer_sanely
+
+
+class Heard:
+    """Collects hints, as the store would take them."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.hints: asyncio.Queue[Place] = asyncio.Queue()
+
+    async def next(self, count: int) -> set[str]:
+        """Return the names of the next `count` places, waiting for them."""
+        async with asyncio.timeout(5):
+            return {str(await self.hints.get()).partition(" of ")[0] for _ in range(count)}
+
+    async def all_of(self, trigger: SidekiqTrigger) -> None:
+        """Wait for the hint about everything that comes with each connection."""
+        async with asyncio.timeout(5):
+            assert {await self.hints.get() for _ in trigger.places()} == set(trigger.places())
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard(ManualClock())

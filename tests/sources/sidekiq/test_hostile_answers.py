@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.sources.redis_places import RedisClock, parse_time
+from scaler.sources.redis_places import parse_time
 from scaler.sources.sidekiq.info import MAX_COUNT
 from scaler.sources.sidekiq.state import (
     Process,
@@ -15,11 +15,7 @@ from scaler.sources.sidekiq.state import (
     parse_process,
     with_jobs,
 )
-
-NOW = 1_795_345_098.5
-HERE = RedisClock(0.0)
-IDENTITY = b"web-1:7:0123456789ab"
-INFO = {"hostname": "web-1", "tag": "shop", "labels": ["a"], "queues": ["critical", "default"], "concurrency": 5}
+from tests.sources.sidekiq.conftest import HERE, IDENTITY, INFO, NOW
 
 
 def process(fields: Any, pttl: int = 59_000, jobs: Any = None) -> Process | None:

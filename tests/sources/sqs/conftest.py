@@ -2,43 +2,39 @@
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 from aiohttp import web
-from botocore.loaders import Loader
 
 from scaler.core.domain import Place
 from scaler.demo.reported import Reported
 from scaler.demo.sqs import SqsDouble
 from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
-from scaler.sources.sqs.places import Account
+from scaler.sources.sqs.places import Account, Listing, Queue
 from scaler.sources.sqs.reader import SqsReader
 
 REGION = "eu-west-1"
-_LOADER = Loader()
+Read = Callable[..., Awaitable[Any]]
+MakeAccount = Callable[..., Account]
+COUNTS = {"Attributes": dict(zip(ATTRIBUTES.values(), ("3", "2", "1"), strict=True))}
+TARGETS = {
+    "GetQueueAttributes": lambda account: Queue(account, "orders"),
+    "ListQueues": lambda account: Listing(account, "orders"),
+}
 
 
 @pytest.fixture(autouse=True)
-def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+def aws_keys(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-key")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "canary-session-token")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    # Each reader has a session of its own; what they load from botocore's data is the same.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_: _LOADER)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -19,17 +18,9 @@ from scaler.demo.sqs import SqsDouble
 from scaler.sources.backends import Backends
 from scaler.sources.sqs import reader as reader_module
 from scaler.sources.sqs.answers import ATTRIBUTES
-from scaler.sources.sqs.places import Account, Counts, Listed, Listing, Queue
+from scaler.sources.sqs.places import Counts, Listed, Listing, Queue
 from scaler.sources.triggers import parse
-
-REGION = "eu-west-1"
-Read = Callable[..., Awaitable[Any]]
-MakeAccount = Callable[..., Account]
-COUNTS = {"Attributes": dict(zip(ATTRIBUTES.values(), ("3", "2", "1"), strict=True))}
-TARGETS = {
-    "GetQueueAttributes": lambda account: Queue(account, "orders"),
-    "ListQueues": lambda account: Listing(account, "orders"),
-}
+from tests.sources.sqs.conftest import COUNTS, REGION, TARGETS, MakeAccount, Read
 
 
 def boto3_client(url: str) -> Any:

@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,11 @@ from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.raw_http import RawServer, answer
 from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
-from scaler.sources.sqs.places import Account, Counts, Listing, Queue
+from scaler.sources.sqs.places import Counts, Queue
 from scaler.sources.sqs.reader import MAX_BYTES
 from scaler.sources.sqs.trigger import SqsTrigger
 from scaler.sources.triggers import parse
-
-REGION = "eu-west-1"
-Read = Callable[..., Awaitable[Any]]
-MakeAccount = Callable[..., Account]
-COUNTS = {"Attributes": dict(zip(ATTRIBUTES.values(), ("3", "2", "1"), strict=True))}
-TARGETS = {
-    "GetQueueAttributes": lambda account: Queue(account, "orders"),
-    "ListQueues": lambda account: Listing(account, "orders"),
-}
-
+from tests.sources.sqs.conftest import COUNTS, REGION, TARGETS, MakeAccount, Read
 
 WHOLE = json.dumps(COUNTS).encode()
 NUMBERS = json.dumps({"Attributes": dict.fromkeys(ATTRIBUTES.values(), 0)}).encode()

@@ -110,6 +110,20 @@ async def test_a_change_is_seen_after_the_refresh_and_a_second(
             assert told == before + 3
 
 
+@pytest.mark.parametrize(("refresh", "reads_an_hour"), [("10", 360), ("0", 120), ("60", 60)])
+async def test_the_bill_follows_the_reads(
+    canned: Any, keda: Serve, monkeypatch: pytest.MonkeyPatch, refresh: str, reads_an_hour: int
+) -> None:
+    """With refreshSeconds 0 each poll of KEDA reads, every 30 s by default."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", canned.url)
+    canned.always = (200, counts(3))
+    async with keda(ManualClock()) as client:
+        metadata = dict(client.ref(refreshSeconds=refresh).scalerMetadata)
+        explained = await client.server.explainer.explain("shop", "orders", metadata, 1)
+    assert explained["state"] == "active"
+    assert explained["cost"]["requestsPerMonth"] == reads_an_hour * 730
+
+
 async def test_two_hundred_scaledobjects_on_one_queue_cause_one_request_for_a_refresh(
     canned: Any, keda: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
