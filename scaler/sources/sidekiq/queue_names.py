@@ -5,7 +5,11 @@ from itertools import pairwise
 
 _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
 """In no name that Sidekiq's web page would show (web/application.rb: letters, digits and `_:.-`); what is neither is borne."""
+_COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMMA}\N{FULLWIDTH SEMICOLON}"
+"""What an input method of another script puts for a comma."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
+_PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
+"""A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
 
 def check(queues: tuple[str, ...]) -> tuple[str, ...]:
@@ -18,12 +22,23 @@ def check(queues: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _problem(queue: str) -> str | None:
-    if queue.startswith("queue:"):
+    if "://" in queue:
+        return "a URL is no name"
+    namespace, mark, name = queue.partition("queue:")
+    if mark and not namespace:
         return "without the `queue:` of their keys"
+    if mark and namespace.endswith(":") and name:
+        return f"without the `{namespace}{mark}` of their keys; the namespace belongs under keyPrefix"
     found = _NO_NAME.search(queue)
-    if found is None:
+    character = found[0] if found else next((each for each in queue if each in _COMMAS or not each.isprintable()), None)
+    if character is None:
         return None
-    character = found[0]
+    if character in _COMMAS:
+        return f"`{character}` is no comma here"
+    if character == "$":
+        return "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one"
+    if not (character.isprintable() or character.isspace()):
+        return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
     if character in "*?":
         return f"`{character}` stands for no name here, so each queue is written out"
     if character.isspace():
@@ -45,7 +60,15 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 
 
 def _names(queues: tuple[str, ...]) -> list[str]:
-    """Return the names that were probably meant."""
-    words = [word for queue in queues for word in _NO_NAME.sub(" ", queue.removeprefix("queue:")).split()]
-    meant = [word.removesuffix(",") for word in words if word not in {"-", "-q"} and not _WEIGHT.fullmatch(word)]
-    return list(dict.fromkeys(filter(None, meant)))[:10]
+    """Return the names that were probably meant; none where a program was to fill them in."""
+    text = ",".join(queues).partition(" #")[0]
+    if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
+        return []
+    split = _NO_NAME.sub(" ", "".join(each if each.isprintable() and each not in _COMMAS else " " for each in text))
+    words = (word.rpartition("queue:")[2] for word in split.replace(",", " ").split())
+    meant = [word for word in words if _PLAIN.fullmatch(word) and word not in _OPTIONS and not _WEIGHT.fullmatch(word)]
+    return list(dict.fromkeys(meant))[:10]
+
+
+_OPTIONS = {"-q", "--queue", "w", "i"}
+"""Of Sidekiq's command line, and of a Ruby list: `%w[critical default]`."""
