@@ -143,11 +143,9 @@ def _strange(scene: Scene, queue: str, near: Mapping[str, Elsewhere]) -> str:
 
 def _elsewhere(scene: Scene, near: Mapping[str, Elsewhere]) -> str:
     found = []
-    for queue, one in near.items():
-        if one.bull:
-            found.append(
-                f"{one.bull} jobs wait in {told(queue)} of Bull (bull:{told(queue)}:wait), which is not Sidekiq's"
-            )
+    for key, jobs in dict.fromkeys(each for one in near.values() for each in one.lists):
+        whose = "Bull" if key.startswith("bull:") else "Celery or another system"
+        found.append(f"{jobs} jobs wait in the list {told(key)} of {whose}, which is not Sidekiq's")
     prefixes = sorted({prefix for one in near.values() for prefix in one.prefixes})
     if "" in prefixes and scene.prefix:
         found.append("there are queues without a namespace (leave keyPrefix out)")

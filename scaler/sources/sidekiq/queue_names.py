@@ -29,23 +29,25 @@ def _problem(queue: str) -> str | None:
         return "without the `queue:` of their keys"
     if mark and namespace.endswith(":") and name:
         return f"without the `{namespace}{mark}` of their keys; the namespace belongs under keyPrefix"
+    unseen = (each for each in queue if each in _COMMAS or not each.isprintable())
     found = _NO_NAME.search(queue)
-    character = found[0] if found else next((each for each in queue if each in _COMMAS or not each.isprintable()), None)
-    if character is None:
-        return None
-    if character in _COMMAS:
-        return f"`{character}` is no comma here"
-    if character == "$":
-        return "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one"
-    if not (character.isprintable() or character.isspace()):
-        return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
-    if character in "*?":
-        return f"`{character}` stands for no name here, so each queue is written out"
+    character = found[0] if found else next(unseen, None)
+    return None if character is None else _in_no_name(character, queue)
+
+
+def _in_no_name(character: str, queue: str) -> str:
     if character.isspace():
         weighed = any(map(_WEIGHT.fullmatch, queue.split()))
         return "weights are left out here" if weighed else "a name holds no blank, so commas separate them"
+    if not character.isprintable():
+        return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
+    told = {
+        **dict.fromkeys("*?", f"`{character}` stands for no name here, so each queue is written out"),
+        **dict.fromkeys(_COMMAS, f"`{character}` is no comma here"),
+        "$": "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one",
+    }
     aside = "brackets and quotes are left out; " if character in "[](){}\"'`" else ""
-    return f"{aside}`{character}` is in no name"
+    return told.get(character, f"{aside}`{character}` is in no name")
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:

@@ -78,7 +78,8 @@ def test_a_usual_answer_is_not_doubtful() -> None:
         ({"keyPrefix": "shop"}, {"prefixes": ("",)}, "there are queues without a namespace (leave keyPrefix out)"),
         ({}, {"prefixes": ("shop:", "web:")}, "there are queues under keyPrefix shop, web"),
         ({}, {"databases": (1, 3)}, "databases with keys are 1, 3; check the database at the end of the Redis URL"),
-        ({}, {"bull": 7}, "7 jobs wait in default of Bull (bull:default:wait), which is not Sidekiq's"),
+        ({}, {"lists": (("bull:default:wait", 7),)}, "7 jobs wait in the list bull:default:wait of Bull, which is not"),
+        ({}, {"lists": (("default", 7),)}, "7 jobs wait in the list default of Celery or another system, which is not"),
     ],
 )
 def test_database_without_sidekiq(metadata: dict[str, str], near: dict[str, Any], told: str) -> None:
@@ -114,9 +115,14 @@ def test_queue_that_sidekiq_does_not_know(queue: str, known: set[str], nearest: 
 
 def test_queue_of_bull_and_the_queues_that_processes_fetch_are_told() -> None:
     other = process(pod("web"), queues=("web_default",))
-    found = judged(trigger(queues="web-default"), other, known=USED, near={"web-default": Elsewhere(bull=2)})
+    found = judged(
+        trigger(queues="web-default"),
+        other,
+        known=USED,
+        near={"web-default": Elsewhere(lists=(("bull:web-default:wait", 2),))},
+    )
     assert "did you mean web_default?" in found.doubts[0]
-    assert "2 jobs wait in web-default of Bull" in found.doubts[0]
+    assert "2 jobs wait in the list bull:web-default:wait of Bull" in found.doubts[0]
 
 
 def test_many_strange_queues_are_counted() -> None:
