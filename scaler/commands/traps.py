@@ -52,7 +52,8 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             "an old or held count starts Jobs for work that others have taken; "
             'in a ScaledJob write refreshSeconds: "0", so that every poll reads anew',
         )
-    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count):
+    target_name = owner.scale_target_ref.name if isinstance(owner, ScaledObject) else ""
+    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count, target_name):
         yield Trap(trigger.line, "source", text)
 
 

@@ -179,12 +179,13 @@ class Trigger(BaseModel, ABC):
     one_metric_each: ClassVar[str] = ""
     """How to split a trigger with several metrics into triggers of one, where the source needs a word for that."""
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
         """Return what is allowed but will not do what its author thinks, for `explain` and `validate`; usually nothing.
 
-        `target_kind` is the kind of the workload that is scaled (`Deployment`, `StatefulSet`, `Job`).
+        `target_kind` is the kind of the workload that is scaled (`Deployment`, `StatefulSet`, `Job`), and `target_name`
+        its name, where it has one.
         """
-        del target_kind, max_replicas
+        del target_kind, max_replicas, target_name
         return ()
 
     @property

@@ -215,8 +215,9 @@ class ArgocdTrigger(PageKeys):
         """Return the pages and objects that the component needs."""
         return self.view.places()
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
         """Tell that Argo CD does not follow the replicas of its application-controller, nor shares an ApplicationSet's."""
+        del target_name
         drives = self.component == "application-controller" and self.shard is None
         if drives and target_kind in {"Deployment", "StatefulSet"}:
             text = (

@@ -201,9 +201,9 @@ class FluxTrigger(Trigger):
         """Return the sources that the objects refer to, and the pages of the pods that are ready."""
         return (*self._sources(readings), *pages_of(readings[self._pods()].objects, self.port, self.path))
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
         """Tell that replicas beyond the first only stand by."""
-        del target_kind
+        del target_kind, target_name
         if max_replicas == 1:
             return ()
         text = (

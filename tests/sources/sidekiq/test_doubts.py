@@ -176,7 +176,23 @@ STATEFUL = [process(f"shop-{number}", 2) for number in range(2)]
             [process(pod("shop"), 3)],
             f"as they do not fit deployment: shop-sidekiq: {pod('shop')}; these look like pods of deployment: shop",
         ),
-        ({"deployment": "shop"}, [process("vm", 1)], "as they do not fit deployment: shop: vm"),
+        (
+            {"deployment": "shop"},
+            [process("vm", 1)],
+            "deployment: shop: vm; a Deployment gives its pods other names: instead of deployment write hostnameRegex, tag",
+        ),
+        ({"deployment": "shop"}, [process("shop-x7k2p", 1)], "a Deployment gives its pods other names"),
+        ({"deployment": "shop"}, [process("ip-10-0-0-1.ec2.internal", 1)], "a Deployment gives its pods other names"),
+        (
+            {"deployment": "shop", "label": "x"},
+            [process(pod("shop"), 3)],
+            f"as they do not fit deployment: shop, label: x: {pod('shop')}; they have no label",
+        ),
+        (
+            {"deployment": "web", "tag": "x"},
+            [process("my-web-0", 3)],
+            "instead of deployment write hostnameRegex: ^my-web-[0-9]+$; their tag is app",
+        ),
         ({"hostnameRegex": "^web"}, [process(pod("shop"), 3)], "as they do not fit hostnameRegex: ^web"),
         (
             {"tag": "shop"},
@@ -188,10 +204,27 @@ STATEFUL = [process(f"shop-{number}", 2) for number in range(2)]
             [process(pod("shop"), 3, labels=("a", "b"))],
             "as they do not fit label: x: shop-6d4cf56db6-00000; their labels are a, b",
         ),
-        ({"capsule": "slow"}, [process(pod("shop"), 3)], "as they do not fit capsule: slow"),
+        (
+            {"capsule": "slow"},
+            [process(pod("shop"), 3)],
+            "as they do not fit capsule: slow: shop-6d4cf56db6-00000; they tell of no capsule",
+        ),
         ({"deployment": "shop"}, [process("shop-0", 2, quiet=True)], "2 busy threads"),
     ],
-    ids=["StatefulSet", "other Deployment", "neither", "regex", "tag", "label", "capsule", "quiet"],
+    ids=[
+        "StatefulSet",
+        "other Deployment",
+        "neither",
+        "bare ReplicaSet",
+        "node",
+        "no label",
+        "two keys",
+        "regex",
+        "tag",
+        "label",
+        "capsule",
+        "quiet",
+    ],
 )
 def test_busy_processes_that_fit_no_selection_are_named(
     metadata: dict[str, str], live: list[Process], told: str
