@@ -241,6 +241,15 @@ class FluxTrigger(Trigger):
             (self._reason(found, queues, len(works), active=active),),
             (*self._components(found), *self._running(readings[self._pods()].objects, pages, queues)),
             found.until,
+            () if works else (self._no_object(),),
+        )
+
+    def _no_object(self) -> str:
+        keys = "watchLabelSelector" if self.watch_label_selector is not None else "shard and shardLabel"
+        where = f" of {', '.join(self.namespaces)}" if self.namespaces else ""
+        return (
+            f"no object{where} that {self.controller} takes has the labels {self.selection}: {keys} must say what the "
+            "controller's flag --watch-label-selector says"
         )
 
     def _rules(self) -> Rules:
@@ -253,7 +262,7 @@ class FluxTrigger(Trigger):
 
     def _reason(self, found: Findings, queues: Queues, total: int, *, active: bool) -> str:
         if not active and not total:
-            return f"inactive: no object has the labels {self.selection}, so nothing can wait; is that the controller's selector?"
+            return f"inactive: no object has the labels {self.selection}, so nothing can wait"
         if not active:
             return f"inactive: none of {total} objects of {self.workload} waits, and none is due soon"
         told = [

@@ -147,9 +147,16 @@ def test_selections_have_metrics_of_their_own() -> None:
 def test_a_selection_that_matches_nothing_says_so() -> None:
     found = assess(trigger(watchLabelSelector="team notin (platform)"))
     assert not found.active
-    assert found.reasons == (
-        "inactive: no object has the labels team notin (platform), so nothing can wait; is that the controller's selector?",
+    assert found.reasons == ("inactive: no object has the labels team notin (platform), so nothing can wait",)
+    assert found.doubts == (
+        (
+            "no object that kustomize-controller takes has the labels team notin (platform): watchLabelSelector must say "
+            "what the controller's flag --watch-label-selector says"
+        ),
     )
+    (doubt,) = assess(trigger(shard="a", namespaces="team-a,team-b")).doubts
+    assert "no object of team-a, team-b that" in doubt
+    assert "has the labels sharding.fluxcd.io/key=a: shard and shardLabel must say what" in doubt
     (pods,) = (part for part in found.components if part.name == "pods")
     assert "none in flux-system has app=kustomize-controller: it sleeps, or podSelector" in pods.note
 
