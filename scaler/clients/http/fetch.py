@@ -1,6 +1,7 @@
 """One HTTP answer, streamed and bounded, with everything that can go wrong told as a fault."""
 
 import asyncio
+import re
 import ssl
 import zlib
 from base64 import b64encode
@@ -17,6 +18,8 @@ from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
+_ALERT = re.compile(r"_ALERT_([A-Z_]+)")
+"""What the other side of a TLS connection has against it, in OpenSSL's words."""
 SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
 """As net/http of Go says it, with status 400 and without TLS."""
 PIECE_BYTES = 16 * 1024
@@ -270,8 +273,13 @@ def _problem(error: Exception, *, tls: bool, hint: str) -> str:
         case aiohttp.ClientConnectorCertificateError():
             reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
             problem = f"the TLS certificate is refused: {reason}{hint}"
+        case aiohttp.ClientConnectorSSLError() if alert := _ALERT.search(str(error.os_error)):
+            told = alert[1].replace("_", " ").lower()
+            problem = f"the server refuses the TLS handshake ({told}); does it ask for a client certificate?{hint}"
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             problem = "no TLS connection; does the server speak https on this port?"
+        case aiohttp.ClientConnectorError() if tls and isinstance(error.os_error, ConnectionResetError):
+            problem = f"the TLS handshake was cut off; does the server ask for a client certificate?{hint}"
         case aiohttp.ClientConnectorError():
             problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
         case aiohttp.ClientPayloadError():
@@ -279,7 +287,10 @@ def _problem(error: Exception, *, tls: bool, hint: str) -> str:
         case aiohttp.ClientResponseError():
             problem = "the answer is no valid HTTP" + ("" if tls else "; is it a port that speaks https?")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            problem = "the connection was closed before the answer" + ("" if tls else "; does the port speak https?")
+            asks = "; does the server ask for a client certificate?" if hint else ""
+            problem = "the connection was closed before the answer" + (
+                f"{asks}{hint}" if tls else "; does the port speak https?"
+            )
         case _:
             problem = f"the connection failed ({type(error).__name__})"
     return problem

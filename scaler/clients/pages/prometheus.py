@@ -232,9 +232,12 @@ class PrometheusReader(Reader):
         try:
             if server.token_file is not None:
                 headers["Authorization"] = f"Bearer {server.token_file.read_text().strip()}"
-            tls = trust(server.ca_file)
+            tls = trust(server)
         except (OSError, ValueError) as error:
-            raise Unavailable(f"{place}: tokenFile or caFile cannot be read ({type(error).__name__})") from None
+            raise Unavailable(
+                f"{place}: tokenFile, caFile or certFile cannot be read ({type(error).__name__})"
+            ) from None
+        tls_url = base.scheme == "https"
         long = len(query["query"]) > LONG_QUERY
         url = base / "api/v1/query"
         request = Request(
@@ -246,6 +249,9 @@ class PrometheusReader(Reader):
             form=query if long else None,
             tls=tls,
             quotes=True,
+            hint="; a server under `prometheus` of the configuration has caFile, certFile and tokenFile"
+            if tls_url
+            else "",
         )
         return request if place.server else replace(request, hop=partial(self._hop, request))
 
