@@ -1,27 +1,23 @@
 """One HTTP answer, streamed and bounded, with everything that can go wrong told as a fault."""
 
 import asyncio
-import re
 import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 import aiohttp
 from yarl import URL
 
+from scaler.clients.http.problems import SPEAKS_TLS, faults, says_tls
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.core.clock import Clock
-from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
-_ALERT = re.compile(r"_ALERT_([A-Z_]+)")
-"""What the other side of a TLS connection has against it, in OpenSSL's words."""
-SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
-"""As net/http of Go says it, with status 400 and without TLS."""
 PIECE_BYTES = 16 * 1024
 """What is handed on at a time; between two pieces other tasks get their turn."""
 
@@ -167,7 +163,7 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
     where, told = request.where, f"; the server says {said!r}" if said else ""
     match status:
         case 400 if said == SPEAKS_TLS:
-            return Refused(f"{where}: this port speaks https, and the URL says http")
+            return Refused(f"{where}: {SPEAKS_TLS}, and the URL says http")
         case 401 | 403:
             return Refused(
                 f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some"
@@ -189,7 +185,7 @@ async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
     # An error that is large, not whole or not well packed is an error all the same, of which less is told.
     with suppress(Unavailable, aiohttp.ClientError, OSError, zlib.error):
         await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend, nullcontext())
-    if SPEAKS_TLS.encode() in body:
+    if response.status == 400 and says_tls(bytes(body)):
         return SPEAKS_TLS
     return quoted(bytes(body), (*request.secrets, *secrets_of(request.headers))) if request.quotes else ""
 
@@ -251,46 +247,3 @@ class _Gzip:
     def end(self) -> None:
         if not self._inflate.eof or self._inflate.unused_data:
             raise self._fault
-
-
-@contextmanager
-def faults(where: str, *, tls: bool = True, hint: str = "") -> Iterator[None]:
-    """Tell the errors of aiohttp as faults, without the URL and the headers that those quote.
-
-    `tls` says whether the connection was meant to be one of TLS; `hint` is told with a certificate that is refused.
-    """
-    try:
-        yield
-    except (aiohttp.ClientError, OSError, zlib.error) as error:
-        reason = getattr(let_go(error), "os_error", None)
-        if isinstance(reason, Fault):  # of the look-up or the address guard
-            raise (Refused if isinstance(reason, Refused) else Unavailable)(f"{where}: {reason}") from None
-        raise Unavailable(f"{where}: {_problem(error, tls=tls, hint=hint)}") from None
-
-
-def _problem(error: Exception, *, tls: bool, hint: str) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
-            problem = f"the TLS certificate is refused: {reason}{hint}"
-        case aiohttp.ClientConnectorSSLError() if alert := _ALERT.search(str(error.os_error)):
-            told = alert[1].replace("_", " ").lower()
-            problem = f"the server refuses the TLS handshake ({told}); does it ask for a client certificate?{hint}"
-        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            problem = "no TLS connection; does the server speak https on this port?"
-        case aiohttp.ClientConnectorError() if tls and isinstance(error.os_error, ConnectionResetError):
-            problem = f"the TLS handshake was cut off; does the server ask for a client certificate?{hint}"
-        case aiohttp.ClientConnectorError():
-            problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
-        case aiohttp.ClientPayloadError():
-            problem = "the answer broke off before its end"
-        case aiohttp.ClientResponseError():
-            problem = "the answer is no valid HTTP" + ("" if tls else "; is it a port that speaks https?")
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            asks = "; does the server ask for a client certificate?" if hint else ""
-            problem = "the connection was closed before the answer" + (
-                f"{asks}{hint}" if tls else "; does the port speak https?"
-            )
-        case _:
-            problem = f"the connection failed ({type(error).__name__})"
-    return problem

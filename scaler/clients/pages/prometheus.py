@@ -30,6 +30,7 @@ from scaler.core.errors import Fault, Refused, Unavailable
 if TYPE_CHECKING:
     import aiohttp
 
+HINT = "; a server under `prometheus` of the configuration has headers, tokenFile, caFile and certFile"
 MAX_SELECTOR = 1_000
 MAX_ANSWER_BYTES = 512 * 1024
 """About 2,000 series, which is what can be decoded at once without holding up other tasks."""
@@ -237,7 +238,6 @@ class PrometheusReader(Reader):
             raise Unavailable(
                 f"{place}: tokenFile, caFile or certFile cannot be read ({type(error).__name__})"
             ) from None
-        tls_url = base.scheme == "https"
         long = len(query["query"]) > LONG_QUERY
         url = base / "api/v1/query"
         request = Request(
@@ -249,9 +249,7 @@ class PrometheusReader(Reader):
             form=query if long else None,
             tls=tls,
             quotes=True,
-            hint="; a server under `prometheus` of the configuration has caFile, certFile and tokenFile"
-            if tls_url
-            else "",
+            hint=HINT,
         )
         return request if place.server else replace(request, hop=partial(self._hop, request))
 

@@ -120,7 +120,9 @@ async def test_a_prometheus_takes_one_too(port: int, files: Files) -> None:
         servers = {"main": PrometheusServer(url=url, ca_file=files["ca"], **tls)}
         return await _read(Backends(prometheus=servers).hand(PrometheusReader), place)
 
-    with pytest.raises(Unavailable, match=r"client certificate.*; a server under `prometheus` of the configuration has"):
+    with pytest.raises(
+        Unavailable, match=r"client certificate.*; a server under `prometheus` of the configuration has"
+    ):
         await ask()
     with pytest.raises(Unavailable, match="no series"):  # it has answered
         await ask(cert_file=files["known"], key_file=files["key"])
