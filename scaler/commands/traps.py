@@ -36,14 +36,14 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
     if trigger.type == "external-push" and isinstance(owner, ScaledJob):
         yield Trap(trigger.line, "type", "KEDA does not act on pushes for a ScaledJob; use type external")
     if len(specs) > 1 and isinstance(owner, ScaledJob):
-        how = f"; {parsed.one_metric_each}" if parsed.one_metric_each else ""
-        yield Trap(trigger.line, "metadata", f"a ScaledJob uses only the first of these metrics: {_names(parsed)}{how}")
+        text = f"a ScaledJob uses only the first of these metrics: {_names(parsed)}; {parsed.one_metric_each}"
+        yield Trap(trigger.line, "metadata", text)
     if len(specs) > 1 and isinstance(owner, ScaledObject) and owner.advanced.scaling_modifiers is not None:
         yield Trap(
             trigger.line,
             "metadata",
             f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
-            "split it into several triggers" + (f": {parsed.one_metric_each}" if parsed.one_metric_each else ""),
+            f"{parsed.one_metric_each}",
         )
     if isinstance(owner, ScaledJob) and parsed.refresh_seconds > 0:
         yield Trap(

@@ -176,8 +176,10 @@ class Trigger(BaseModel, ABC):
         """Return the readings that the source would find with `counts` while `replicas` run, at Unix time `now`."""
         raise NotImplementedError(f"source {self.source} cannot be imagined from {sorted(counts)}, {replicas}, {now}")
 
-    one_metric_each: ClassVar[str] = ""
-    """How to split a trigger with several metrics into triggers of one, where the source needs a word for that."""
+    @property
+    def one_metric_each(self) -> str:
+        """What to do where a trigger may have one metric alone, and this one has several."""
+        return "split it into several triggers"
 
     def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
         """Return what is allowed but will not do what its author thinks, for `explain` and `validate`; usually nothing.

@@ -101,9 +101,18 @@ class SidekiqTrigger(SidekiqMetadata):
         """
         return imagined(self.plan, self.selection, counts, (replicas, now))
 
-    one_metric_each: ClassVar[str] = (
-        '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
-    )
+    @property
+    def one_metric_each(self) -> str:
+        """Tell how to be rid of each metric but one."""
+        told = []
+        if self.spare_busy == "hold":
+            told.append("spareBusy: hold always has one besides the others, so write prefer or leave it out")
+        if len([target for target in (self.busy_ratio, self.queue_length, self.queue_latency) if target]) > 1:
+            told.append(
+                "split it into several triggers: "
+                '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
+            )
+        return "; ".join(told)
 
     def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
         """Tell which keys do not go with the workload."""

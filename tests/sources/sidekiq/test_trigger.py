@@ -263,6 +263,10 @@ def test_processes_of_another_deployment_than_the_one_that_is_scaled() -> None:
 
 def test_advice_to_split_can_be_followed() -> None:
     """Three triggers with one metric each, as `one_metric_each` says."""
-    assert SidekiqTrigger.one_metric_each.startswith('`busyRatio: "off"` leaves the busy metric out')
+    several = trigger(queueLength="5", queueLatency="5").one_metric_each
+    assert several.startswith('split it into several triggers: `busyRatio: "off"` leaves the busy metric out')
     alone = [{}, {"busyRatio": "off", "queueLength": "5"}, {"busyRatio": "off", "queueLatency": "5"}]
     assert [len(trigger(**metadata).specs()) for metadata in alone] == [1, 1, 1]
+    held = trigger(spareBusy="hold")
+    assert held.one_metric_each == "spareBusy: hold always has one besides the others, so write prefer or leave it out"
+    assert [len(each.specs()) for each in (held, trigger(spareBusy="prefer"), trigger())] == [2, 1, 1]
