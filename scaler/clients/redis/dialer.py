@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
-from scaler.clients.redis.faults import RIGHTS, Command, fault_of
+from scaler.clients.redis.faults import ASKS, RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
 from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -103,6 +103,9 @@ class Dialer:
                     error = await self._tls_on_one_side(silent) or error
             except (OSError, Fault):  # also TimeoutError: then it is not known
                 pass
+        unheard = link is None or not link.heard
+        if self.url.tls and unheard and isinstance(error, ConnectionError) and self.server.cert_file is None:
+            error = Unavailable(f"the server has closed the connection after the TLS handshake{ASKS}")
         return self.fault(error, seconds=seconds, where=where)
 
     async def _tls_on_one_side(self, host: tuple[str, int]) -> Refused | None:
