@@ -57,6 +57,33 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
         yield Trap(trigger.line, "source", text)
 
 
+PORTS = {"9091": "the status page", "9092": "health checks without TLS"}
+"""By default; gRPC has 9090."""
+_TRUTHS = {"1", "t", "T", "true", "True", "TRUE", "0", "f", "F", "false", "False", "FALSE"}
+
+
+def of_connection(trigger: Trigger) -> Iterator[Trap]:
+    """Yield the traps of how KEDA is to reach the scaler (KEDA pkg/scalers/external_scaler.go)."""
+    metadata = trigger.metadata
+    port = metadata.get("scalerAddress", "").rpartition(":")[2]
+    if port in PORTS:
+        line = trigger.key_lines.get("scalerAddress", trigger.line)
+        yield Trap(line, "scalerAddress", f"port {port} is by default that of {PORTS[port]}; gRPC has 9090")
+    for key in ("caCert", "tlsClientCert", "tlsClientKey"):
+        if metadata.get(key):
+            text = "KEDA takes it from a TriggerAuthentication alone; name one with authenticationRef, and leave it out here"
+            yield Trap(trigger.key_lines.get(key, trigger.line), key, text)
+    for key in ("enableTLS", "unsafeSsl"):
+        if metadata.get(key, "true") not in _TRUTHS:
+            yield Trap(trigger.key_lines.get(key, trigger.line), key, 'KEDA refuses it; write "true" or "false"')
+    plain = metadata.get("enableTLS") != "true" and trigger.authentication_ref is None
+    if metadata.get("unsafeSsl") == "true" and plain:
+        line = trigger.key_lines.get("unsafeSsl", trigger.line)
+        yield Trap(
+            line, "unsafeSsl", 'it is about the way from KEDA to the scaler, and does nothing without enableTLS: "true"'
+        )
+
+
 def of_authentication(
     owner: ScaledObject | ScaledJob, trigger: Trigger, known: Iterable[Authentication]
 ) -> Iterator[Trap]:
