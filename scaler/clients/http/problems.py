@@ -29,9 +29,9 @@ def says_tls(body: bytes) -> bool:
 
 @contextmanager
 def faults(where: str, *, tls: bool = True, hint: str = "") -> Iterator[None]:
-    """Tell the errors of aiohttp as faults, without the URL and the headers that those quote.
+    """Turn errors of aiohttp into faults, without the URL and headers that aiohttp quotes.
 
-    `tls` says whether the connection was meant to be one of TLS; `hint` is told with a certificate that is refused.
+    `tls` says whether TLS was used; `hint` is added to the fault for a refused certificate, or one that may be missing.
     """
     try:
         yield

@@ -29,7 +29,7 @@ class ClientTls(Section):
 def trust(section: ClientTls, *, verify: bool = True) -> ssl.SSLContext | bool:
     """Return what `aiohttp` takes for `ssl`, by files that are read again when they change; without any the system's CAs.
 
-    Without `verify` any certificate will do. Raises `OSError` for a file that cannot be used.
+    Without `verify` any certificate is accepted. Raises `OSError` for a file that cannot be used.
     """
     files = section.ca_file if verify else None, section.cert_file, section.key_file
     if files == (None, None, None):
@@ -45,7 +45,7 @@ def _context(
 ) -> ssl.SSLContext:
     ca_file, cert_file, key_file = files
     context = ssl.create_default_context(cafile=ca_file)
-    # Python 3.13 checks strictly; the CAs that clusters make for themselves often lack a key identifier.
+    # Python 3.13 checks strictly, but CAs that clusters generate often lack a key identifier.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

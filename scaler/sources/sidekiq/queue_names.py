@@ -1,4 +1,4 @@
-"""What cannot be the name of a queue: sidekiq.yml and Sidekiq's command line know more than names, a trigger does not."""
+"""Refuses what is not a queue name: sidekiq.yml and Sidekiq's command line also take weights, a trigger does not."""
 
 import re
 from itertools import pairwise
@@ -13,7 +13,7 @@ _PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
 
 
 def check(queues: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `queues`; raises `ValueError` with the right form for what is not a list of names."""
+    """Return `queues`; raises `ValueError` with the right form if they are not a list of names."""
     problem = next(filter(None, map(_problem, queues)), None) or _weight(queues)
     if problem is not None:
         names = ",".join(_names(queues)) or "critical,default"
@@ -51,7 +51,7 @@ def _in_no_name(character: str, queue: str) -> str:
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:
-    """Tell of a weight after a name: `critical,2`. A queue whose name is a number is believed where it comes first."""
+    """Return the error for a weight after a name: `critical,2`. A number is accepted as a name if it comes first."""
     for before, queue in pairwise(queues):
         if _WEIGHT.fullmatch(queue) and not _WEIGHT.fullmatch(before):
             return (
