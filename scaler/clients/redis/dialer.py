@@ -66,7 +66,12 @@ class Dialer:
 
     async def dial(self, host: tuple[str, int], seconds: float) -> Link:
         """Connect to the addresses of `host`, one after the other, within `seconds`; raises what went wrong."""
+        time = asyncio.get_running_loop().time
+        end = time() + seconds
         addresses = await self.look_up(host[0], fresh=True)
+        # Reading many certificates takes a moment, which the handshake must not have: `explain` needs the rest.
+        context = await asyncio.to_thread(self._context) if self.url.tls else None
+        seconds = max(end - time(), 0.1)
         failure: Exception = Unavailable("the host name has no address")
         for address in addresses:
             try:
@@ -76,7 +81,6 @@ class Dialer:
                 failure = failure if isinstance(failure, _SilentError) else error
                 continue
             try:
-                context = await asyncio.to_thread(self._context) if self.url.tls else None  # reads many certificates
                 return await _within(seconds, len(addresses), Link.over(sock, (address, host[1]), context, host[0]))
             except BaseException as error:
                 sock.close()
