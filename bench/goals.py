@@ -11,6 +11,8 @@ Judged = tuple[str, str, bool | None]
 """The goal, what was measured, and whether that holds; None where the run was too small to tell."""
 FLEET, STREAMS, PLACES, CLIENTS, STREAMS_EACH = 10_000, 2_000, 500, 100, 200
 """The sizes that the goals name."""
+NEWEST = 1.1
+"""How much more the newest grpcio must cost for `pyproject.toml` to keep an older one."""
 CPU, LATE, BLOCK_MS, KB, SAME, EXTRA = 1.15, 2.0, 50.0, 8.0, 0.01, 1.25
 ATTACKED_MS, MEMORY_MB = 500.0, 512.0
 CORE, MEGABYTES, INTERVALS, GROWTH, END_SECONDS = 15.0, 150.0, 2.0, 0.02, 10.0
@@ -42,6 +44,15 @@ def _rpc(rows: Rows) -> Iterator[Judged]:
     cpu, late = [row["ratio"] for row in rows], [row["p99 ratio"] for row in rows]
     yield f"CPU of one RPC ≤ {CPU} times the empty handler's", _range(cpu), max(cpu) <= CPU
     yield f"p99 of one RPC ≤ {LATE:g} times the empty handler's", _range(late), max(late) <= LATE
+
+
+def _grpcio(rows: Rows) -> Iterator[Judged]:
+    newest = rows[-1]
+    yield (
+        f"grpcio is kept below the newest only while that costs over {NEWEST:g} times as much",
+        f"{newest['grpcio']}: {number(middle(newest['floor ratio']))} times",
+        middle(newest["floor ratio"]) > NEWEST,
+    )
 
 
 def _fleet(rows: Rows) -> Iterator[Judged]:
@@ -206,6 +217,7 @@ def _attacks(rows: Rows) -> Iterator[Judged]:
 Judges = Sequence[tuple[str, Callable[[Rows], Iterator[Judged]]]]
 _PERFORMANCE: Judges = (
     ("rpc", _rpc),
+    ("grpcio", _grpcio),
     ("fleet", _fleet),
     ("processes", _processes),
     ("storm", _storm),

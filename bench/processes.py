@@ -23,6 +23,8 @@ class ServerProcess:
     process: asyncio.subprocess.Process
     port: int
     http: int
+    grpcio: str
+    """Its version of grpcio."""
 
     async def usage(self, question: str = "usage") -> dict[str, Any]:
         """Return what `bench.serving` answers to `usage`, `house` or `collect`."""
@@ -78,7 +80,7 @@ async def serving(
     try:
         os.sched_setaffinity(process.pid, cores or SERVER_CORES)
         ports = await _line(process)
-        yield ServerProcess(process, ports["port"], ports["http"])
+        yield ServerProcess(process, ports["port"], ports["http"], ports["grpcio"])
     finally:
         if process.returncode is None:
             process.terminate()

@@ -81,7 +81,8 @@ async def paced(wire: Wire, seconds: float, rate: float, following: Next) -> lis
     return found
 
 
-async def _cpu(server: ServerProcess, wire: Wire, calls: int, following: Next) -> float:
+async def cpu(server: ServerProcess, wire: Wire, calls: int, following: Next) -> float:
+    """Make so many calls; return the processor seconds that one of them took."""
     before = (await server.usage())["cpu"]
     await saturate(wire, calls, following)
     return float((await server.usage())["cpu"] - before) / calls
@@ -122,7 +123,7 @@ async def _rounds(
     for number in range(effort.rounds):
         found: Row = {}
         for kind in ("empty", "real") if number % 2 else ("real", "empty"):
-            found[f"{kind} cpu"] = await _cpu(servers[kind], wires[kind], effort.calls, following)
+            found[f"{kind} cpu"] = await cpu(servers[kind], wires[kind], effort.calls, following)
             latencies = await paced(wires[kind], effort.paced_seconds, effort.rate, following)
             found[f"{kind} p99"] = percentile(latencies, 0.99)
         rounds.append(found)

@@ -183,7 +183,8 @@ async def main(kind: str, settings: Settings) -> None:
     server.garbage.settle()  # as `scaler serve` does; both, because both have imported the same
     asking = asyncio.create_task(_answer_lines(heart, server))
     asking.add_done_callback(lambda _: stop.set())  # one that has failed is told below, not waited for in vain
-    print(json.dumps({"port": server.port, "http": server.http_port}), flush=True)  # noqa: T201 - see above
+    told = {"port": server.port, "http": server.http_port, "grpcio": grpc.__version__}
+    print(json.dumps(told), flush=True)  # noqa: T201 - see above
     await stop.wait()
     await server.drain()
     if asking.done():

@@ -73,6 +73,7 @@ async def _explain_trigger(
     if missing and refused:
         answer = {**answer, "error": _unset(missing, answer["error"])}
     warnings = [] if parsed is None else list(traps.of_trigger(owner, trigger, parsed))
+    warnings += traps.of_connection(trigger)
     warnings += traps.of_authentication(owner, trigger, asking.authentications)
     if not refused:
         warnings += [traps.Trap(trigger.line, "FromEnv", _not_here(name)) for name in missing]

@@ -93,9 +93,11 @@ def judge(trigger: Trigger, trace: Trace) -> Formula:
     if columns == {"value"} or (columns == {"arrivals"} and not trigger.counts):
         specs, threshold = trigger.specs(), getattr(trigger, "activation_queue_length", 0)
         if len(specs) > 1:
-            raise SimulationError(
-                f"{', '.join(columns)} gives one metric, but the trigger has several; remove their keys"
+            names = ", ".join(spec.name for spec in specs)
+            way = (
+                f"give its own counts instead: {', '.join(trigger.counts)}" if trigger.counts else "it is not simulated"
             )
+            raise SimulationError(f"{', '.join(columns)} gives one metric, but the trigger has {names}; {way}")
 
         def one_metric(counts: Mapping[str, float], _replicas: int, _now: float) -> Assessment:
             value = sum(counts.values())

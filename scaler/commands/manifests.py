@@ -17,9 +17,14 @@ MAX_BYTES = 16 * 2**20
 """Largest file; a rendered chart with all its CRDs has 5 MiB."""
 TOO_LARGE = f"larger than {MAX_BYTES // 2**20} MiB"
 TEMPLATE = "{{"
-RENDER_FIRST = "it looks like a Helm template, so render it first: helm template RELEASE CHART | scaler {command} -"
 _OURS = re.compile(r"""kind["']?\s*:\s*["']?(?:ScaledObject|ScaledJob|(?:Cluster)?TriggerAuthentication)""")
 """Recognized without parsing, because most YAML files of a repository have none of these, or are templates."""
+
+
+def render_first(command: str) -> str:
+    """Return what to do with a template of Helm before `command`; `advise` wants a file, since its patch is for one."""
+    to = "> FILE, and give that FILE" if command == "advise" else f"| scaler {command} -"
+    return f"it looks like a Helm template, so render it first: helm template RELEASE CHART {to}"
 
 
 class InputError(ScalerError):
@@ -63,9 +68,9 @@ def survey_file(file: File, command: str) -> Manifests:
     found = survey(file.text, file.name)
     if TEMPLATE not in file.text:
         return found
-    advice = RENDER_FIRST.format(command=command)
-    unreadable = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
-    return replace(found, unreadable=tuple(unreadable))
+    advice = render_first(command)
+    told = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
+    return replace(found, unreadable=tuple(told))
 
 
 def together(parts: Iterable[Manifests]) -> Manifests:

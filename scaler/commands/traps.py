@@ -36,14 +36,14 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
     if trigger.type == "external-push" and isinstance(owner, ScaledJob):
         yield Trap(trigger.line, "type", "KEDA does not act on pushes for a ScaledJob; use type external")
     if len(specs) > 1 and isinstance(owner, ScaledJob):
-        how = f"; {parsed.one_metric_each}" if parsed.one_metric_each else ""
-        yield Trap(trigger.line, "metadata", f"a ScaledJob uses only the first of these metrics: {_names(parsed)}{how}")
+        text = f"a ScaledJob uses only the first of these metrics: {_names(parsed)}; {parsed.one_metric_each}"
+        yield Trap(trigger.line, "metadata", text)
     if len(specs) > 1 and isinstance(owner, ScaledObject) and owner.advanced.scaling_modifiers is not None:
         yield Trap(
             trigger.line,
             "metadata",
             f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
-            "split it into several triggers" + (f": {parsed.one_metric_each}" if parsed.one_metric_each else ""),
+            f"{parsed.one_metric_each}",
         )
     if isinstance(owner, ScaledJob) and parsed.refresh_seconds > 0:
         yield Trap(
@@ -52,8 +52,36 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             "an old or held count starts Jobs for work that others have taken; "
             'in a ScaledJob write refreshSeconds: "0", so that every poll reads anew',
         )
-    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count):
+    target_name = owner.scale_target_ref.name if isinstance(owner, ScaledObject) else ""
+    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count, target_name):
         yield Trap(trigger.line, "source", text)
+
+
+PORTS = {"9091": "the status page", "9092": "health checks without TLS"}
+"""By default; gRPC has 9090."""
+_TRUTHS = {"1", "t", "T", "true", "True", "TRUE", "0", "f", "F", "false", "False", "FALSE"}
+
+
+def of_connection(trigger: Trigger) -> Iterator[Trap]:
+    """Yield the traps of how KEDA is to reach the scaler (KEDA pkg/scalers/external_scaler.go)."""
+    metadata = trigger.metadata
+    port = metadata.get("scalerAddress", "").rpartition(":")[2]
+    if port in PORTS:
+        line = trigger.key_lines.get("scalerAddress", trigger.line)
+        yield Trap(line, "scalerAddress", f"port {port} is by default that of {PORTS[port]}; gRPC has 9090")
+    for key in ("caCert", "tlsClientCert", "tlsClientKey"):
+        if metadata.get(key):
+            text = "KEDA takes it from a TriggerAuthentication alone; name one with authenticationRef, and leave it out here"
+            yield Trap(trigger.key_lines.get(key, trigger.line), key, text)
+    for key in ("enableTLS", "unsafeSsl"):
+        if metadata.get(key, "true") not in _TRUTHS:
+            yield Trap(trigger.key_lines.get(key, trigger.line), key, 'KEDA refuses it; write "true" or "false"')
+    plain = metadata.get("enableTLS") != "true" and trigger.authentication_ref is None
+    if metadata.get("unsafeSsl") == "true" and plain:
+        line = trigger.key_lines.get("unsafeSsl", trigger.line)
+        yield Trap(
+            line, "unsafeSsl", 'it is about the way from KEDA to the scaler, and does nothing without enableTLS: "true"'
+        )
 
 
 def of_authentication(

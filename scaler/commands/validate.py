@@ -98,7 +98,7 @@ def of_trigger(
         key = problem_.key
         line = trigger.key_lines.get(key) or trigger.key_lines.get(f"{key}{FROM_ENV}", trigger.line)
         yield Finding(owner.file, line, key, problem_.text)
-    found = traps.of_authentication(owner, trigger, authentications)
+    found = (*traps.of_connection(trigger), *traps.of_authentication(owner, trigger, authentications))
     for trap in (*found, *(traps.of_trigger(owner, trigger, parsed) if parsed is not None else ())):
         yield _caution(owner, trap)
 

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -139,6 +139,7 @@ class _Reader:
         path = ("metadata", "annotations")
         annotations = self._mapping("metadata").get("annotations")
         texts = self._texts(path, annotations) if isinstance(annotations, dict) else {}
+        self._misplaced(texts)
         texts = {key: text for key, text in texts.items() if key.startswith(_ANNOTATION)}
         known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
         for key in sorted(texts.keys() - known):
@@ -154,6 +155,18 @@ class _Reader:
                 count = "0"
             values |= {scalable.PAUSED: True, scalable.PAUSED_REPLICAS: int(count)}
         return values
+
+    def _misplaced(self, annotations: Iterable[str]) -> None:
+        """Find what has the name of an annotation of KEDA, but another prefix or a place among the labels."""
+        names = {each.removeprefix(_ANNOTATION) for each in (*_FLAGS, _PAUSED_REPLICAS)}
+        for key in annotations:
+            prefix, _, name = key.rpartition("/")
+            if name in names and (not prefix or "keda" in prefix) and not key.startswith(_ANNOTATION):
+                self._find(("metadata", "annotations", key), f"KEDA passes over it; did you mean {_ANNOTATION}{name}?")
+        labels = self._mapping("metadata").get("labels")
+        for key in labels if isinstance(labels, dict) else ():
+            if str(key).startswith(_ANNOTATION):
+                self._find(("metadata", "labels", key), "KEDA passes over it as a label; write it under annotations")
 
     def _plain(self, path: Path, data: Any) -> Any:
         """Return `data` without nulls, which the API server treats as missing; trigger metadata becomes text."""

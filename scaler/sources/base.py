@@ -177,15 +177,18 @@ class Trigger(BaseModel, ABC):
         """Return the readings that the source would find with `counts` while `replicas` run, at Unix time `now`."""
         raise NotImplementedError(f"source {self.source} cannot be imagined from {sorted(counts)}, {replicas}, {now}")
 
-    one_metric_each: ClassVar[str] = ""
-    """For sources with several metrics: how to split a trigger into triggers with one metric each."""
+    @property
+    def one_metric_each(self) -> str:
+        """What to do where a trigger may have one metric alone, and this one has several."""
+        return "split it into several triggers"
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Return warnings about settings that are allowed but probably not meant, for `explain` and `validate`.
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
+        """Return what is allowed but will not do what its author thinks, for `explain` and `validate`; usually nothing.
 
-        `target_kind` is the kind of the workload that is scaled (`Deployment`, `StatefulSet`, `Job`).
+        `target_kind` is the kind of the workload that is scaled (`Deployment`, `StatefulSet`, `Job`), and `target_name`
+        its name, where it has one.
         """
-        del target_kind, max_replicas
+        del target_kind, max_replicas, target_name
         return ()
 
     @property

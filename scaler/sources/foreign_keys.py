@@ -4,18 +4,33 @@ _METRIC_NAME = "the metric's name follows from the other keys; leave it out"
 _CREDENTIALS = "the scaler reads with its own identity; leave it out, or set awsRoleArn to a role that its configuration grants to the namespace"
 _REDIS = "host, port, database, user and password are one URL; write redisURLFromEnv: REDIS_URL, or redis: with a connection of the scaler's configuration"
 
+_PAGES_TLS = "the scaler's configuration says it, for pages under `pages` and for a Prometheus under `prometheus`; triggers hold no secret"
+_OF_SPEC = (
+    "pollingInterval", "cooldownPeriod", "initialCooldownPeriod", "minReplicaCount", "maxReplicaCount",
+    "idleReplicaCount", "fallback", "advanced",
+)  # fmt: skip
+
 _EVERY = {
+    **{key: f"{key} stands under spec, beside triggers, not in the metadata" for key in _OF_SPEC},
     "metricName": _METRIC_NAME,
     "name": "a trigger's name stands beside its metadata, not in it",
     "authenticationRef": "authenticationRef stands beside the metadata, not in it",
     "useCachedMetrics": "useCachedMetrics stands beside the metadata, not in it",
 }
-_SQS = dict.fromkeys(("awsAccessKeyID", "awsSecretAccessKey", "awsSessionToken", "podIdentity"), _CREDENTIALS)
+_SQS = {
+    **dict.fromkeys(("awsAccessKeyID", "awsSecretAccessKey", "awsSessionToken", "podIdentity"), _CREDENTIALS),
+    **dict.fromkeys(
+        ("externalId", "externalID", "awsExternalId", "awsExternalID"),
+        "it stands beside the role in aws.roles of the scaler's configuration; leave it out",
+    ),
+    "queueName": "write queueURL, for which the name will do",
+    "queueNames": "write queueURL, names with commas between them",
+}
 _SIDEKIQ = {
     **dict.fromkeys(
         (
             "address", "addresses", "host", "hosts", "port", "ports", "username", "password", "databaseIndex",
-            "sentinelMaster", "sentinelUsername", "sentinelPassword",
+            "database", "db", "sentinelMaster", "sentinelUsername", "sentinelPassword",
         ),
         _REDIS,
     ),
@@ -24,8 +39,16 @@ _SIDEKIQ = {
     "activationListLength": "write activationQueueLength",
     "query": "Sidekiq is read from Redis, not from Prometheus; leave it out",
     "serverAddress": "Sidekiq is read from Redis, not from Prometheus; leave it out",
-    "threshold": "write busyRatio for a share of busy threads, queueLength for waiting jobs or queueLatency for seconds",
-    "activationThreshold": "write activationQueueLength",
+    "namespace": "write keyPrefix for the namespace of redis-namespace; otherwise leave it out",
+    **dict.fromkeys(
+        ("tls", "ssl", "caFile", "ca", "cert", "key"),
+        "write rediss:// in the URL; certificates belong to a connection under `redis` of the scaler's configuration",
+    ),
+    **dict.fromkeys(
+        ("threshold", "value", "targetValue"),
+        "write busyRatio for a share of busy threads, queueLength for waiting jobs or queueLatency for seconds",
+    ),
+    **dict.fromkeys(("activationThreshold", "activationValue"), "write activationQueueLength"),
 }  # fmt: skip
 _PAGES = {
     "query": "write queues and selector, from which the query is made",
@@ -37,8 +60,18 @@ _PAGES = {
     "threshold": "write queueLength",
     "activationThreshold": "write activationQueueLength",
     "activationTargetValue": "write activationQueueLength",
-}
-_BY_SOURCE = {"sqs": _SQS, "sidekiq": _SIDEKIQ, "workqueue": _PAGES, "argocd": _PAGES, "flux": {}}
+    "queueName": "write queues",
+    "labelSelector": "write podSelector for pods, or selector for series in Prometheus",
+    **dict.fromkeys(
+        (
+            "authModes", "bearerToken", "token", "tokenFile", "username", "password", "headers", "customHeaders", "ca",
+            "caFile", "cert", "certFile", "key", "keyFile", "insecureSkipVerify", "tlsSkipVerify", "serverName",
+        ),
+        _PAGES_TLS,
+    ),
+}  # fmt: skip
+_WORKQUEUE = {**_PAGES, "namespace": "write podNamespace, the namespace of the pods of podSelector"}
+_BY_SOURCE = {"sqs": _SQS, "sidekiq": _SIDEKIQ, "workqueue": _WORKQUEUE, "argocd": _PAGES, "flux": {}}
 
 
 def hint(key: str, source: str) -> str | None:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
 from scaler.clients.http.fetch import checked_url, shown
+from scaler.clients.kubernetes.selectors import parse_selector
 from scaler.clients.pages.prometheus import PrometheusPages, label_matchers
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
 from scaler.core.domain import Place
@@ -27,7 +28,6 @@ _BELONGS_TO = {
     "path": ("path", ("podSelector",)),
     "selector": ("selector", ("prometheus", "prometheusURL")),
 }
-_REQUIREMENT = r"\s*+(![\w./-]++|[\w./-]++(\s*+(==?|!=)\s*+[\w.-]*+|\s++(in|notin)\s*+\([\w\s.,-]++\))?)\s*+"
 
 
 @lru_cache(maxsize=64)
@@ -82,8 +82,12 @@ class PageKeys(Trigger):
     @field_validator("pod_selector")
     @classmethod
     def _check_pod_selector(cls, selector: str | None) -> str | None:
-        if selector is not None and not re.fullmatch(f"{_REQUIREMENT}(,{_REQUIREMENT})*", selector):
-            raise ValueError("a label selector of Kubernetes, such as app=argocd-repo-server or app in (a, b)")
+        try:
+            parse_selector(selector or "")
+        except ValueError:
+            raise ValueError(
+                "a label selector of Kubernetes, such as app=argocd-repo-server or app in (a, b)"
+            ) from None
         return selector
 
     @field_validator("pod_namespace")

@@ -258,6 +258,10 @@ def test_annotations_of_one_direction(annotation: str, flag: str, value: str) ->
         ("  name: shop\n", "  name: shop\n  annotations: {autoscaling.keda.sh/paused: true}\n", '5: metadata.annotations.autoscaling.keda.sh/paused: must be a string: put it in quotes, "true"'),
         ("  triggers:", "  advanced: {scalingModifiers: {formula: a}}\n  triggers:", "8: spec.advanced.scalingModifiers.target: must be above 0"),
         ("  name: shop\n", '  name: shop\n  annotations: {autoscaling.keda.sh/paused-scaledown: "true", other.io/paused: "true"}\n', "5: metadata.annotations.autoscaling.keda.sh/paused-scaledown: KEDA 2.20 knows no such annotation of a ScaledObject; did you mean autoscaling.keda.sh/paused-scale-in?"),
+        ("  name: shop\n", '  name: shop\n  annotations: {keda.sh/paused: "true"}\n', "5: metadata.annotations.keda.sh/paused: KEDA passes over it; did you mean autoscaling.keda.sh/paused?"),
+        ("  name: shop\n", '  name: shop\n  annotations: {scaledobject.keda.sh/paused-scale-in: "true"}\n', "5: metadata.annotations.scaledobject.keda.sh/paused-scale-in: KEDA passes over it; did you mean autoscaling.keda.sh/paused-scale-in?"),
+        ("  name: shop\n", '  name: shop\n  annotations: {force-activation: "true"}\n', "5: metadata.annotations.force-activation: KEDA passes over it; did you mean autoscaling.keda.sh/force-activation?"),
+        ("  name: shop\n", '  name: shop\n  labels: {autoscaling.keda.sh/paused: "true", app: shop}\n', "5: metadata.labels.autoscaling.keda.sh/paused: KEDA passes over it as a label; write it under annotations"),
         ("kind: ScaledObject", "kind: ScaledJob", "6: spec.scaleTargetRef: KEDA knows no such field; did you mean jobTargetRef?"),
     ],
 )  # fmt: skip

@@ -59,6 +59,12 @@ def partition_of(region: str) -> str:
     return next((str(p["id"]) for p in _partitions() if re.fullmatch(p["regionRegex"], region)), "aws")
 
 
+def domain_of(region: str) -> str:
+    """Return the domain of AWS's hosts in `region`, as in the URLs of queues."""
+    found = (str(p["outputs"]["dnsSuffix"]) for p in _partitions() if re.fullmatch(p["regionRegex"], region))
+    return next(found, "amazonaws.com")
+
+
 @cache
 def _sqs_host() -> re.Pattern[str]:
     """Return the pattern of SQS's own hosts; other hosts under amazonaws.com can be anybody's bucket."""

@@ -5,23 +5,22 @@ import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import aiohttp
 from yarl import URL
 
+from scaler.clients.http.problems import SPEAKS_TLS, faults, says_tls
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.core.clock import Clock
-from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
+from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.core.turns import rest
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
 MAX_AGE_SECONDS = 15.0
 """An older answer of a cache is a fault, because a reading counts as true now."""
-SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
-"""The text of Go's net/http, with status 400 and without TLS."""
 PIECE_BYTES = 4 * 1024
 """Bytes passed on at once; other tasks may run between two pieces."""
 
@@ -166,7 +165,7 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
     where, quote = request.where, f"; the server says {said!r}" if said else ""
     match status:
         case 400 if said == SPEAKS_TLS:
-            return Refused(f"{where}: this port speaks https, and the URL says http")
+            return Refused(f"{where}: {SPEAKS_TLS}, and the URL says http")
         case 401 | 403:
             return Refused(
                 f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some"
@@ -197,7 +196,7 @@ async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
     # If the error text cannot be read completely, the status alone is reported.
     with suppress(Unavailable, aiohttp.ClientError, OSError, zlib.error):
         await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend)
-    if SPEAKS_TLS.encode() in body:
+    if response.status == 400 and says_tls(bytes(body)):
         return SPEAKS_TLS
     return quoted(bytes(body), (*request.secrets, *secrets_of(request.headers))) if request.quotes else ""
 
@@ -258,38 +257,3 @@ class _Gzip:
     def end(self) -> None:
         if not self._inflate.eof or self._inflate.unused_data:
             raise self._fault
-
-
-@contextmanager
-def faults(where: str, *, tls: bool = True, hint: str = "") -> Iterator[None]:
-    """Turn errors of aiohttp into faults, without the URL and headers that aiohttp quotes.
-
-    `tls` says whether TLS was used; `hint` is added to the fault for a refused certificate.
-    """
-    try:
-        yield
-    except (aiohttp.ClientError, OSError, zlib.error) as error:
-        reason = getattr(let_go(error), "os_error", None)
-        if isinstance(reason, Fault):  # a fault of the look-up or the address guard
-            raise (Refused if isinstance(reason, Refused) else Unavailable)(f"{where}: {reason}") from None
-        raise Unavailable(f"{where}: {_problem(error, tls=tls, hint=hint)}") from None
-
-
-def _problem(error: Exception, *, tls: bool, hint: str) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
-            problem = f"the TLS certificate is refused: {reason}{hint}"
-        case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            problem = "no TLS connection; does the server speak https on this port?"
-        case aiohttp.ClientConnectorError():
-            problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
-        case aiohttp.ClientPayloadError():
-            problem = "the answer broke off before its end"
-        case aiohttp.ClientResponseError():
-            problem = "the answer is no valid HTTP" + ("" if tls else "; is it a port that speaks https?")
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            problem = "the connection was closed before the answer" + ("" if tls else "; does the port speak https?")
-        case _:
-            problem = f"the connection failed ({type(error).__name__})"
-    return problem

@@ -1,23 +1,54 @@
-"""TLS with servers of the configuration: which certificates are trusted."""
+"""TLS towards servers of the configuration: whose certificates count, and with which one the scaler shows itself."""
 
 import ssl
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from scaler.core.section import Section
 
 
-def trust(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext | bool:
-    """Return the `ssl` argument for aiohttp: the CAs of `ca_file`, read again when it changes, else the system's.
+class ClientTls(Section):
+    """What every section says that is reached over TLS."""
+
+    ca_file: Path | None = Field(None, description="CA certificates, instead of the system's; read again on change.")
+    cert_file: Path | None = Field(
+        None, description="Client certificate, for a server that asks for one; read again on change."
+    )
+    key_file: Path | None = Field(None, description="Key of the client certificate, unless `certFile` holds it too.")
+
+    @model_validator(mode="after")
+    def _check_client_certificate(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("keyFile needs certFile")
+        return self
+
+
+def trust(section: ClientTls, *, verify: bool = True) -> ssl.SSLContext | bool:
+    """Return what `aiohttp` takes for `ssl`, by files that are read again when they change; without any the system's CAs.
 
     Without `verify` any certificate is accepted. Raises `OSError` for a file that cannot be used.
     """
-    if not verify:
-        return False
-    return True if ca_file is None else _context(ca_file, ca_file.stat().st_mtime_ns)
+    files = section.ca_file if verify else None, section.cert_file, section.key_file
+    if files == (None, None, None):
+        return verify
+    return _context(files, verify, tuple(file and file.stat().st_mtime_ns for file in files))
 
 
 @lru_cache(maxsize=64)
-def _context(ca_file: Path, _changed: int) -> ssl.SSLContext:
+def _context(
+    files: tuple[Path | None, Path | None, Path | None],
+    verify: bool,  # noqa: FBT001 - of a function that the cache calls
+    _changed: tuple[int | None, ...],
+) -> ssl.SSLContext:
+    ca_file, cert_file, key_file = files
     context = ssl.create_default_context(cafile=ca_file)
     # Python 3.13 checks strictly, but CAs that clusters generate often lack a key identifier.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if cert_file is not None:
+        context.load_cert_chain(cert_file, key_file, password="")  # an encrypted key is an error, and asks nobody
     return context

@@ -27,6 +27,7 @@ from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
 
+HINT = "; a server under `prometheus` of the configuration has headers, tokenFile, caFile and certFile"
 MAX_SELECTOR = 1_000
 MAX_ANSWER_BYTES = 512 * 1024
 """About 2,000 series, which can be decoded at once without delaying other tasks."""
@@ -256,9 +257,11 @@ class PrometheusReader(Reader):
         try:
             if server.token_file is not None:
                 headers["Authorization"] = f"Bearer {server.token_file.read_text().strip()}"
-            tls = trust(server.ca_file)
+            tls = trust(server)
         except (OSError, ValueError) as error:
-            raise Unavailable(f"{place}: tokenFile or caFile cannot be read ({type(error).__name__})") from None
+            raise Unavailable(
+                f"{place}: tokenFile, caFile or certFile cannot be read ({type(error).__name__})"
+            ) from None
         long = len(query["query"]) > LONG_QUERY
         url = base / "api/v1/query"
         request = Request(
@@ -270,6 +273,7 @@ class PrometheusReader(Reader):
             form=query if long else None,
             tls=tls,
             quotes=True,
+            hint=HINT,
         )
         return request if place.server else replace(request, hop=partial(self._hop, request))
 

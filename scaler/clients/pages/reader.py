@@ -36,7 +36,7 @@ SCRAPE_BYTES = MAX_SUM_BYTES + 512 * 1024
 SCRAPE_SECONDS = 3.0
 TURN_SECONDS = 4.0
 ACCEPT = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.9, */*;q=0.1"
-HINT = "; `pages` of the configuration says which CA and which token count for a URL"
+HINT = "; `pages` of the configuration says which CA, certificate and token count for a URL"
 WITHOUT_PAGE = "a controller at zero replicas has no page, and what waits for it is not known"
 
 
@@ -194,12 +194,12 @@ class PagesReader(Reader):
         entry = next((each for each in self._pages if each.covers(target.url, target.host_names)), PLAIN)
         headers = {"Accept": ACCEPT, **_login(place, target.url)}
         try:
-            tls = trust(entry.ca_file, verify=not entry.insecure_skip_verify)
+            tls = trust(entry, verify=not entry.insecure_skip_verify)
             if entry.bearer_file is not None:
                 headers.setdefault("Authorization", f"Bearer {entry.bearer_file.read_text().strip()}")
         except (OSError, ValueError) as error:
             raise Unavailable(
-                f"{where}: the caFile or the token of pages: in the configuration cannot be read ({type(error).__name__})"
+                f"{where}: a certificate, its key or the token of pages: in the configuration cannot be read ({type(error).__name__})"
             ) from None
 
         def hop(url: URL) -> Request:

@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from yarl import URL
 
 from scaler.clients.http.fetch import checked_url
+from scaler.clients.http.tls import ClientTls
 from scaler.clients.kubernetes.config import SERVICE_ACCOUNT
-from scaler.core.section import Section
 
 _PATTERN = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-fA-F:.*]+\]|[^/:@\s\[\]]+)(?::(?P<port>[0-9]{1,5}|\*))?(?P<path>/\S*)?"
@@ -22,14 +22,13 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _OWN_HEADERS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
 
 
-class PrometheusServer(Section):
+class PrometheusServer(ClientTls):
     """One entry of `prometheus:` in the configuration."""
 
     url: SecretStr = Field(
         description="Base URL of the HTTP API, `https://prometheus.monitoring.svc:9090`; may hold a user name and password."
     )
     token_file: Path | None = Field(None, description="File with a bearer token; read again when it changes.")
-    ca_file: Path | None = Field(None, description="CA certificates, instead of the system's; read again on change.")
     headers: dict[str, SecretStr] = Field(
         default_factory=dict, description="Sent with every query, such as `X-Scope-OrgID`: the tenant of Mimir, Cortex."
     )
@@ -70,14 +69,13 @@ class PrometheusServer(Section):
         return self
 
 
-class PagesSettings(Section):
+class PagesSettings(ClientTls):
     """One entry of `pages:`; of several that match a URL the first is used."""
 
     urls: tuple[str, ...] = Field(
         min_length=1,
         description="URLs of pages that this is for; `*` in the host, the port or the path stands for any characters of that part. A pod of `podSelector` is `https://NAME.NAMESPACE.pod:PORT/PATH`.",
     )
-    ca_file: Path | None = Field(None, description="CA certificates, instead of the system's; read again on change.")
     insecure_skip_verify: bool = Field(
         False,
         description="Accept any certificate, as for a controller that signs its own; whoever answers gets the token.",
@@ -106,6 +104,8 @@ class PagesSettings(Section):
             raise ValueError("tokenFile cannot be combined with serviceAccountToken: choose one")
         if self.ca_file is not None and self.insecure_skip_verify:
             raise ValueError("caFile cannot be combined with insecureSkipVerify: choose one")
+        if self.cert_file is not None and any(url.startswith("http:") for url in self.urls):
+            raise ValueError("certFile: is for https alone, and a URL in urls begins with http")
         if self.service_account_token and any(url.startswith("http:") for url in self.urls):
             raise ValueError("serviceAccountToken: is sent over https alone, and a URL in urls begins with http")
         return self

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
-from scaler.clients.redis.faults import RIGHTS, Command, fault_of
+from scaler.clients.redis.faults import ASKS, RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
 from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -66,7 +66,12 @@ class Dialer:
 
     async def dial(self, host: tuple[str, int], seconds: float, addresses: tuple[str, ...] = ()) -> Link:
         """Connect to `addresses` of `host`, or to all that it has, one after the other; raises what went wrong."""
+        time = asyncio.get_running_loop().time
+        end = time() + seconds
         addresses = addresses or await self.look_up(host[0], fresh=True)
+        # Reading many certificates takes a moment, which the handshake must not have: `explain` needs the rest.
+        context = await asyncio.to_thread(self._context) if self.url.tls else None
+        seconds = max(end - time(), 0.1)
         failure: Exception = Unavailable("the host name has no address")
         for address in addresses:
             try:
@@ -76,7 +81,6 @@ class Dialer:
                 failure = failure if isinstance(failure, _SilentError) else error
                 continue
             try:
-                context = await asyncio.to_thread(self._context) if self.url.tls else None  # reads many certificates
                 return await _within(seconds, len(addresses), Link.over(sock, (address, host[1]), context, host[0]))
             except BaseException as error:
                 sock.close()
@@ -103,6 +107,9 @@ class Dialer:
                     error = await self._tls_on_one_side(silent) or error
             except (OSError, Fault):  # also TimeoutError: then it is not known
                 pass
+        unheard = link is None or not link.heard
+        if self.url.tls and unheard and isinstance(error, ConnectionError) and self.server.cert_file is None:
+            error = Unavailable(f"the server has closed the connection after the TLS handshake{ASKS}")
         return self.fault(error, seconds=seconds, where=where)
 
     async def _tls_on_one_side(self, host: tuple[str, int]) -> Refused | None:

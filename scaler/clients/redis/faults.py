@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 from collections.abc import Iterable
 
 from redis import exceptions as errors
@@ -18,6 +19,7 @@ RIGHTS = "the source's documentation"
 _DENIED = "the Redis user may not run {command}; give it the access rules of {rights}"
 _LOGIN_WANTED = "Redis asks for a password; put it into the URL or passwordFile"
 _CLUSTER = "this is a Redis Cluster, which is not supported; use a Redis without cluster mode"
+ASKS = "; if it asks for a client certificate, a connection under `redis` of the configuration has certFile for one"
 _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, type[Fault], str], ...] = (
     # exception of redis-py, a part of its text, class of the fault, text of the fault; the first match is used
     (errors.NoPermissionError, "", Refused, _DENIED),
@@ -44,6 +46,13 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
     (errors.ResponseError, "max requests limit", Throttled, "Redis answers: {text}"),  # Upstash counts requests
     (errors.ResponseError, "", Unavailable, "Redis answers: {text}"),
     ((TimeoutError, errors.TimeoutError), "", Unavailable, "no answer within {seconds:g} s"),
+    (
+        ssl.SSLCertVerificationError,
+        "",
+        Unavailable,
+        "the TLS certificate is refused ({text}); a connection under `redis` of the configuration has caFile for it",
+    ),
+    (ssl.SSLError, "_ALERT_", Unavailable, f"the server refuses the TLS handshake ({{text}}){ASKS}"),
     (socket.gaierror, "", Unavailable, "the host name cannot be resolved"),
     ((errors.ConnectionError, OSError), "", Unavailable, "{text}"),
     (BaseException, "", Unavailable, "an answer that cannot be understood ({name})"),

@@ -14,7 +14,7 @@ from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.commands.advice.patch import diff
 from scaler.commands.asking import from_cluster, whole
-from scaler.commands.manifests import RENDER_FIRST, TEMPLATE, File, is_ours, survey_file, texts, together
+from scaler.commands.manifests import TEMPLATE, File, is_ours, render_first, survey_file, texts, together
 from scaler.commands.migrate import grants
 from scaler.commands.migrate.model import Options
 from scaler.commands.migrate.plan import Plan
@@ -91,7 +91,7 @@ def _problems(file: File, manifests: Manifests) -> list[Finding]:
         return [Finding(file.name, 1, "", file.problem)] if file.named or file.problem != "not UTF-8 text" else []
     if manifests.unreadable and TEMPLATE in file.text:
         first = manifests.unreadable[0]
-        return [replace(first, problem=RENDER_FIRST.format(command="migrate"))]
+        return [replace(first, problem=render_first("migrate"))]
     return list(manifests.unreadable)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scaler.commands.manifests import RENDER_FIRST, TEMPLATE
+from scaler.commands.manifests import TEMPLATE, render_first
 from scaler.commands.migrate.edits import CannotEditError, Editor
 from scaler.commands.migrate.model import Options, TriggerContext, Workload
 from scaler.commands.migrate.plan import TRANSLATORS, Plan, plan
@@ -109,7 +109,7 @@ def _planned(owner: ScaledObject | ScaledJob, known: Known) -> Plan:
     ]
     if not raw:
         return made
-    why = RENDER_FIRST.format(command="migrate")
+    why = render_first("migrate")
     return _undone(replace(made, left={**made.left, **dict.fromkeys(raw, why)}), why)
 
 

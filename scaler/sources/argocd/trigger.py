@@ -217,8 +217,14 @@ class ArgocdTrigger(PageKeys):
         """Return the pages and objects that the component needs."""
         return self.view.places()
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Warn that Argo CD does not follow the replicas of these controllers by itself."""
+    @property
+    def one_metric_each(self) -> str:
+        """Tell that this component has both of its metrics in each trigger."""
+        return f"component {self.component} always has both, so it goes with neither scalingModifiers nor a ScaledJob"
+
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
+        """Tell that Argo CD does not follow the replicas of its application-controller, nor shares an ApplicationSet's."""
+        del target_name
         drives = self.component == "application-controller" and self.shard is None
         if drives and target_kind in {"Deployment", "StatefulSet"}:
             text = (

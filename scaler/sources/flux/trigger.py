@@ -42,10 +42,6 @@ COUNTED = {
     "due": "interval has passed",
 }
 """The causes of `judge` that make an object pending, with the words for people."""
-NOTHING = (
-    "no object has the labels {}, or all that have them are suspended, so nothing can wait; is that the controller's "
-    "selector, and are the namespaces right?"
-)
 
 
 class FluxTrigger(Trigger):
@@ -205,9 +201,9 @@ class FluxTrigger(Trigger):
         """Return the sources that the objects refer to, and the pages of the pods that are ready."""
         return (*self._sources(readings), *pages_of(readings[self._pods()].objects, self.port, self.path))
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Warn that replicas beyond the first are only on standby."""
-        del target_kind
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
+        """Tell that replicas beyond the first only stand by."""
+        del target_kind, target_name
         if max_replicas == 1:
             return ()
         text = (
@@ -240,7 +236,7 @@ class FluxTrigger(Trigger):
         found = judge(works, artifacts, self._rules(), now)
         pending = sum(found.counts.get(cause, 0) for cause in COUNTED)
         active = bool(pending or queues.depth or queues.workers or found.counts.get("soon"))
-        doubts = () if works or active else (NOTHING.format(self.selection),)
+        doubts = () if works or active else (self._nothing(),)
         return Assessment(
             (Metric(self.specs()[0].name, pending + queues.depth),),
             active,
@@ -248,6 +244,14 @@ class FluxTrigger(Trigger):
             (*self._components(found), *self._running(readings[self._pods()].objects, pages, queues)),
             found.until,
             doubts=doubts,
+        )
+
+    def _nothing(self) -> str:
+        keys = "watchLabelSelector" if self.watch_label_selector is not None else "shard and shardLabel"
+        where = f" of {', '.join(self.namespaces)}" if self.namespaces else ""
+        return (
+            f"no object{where} that {self.controller} takes has the labels {self.selection}, or all that have them are "
+            f"suspended, so nothing can wait: {keys} must say what the controller's flag --watch-label-selector says"
         )
 
     def _rules(self) -> Rules:

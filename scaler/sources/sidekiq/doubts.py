@@ -1,6 +1,5 @@
 """Reasons why an empty queue may be a mistake: a wrong database, a wrong name, busy processes outside the selection."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -152,11 +151,9 @@ def _strange(scene: Scene, queue: str, near: Mapping[str, Elsewhere]) -> str:
 
 def _elsewhere(scene: Scene, near: Mapping[str, Elsewhere]) -> str:
     found = []
-    for queue, one in near.items():
-        if one.bull:
-            found.append(
-                f"{one.bull} jobs wait in {quoted(queue)} of Bull (bull:{quoted(queue)}:wait), which is not Sidekiq's"
-            )
+    for key, jobs in dict.fromkeys(each for one in near.values() for each in one.lists):
+        whose = "Bull" if key.startswith("bull:") else "Celery or another system"
+        found.append(f"{jobs} jobs wait in the list {quoted(key)} of {whose}, which is not Sidekiq's")
     prefixes = sorted({prefix for one in near.values() for prefix in one.prefixes})
     if "" in prefixes and scene.prefix:
         found.append("there are queues without a namespace (leave keyPrefix out)")
@@ -191,21 +188,45 @@ def _asked(selection: Selection) -> str:
 
 
 def _remedy(selection: Selection, strays: Collection[Process]) -> str:
-    """Return what to write instead, if one key of the selection is recognizably wrong."""
-    if selection.deployment is not None:
-        sets = {stateful_set_of(process.hostname) for process in strays}
-        deployments = {deployment_of(process.hostname) for process in strays} - {None}
-        if len(sets) == 1 and (name := sets.pop()) is not None and not deployments:
-            return f"; these look like pods of a StatefulSet: instead of deployment write hostnameRegex: ^{re.escape(name)}-[0-9]+$"
-        if len(deployments) == 1:
-            return f"; these look like pods of deployment: {quoted(deployments.pop() or '')}"
-        return ""
+    """Return what to write instead, where one of the keys of the selection is seen to be wrong."""
+    found = []
+    if selection.deployment is not None and (text := _of_pods(selection.deployment, strays)):
+        found.append(text)
     infos = [process.info for process in strays if process.info is not None]
     if selection.tag is not None and (tags := {info.tag for info in infos if info.tag != selection.tag}):
-        return f"; their tag is {listed(tags)}"
-    if selection.label is not None and (labels := {label for info in infos for label in info.labels}):
-        return f"; their labels are {listed(labels)}"
-    return ""
+        found.append(f"their tag is {listed(tags)}")
+    if selection.label is not None and not any(selection.label in info.labels for info in infos):
+        labels = {label for info in infos for label in info.labels}
+        found.append(f"their labels are {listed(labels)}" if labels else "they have no label")
+    if selection.capsule is not None:
+        capsules = {capsule.name for info in infos for capsule in info.capsules}
+        if selection.capsule not in capsules:
+            known = f"their capsules are {listed(capsules)}"
+            found.append(known if capsules else "they tell of no capsule, as Sidekiq does from 8.0.9 on")
+    return "".join(f"; {text}" for text in found)
+
+
+def _of_pods(deployment: str, strays: Collection[Process]) -> str:
+    """Return what the names of the pods say; nothing where those of the Deployment are among them."""
+    deployments = {deployment_of(process.hostname) for process in strays}
+    if deployment in deployments:
+        return ""
+    sets = {stateful_set_of(process.hostname) for process in strays}
+    if len(sets) == 1 and (name := sets.pop()) is not None and deployments == {None}:
+        return f"these look like pods of a StatefulSet: instead of deployment write {ordinals(name)}"
+    if len(deployments) == 1 and (other := deployments.pop()) is not None:
+        return f"these look like pods of deployment: {quoted(other)}"
+    return "a Deployment gives its pods other names: instead of deployment write hostnameRegex, tag or label"
+
+
+def ordinals(name: str) -> str:
+    """Return the key and the pattern that choose the pods of a StatefulSet."""
+    return f"hostnameRegex: ^{escaped(name)}-[0-9]+$"
+
+
+def escaped(name: str) -> str:
+    """Return a name of Kubernetes as a pattern for it alone."""
+    return name.replace(".", r"\.")
 
 
 def quoted(name: str) -> str:

@@ -68,8 +68,8 @@ class KnownQueues(SidekiqPlace):
 class Elsewhere:
     """Where a queue that Sidekiq does not know may be."""
 
-    bull: int = 0
-    """Jobs waiting in a Bull queue of this name."""
+    lists: tuple[tuple[str, int], ...] = ()
+    """Lists of other systems with its name, and how many jobs wait in each."""
     prefixes: tuple[str, ...] = ()
     """Other namespaces of this database with queues; "" is no namespace."""
     databases: tuple[int, ...] = ()
@@ -87,9 +87,15 @@ class NearQueue(SidekiqPlace):
     def __str__(self) -> str:
         return f"surroundings of Sidekiq queue {self.queue} of {self.redis}"
 
-    def first(self) -> tuple[Command, Command, Command]:
-        """Ask for a Bull queue (https://github.com/taskforcesh/bullmq), for databases, and for namespaces."""
-        return ("LLEN", f"bull:{self.queue}:wait"), ("INFO", "keyspace"), _scan(b"0")
+    @property
+    def _others(self) -> tuple[str, ...]:
+        """The lists of Bull (https://github.com/taskforcesh/bullmq) and of Celery, which KEDA's `redis` scaler reads."""
+        name = self.queue.removeprefix("bull:").removesuffix(":wait")
+        return tuple(dict.fromkeys((f"bull:{name}:wait", name)))
+
+    def first(self) -> tuple[Command, ...]:
+        """Ask for lists of other systems, for databases, and for namespaces."""
+        return *(("LLEN", key) for key in self._others), ("INFO", "keyspace"), _scan(b"0")
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
         """Go on to look for namespaces."""
@@ -116,12 +122,13 @@ class NearQueue(SidekiqPlace):
         """Return what was found."""
         del now, clock
         search: _Search = answers.kept[self]
-        bull, keyspace, _ = self.first()
-        reply = b"" if answers.refused(keyspace) else answers[keyspace]
-        lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else ()
+        *lists, keyspace, _ = self.first()
+        lengths = (0 if answers.refused(each) else state.parse_length(answers[each]) for each in lists)
+        told = b"" if answers.refused(keyspace) else answers[keyspace]
+        lines = told.decode("ascii", "replace").splitlines() if isinstance(told, bytes) else ()
         databases = (line[2:].partition(":")[0] for line in lines if line.startswith("db"))
         return Elsewhere(
-            bull=0 if answers.refused(bull) else state.parse_length(answers[bull]),
+            lists=tuple((key, length) for key, length in zip(self._others, lengths, strict=True) if length),
             prefixes=tuple(sorted(search.prefixes)),
             databases=tuple(sorted(int(number) for number in databases if number.isdigit())),
         )

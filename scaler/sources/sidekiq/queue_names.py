@@ -4,9 +4,12 @@ import re
 from itertools import pairwise
 
 _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
-"""Characters that no queue name has. Sidekiq's web page shows letters, digits and `_:.-` (web/application.rb); all
-other characters are accepted."""
+"""In no name that Sidekiq's web page would show (web/application.rb: letters, digits and `_:.-`); what is neither is borne."""
+_COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMMA}\N{FULLWIDTH SEMICOLON}"
+"""What an input method of another script puts for a comma."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
+_PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
+"""A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
 
 def check(queues: tuple[str, ...]) -> tuple[str, ...]:
@@ -19,19 +22,32 @@ def check(queues: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _problem(queue: str) -> str | None:
-    if queue.startswith("queue:"):
+    if "://" in queue:
+        return "a URL is no name"
+    namespace, mark, name = queue.partition("queue:")
+    if mark and not namespace:
         return "without the `queue:` of their keys"
+    if mark and namespace.endswith(":") and name:
+        return f"without the `{namespace}{mark}` of their keys; the namespace belongs under keyPrefix"
+    unseen = (each for each in queue if each in _COMMAS or not each.isprintable())
     found = _NO_NAME.search(queue)
-    if found is None:
-        return None
-    character = found[0]
-    if character in "*?":
-        return f"`{character}` stands for no name here, so each queue is written out"
+    character = found[0] if found else next(unseen, None)
+    return None if character is None else _in_no_name(character, queue)
+
+
+def _in_no_name(character: str, queue: str) -> str:
     if character.isspace():
         weighed = any(map(_WEIGHT.fullmatch, queue.split()))
         return "weights are left out here" if weighed else "a name holds no blank, so commas separate them"
+    if not character.isprintable():
+        return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
+    told = {
+        **dict.fromkeys("*?", f"`{character}` stands for no name here, so each queue is written out"),
+        **dict.fromkeys(_COMMAS, f"`{character}` is no comma here"),
+        "$": "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one",
+    }
     aside = "brackets and quotes are left out; " if character in "[](){}\"'`" else ""
-    return f"{aside}`{character}` is in no name"
+    return told.get(character, f"{aside}`{character}` is in no name")
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:
@@ -46,7 +62,15 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 
 
 def _names(queues: tuple[str, ...]) -> list[str]:
-    """Return the names that were probably meant."""
-    words = [word for queue in queues for word in _NO_NAME.sub(" ", queue.removeprefix("queue:")).split()]
-    meant = [word.removesuffix(",") for word in words if word not in {"-", "-q"} and not _WEIGHT.fullmatch(word)]
-    return list(dict.fromkeys(filter(None, meant)))[:10]
+    """Return the names that were probably meant; none where a program was to fill them in."""
+    text = ",".join(queues).partition(" #")[0]
+    if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
+        return []
+    split = _NO_NAME.sub(" ", "".join(each if each.isprintable() and each not in _COMMAS else " " for each in text))
+    words = (word.rpartition("queue:")[2] for word in split.replace(",", " ").split())
+    meant = [word for word in words if _PLAIN.fullmatch(word) and word not in _OPTIONS and not _WEIGHT.fullmatch(word)]
+    return list(dict.fromkeys(meant))[:10]
+
+
+_OPTIONS = {"-q", "--queue", "w", "i"}
+"""Of Sidekiq's command line, and of a Ruby list: `%w[critical default]`."""

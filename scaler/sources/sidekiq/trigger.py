@@ -1,7 +1,6 @@
 """Source `sidekiq`: the share of busy threads, waiting jobs and latency of one workload, straight from Redis."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -10,7 +9,7 @@ from scaler.sources.base import Claim
 from scaler.sources.names import metric_name
 from scaler.sources.sidekiq import deletion_cost
 from scaler.sources.sidekiq.components import QueueState, components
-from scaler.sources.sidekiq.doubts import MAX_LOOKED_AROUND, Scene, doubts
+from scaler.sources.sidekiq.doubts import MAX_LOOKED_AROUND, Scene, doubts, escaped, ordinals
 from scaler.sources.sidekiq.due_jobs import DueJobs
 from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, latency
 from scaler.sources.sidekiq.imagined import imagined
@@ -24,6 +23,15 @@ from scaler.sources.sidekiq.workload import Selection, Workload, workload_of
 
 HELD_TARGET = 1.0
 """With target 1 the HPA asks for as many replicas as there are busy pods."""
+
+
+_OTHER_PODS: Mapping[str, Callable[[str], str]] = {
+    "StatefulSet": ordinals,
+    **dict.fromkeys(
+        ("ReplicaSet", "ReplicationController"), lambda name: f"hostnameRegex: ^{escaped(name)}-[a-z0-9]{{5}}$"
+    ),
+}
+"""The key for the pods of a kind of workload that names them otherwise than a Deployment, by the workload's name."""
 
 
 class SidekiqTrigger(SidekiqMetadata):
@@ -93,18 +101,33 @@ class SidekiqTrigger(SidekiqMetadata):
         """
         return imagined(self.plan, self.selection, counts, (replicas, now))
 
-    one_metric_each: ClassVar[str] = (
-        '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
-    )
+    @property
+    def one_metric_each(self) -> str:
+        """Tell how to be rid of each metric but one."""
+        ways = []
+        if self.spare_busy == "hold":
+            ways.append("spareBusy: hold always has one besides the others, so write prefer or leave it out")
+        if len([target for target in (self.busy_ratio, self.queue_length, self.queue_latency) if target]) > 1:
+            ways.append(
+                "split it into several triggers: "
+                '`busyRatio: "off"` leaves the busy metric out of one with queueLength or queueLatency'
+            )
+        return "; ".join(ways)
 
-    def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Warn of keys that do not fit the kind of the workload."""
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
+        """Warn of keys that do not fit the workload."""
         del max_replicas
         cautions = []
-        if self.deployment is not None and target_kind == "StatefulSet":
+        if self.deployment is not None and target_kind in _OTHER_PODS:
+            pods = _OTHER_PODS[target_kind](target_name or self.deployment)
             cautions.append(
-                "deployment chooses pods by the names that a Deployment gives them, so no pod of a StatefulSet fits; "
-                f"instead of it write hostnameRegex: ^{re.escape(self.deployment)}-[0-9]+$"
+                f"deployment chooses pods by the names that a Deployment gives them, so no pod of a {target_kind} fits; "
+                f"instead of it write {pods}"
+            )
+        elif self.deployment is not None and target_name not in {"", self.deployment}:
+            cautions.append(
+                f"deployment {self.deployment}: its processes count, while {target_name} is scaled; "
+                f"write deployment: {target_name}"
             )
         if self.spares_busy and target_kind in {"StatefulSet", "Job"}:
             cautions.append(

@@ -21,8 +21,8 @@ from scaler.clients.aws.identity import EXPIRED, Identities, Identity, in_thread
 from scaler.clients.aws.settings import AwsSettings, is_aws_host
 from scaler.clients.aws.signature import Scope, Signed, signed_headers
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.fetch import faults
 from scaler.clients.http.names import Names
+from scaler.clients.http.problems import faults
 from scaler.clients.http.session import Sessions
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report

@@ -25,7 +25,7 @@ from scaler.sources.base import (
 )
 from scaler.sources.names import metric_name
 from scaler.sources.sqs.places import QUEUE_NAME, Account, Counts, Listed, Listing, Queue, queue_name
-from scaler.sources.sqs.urls import HOST, QUEUE_URL, ambiguous, each_once, region_of
+from scaler.sources.sqs.urls import HOST, QUEUE_URL, ambiguous, each_once, queue_problem, region_of
 
 _GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,100}")
 SHOWN = 5
@@ -67,11 +67,8 @@ class SqsTrigger(Trigger):
     @field_validator("queue_url")
     @classmethod
     def _check_queues(cls, queues: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for queue in queues or ():
-            if "://" in queue and QUEUE_URL.fullmatch(queue) is None:
-                raise ValueError("https://HOST/ACCOUNT/NAME, or the name of the queue")
-            if not QUEUE_NAME.fullmatch(queue_name(queue)):
-                raise ValueError("a URL, or a name of up to 80 letters, digits, '-' and '_', which may end in .fifo")
+        if problem := next(filter(None, map(queue_problem, queues or ())), None):
+            raise ValueError(problem)
         return queues
 
     @field_validator("queue_name_prefix")
@@ -229,7 +226,8 @@ class SqsTrigger(Trigger):
         counts = [readings[queue] for queue in queues]
         if not queues:
             raise Refused(
-                f"every queue with the prefix {self.queue_name_prefix} is a dead-letter queue or excluded by excludeQueues"
+                f"every queue with the prefix {self.queue_name_prefix} is a dead-letter queue or excluded by excludeQueues; "
+                "give those to be counted by queueURL"
             )
         visible, in_flight, delayed = (
             sum(getattr(count, name) for count in counts) for name in ("visible", "in_flight", "delayed")

@@ -3,11 +3,27 @@
 import re
 from collections.abc import Sequence
 
-from scaler.clients.aws.settings import region_of_host
-from scaler.sources.sqs.places import Account, Queue
+from scaler.clients.aws.settings import domain_of, region_of_host
+from scaler.sources.sqs.places import QUEUE_NAME, Account, Queue
 
 HOST = r"(?P<host>[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-QUEUE_URL = re.compile(rf"https?://{HOST}/(?P<account>[A-Za-z0-9_-]+)/(?P<name>[^/]+)")
+QUEUE_URL = re.compile(rf"https?://{HOST}/(?P<account>[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)?)/(?P<name>[^/]+)")
+"""Yandex has two parts, of its cloud and folder, where AWS has the account."""
+_ARN = re.compile(r"arn:[a-z-]+:sqs:(?P<region>[a-z0-9-]+):(?P<account>[0-9]+):(?P<name>[A-Za-z0-9_.-]+)")
+
+
+def queue_problem(queue: str) -> str | None:
+    """Return what a queue must be written as, if it is not: a URL or a name."""
+    if arn := _ARN.fullmatch(queue):
+        url = f"https://sqs.{arn['region']}.{domain_of(arn['region'])}/{arn['account']}/{arn['name']}"
+        return f"a URL or a name, not an ARN: {url}"
+    if "://" not in queue:
+        named = QUEUE_NAME.fullmatch(queue)
+        return None if named else "a URL, or a name of up to 80 letters, digits, '-' and '_', which may end in .fifo"
+    found = QUEUE_URL.fullmatch(queue)
+    if found is None or ("/" in found["account"] and region_of(queue)) or not QUEUE_NAME.fullmatch(found["name"]):
+        return "https://HOST/ACCOUNT/NAME, or the name of the queue"
+    return None
 
 
 def region_of(queue: str) -> str | None:

@@ -364,8 +364,20 @@ async def test_http_on_a_port_that_speaks_https(tls_server: RawServer, session: 
         await body_of(session, request(tls_server))
 
 
-async def test_go_says_itself_that_a_port_speaks_https(server: RawServer, session: aiohttp.ClientSession) -> None:
-    server.answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<center><h1>400 Bad Request</h1></center><center>The plain HTTP request was sent to HTTPS port</center>",
+        b"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+        b"Bad Request\nThis combination of host and port requires TLS.\n",
+    ],
+    ids=["Go", "nginx", "Apache", "Tomcat"],
+)
+async def test_a_server_says_itself_that_a_port_speaks_https(
+    server: RawServer, session: aiohttp.ClientSession, said: bytes
+) -> None:
+    server.answer = b"HTTP/1.0 400 Bad Request\r\n\r\n" + said
     with pytest.raises(Refused, match="this port speaks https, and the URL says http"):
         await body_of(session, request(server))
 

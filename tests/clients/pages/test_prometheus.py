@@ -322,7 +322,10 @@ async def test_a_long_query_goes_by_post(asking: Asking, raw: RawServer) -> None
         ),
         pytest.param(answer(b"nope", status=422), Refused, "HTTP 422; the server says 'nope'", id="422 without JSON"),
         pytest.param(
-            answer(b"no org id\n", status=401), Refused, "HTTP 401.*the server says 'no org id'", id="tenants"
+            answer(b"no org id\n", status=401),
+            Refused,
+            "HTTP 401.*`prometheus` of the configuration has headers, tokenFile.*the server says 'no org id'",
+            id="tenants",
         ),
         pytest.param(answer(b"", status=500), Unavailable, "HTTP 500$", id="without a word"),
         pytest.param(answer(b"", status=401), Refused, "HTTP 401", id="401"),
@@ -361,7 +364,7 @@ async def test_a_rotated_token_is_read_again(raw: RawServer, tmp_path: Path) -> 
     token.write_text("two\n")
     await asking.ask()
     token.unlink()
-    with pytest.raises(Unavailable, match="tokenFile or caFile cannot be read"):
+    with pytest.raises(Unavailable, match="tokenFile, caFile or certFile cannot be read"):
         await asking.ask()
     assert [head.split("Authorization: ")[1].split("\r\n")[0] for head in raw.heads] == ["Bearer one", "Bearer two"]
     await asking.reader.close()

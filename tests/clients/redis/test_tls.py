@@ -82,6 +82,7 @@ async def test_tls_verifies_host_and_authority(
         fault = await refusal(f"rediss://:canary-word@{host}:{port}", ca_file=tmp_path / "ca.pem")
     assert isinstance(fault, Unavailable)
     assert told in str(fault)
+    assert "a connection under `redis` of the configuration has caFile" in str(fault)
     assert "canary" not in str(fault)
 
 
@@ -94,7 +95,9 @@ async def test_client_certificate_is_shown(
         url = f"rediss://:canary-word@localhost:{port}"
         async with connected(url, **files) as connection:
             assert await connection.ask([("PING",)]) == [b"PONG"]
-        assert isinstance(await refusal(url, ca_file=tmp_path / "ca.pem"), Unavailable)
+        fault = await refusal(url, ca_file=tmp_path / "ca.pem")
+    assert isinstance(fault, Unavailable)
+    assert "if it asks for a client certificate, a connection under `redis` of the configuration has cert" in str(fault)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "garbage"])

@@ -355,3 +355,9 @@ def test_every_cluster_has_a_shard_that_runs(clusters: list[Cluster]) -> None:
     running = [assess(controller(shard=str(number), shards="4"), clusters=clusters).active for number in range(4)]
     assert running[0]  # the own cluster
     assert {number for number, runs in enumerate(running) if runs} == {0, *owners(clusters, 4, "legacy")}
+
+
+def test_two_metrics_that_cannot_be_split_are_told_as_that() -> None:
+    asker = controller()
+    assert len(asker.specs()) == 2
+    assert "always has both, so it goes with neither scalingModifiers nor a ScaledJob" in asker.one_metric_each

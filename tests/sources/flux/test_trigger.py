@@ -148,12 +148,15 @@ def test_a_selection_that_matches_nothing_says_so() -> None:
     found = assess(trigger(watchLabelSelector="team notin (platform)"))
     assert not found.active
     doubt = (
-        "no object has the labels team notin (platform), or all that have them are suspended, so nothing can wait; is that the "
-        "controller's selector, and are the namespaces right?"
+        "no object that kustomize-controller takes has the labels team notin (platform), or all that have them are suspended, "
+        "so nothing can wait: watchLabelSelector must say what the controller's flag --watch-label-selector says"
     )
     assert found.doubts == (doubt,)
     idle = "inactive: none of 0 objects of kustomize-controller waits, and none is due soon"
     assert found.reasons == (idle, doubt)
+    (doubt,) = assess(trigger(shard="a", namespaces="team-a,team-b")).doubts
+    assert "no object of team-a, team-b that" in doubt
+    assert "nothing can wait: shard and shardLabel must say what" in doubt
     (pods,) = (part for part in found.components if part.name == "pods")
     assert "none in flux-system has app=kustomize-controller: it sleeps, or podSelector" in pods.note
 

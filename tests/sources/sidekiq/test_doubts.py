@@ -85,7 +85,8 @@ def test_a_redis_that_throws_keys_out_makes_every_answer_doubtful() -> None:
         ({"keyPrefix": "shop"}, {"prefixes": ("",)}, "there are queues without a namespace (leave keyPrefix out)"),
         ({}, {"prefixes": ("shop:", "web:")}, "there are queues under keyPrefix shop, web"),
         ({}, {"databases": (1, 3)}, "databases with keys are 1, 3; check the database at the end of the Redis URL"),
-        ({}, {"bull": 7}, "7 jobs wait in default of Bull (bull:default:wait), which is not Sidekiq's"),
+        ({}, {"lists": (("bull:default:wait", 7),)}, "7 jobs wait in the list bull:default:wait of Bull, which is not"),
+        ({}, {"lists": (("default", 7),)}, "7 jobs wait in the list default of Celery or another system, which is not"),
     ],
 )
 def test_database_without_sidekiq(metadata: dict[str, str], near: dict[str, Any], told: str) -> None:
@@ -121,9 +122,14 @@ def test_queue_that_sidekiq_does_not_know(queue: str, known: set[str], nearest: 
 
 def test_queue_of_bull_and_the_queues_that_processes_fetch_are_told() -> None:
     other = process(pod("web"), queues=("web_default",))
-    found = judged(trigger(queues="web-default"), other, known=USED, near={"web-default": Elsewhere(bull=2)})
+    found = judged(
+        trigger(queues="web-default"),
+        other,
+        known=USED,
+        near={"web-default": Elsewhere(lists=(("bull:web-default:wait", 2),))},
+    )
     assert "did you mean web_default?" in found.doubts[0]
-    assert "2 jobs wait in web-default of Bull" in found.doubts[0]
+    assert "2 jobs wait in the list bull:web-default:wait of Bull" in found.doubts[0]
 
 
 def test_many_strange_queues_are_counted() -> None:
@@ -177,7 +183,23 @@ STATEFUL = [process(f"shop-{number}", 2) for number in range(2)]
             [process(pod("shop"), 3)],
             f"as they do not fit deployment: shop-sidekiq: {pod('shop')}; these look like pods of deployment: shop",
         ),
-        ({"deployment": "shop"}, [process("vm", 1)], "as they do not fit deployment: shop: vm"),
+        (
+            {"deployment": "shop"},
+            [process("vm", 1)],
+            "deployment: shop: vm; a Deployment gives its pods other names: instead of deployment write hostnameRegex, tag",
+        ),
+        ({"deployment": "shop"}, [process("shop-x7k2p", 1)], "a Deployment gives its pods other names"),
+        ({"deployment": "shop"}, [process("ip-10-0-0-1.ec2.internal", 1)], "a Deployment gives its pods other names"),
+        (
+            {"deployment": "shop", "label": "x"},
+            [process(pod("shop"), 3)],
+            f"as they do not fit deployment: shop, label: x: {pod('shop')}; they have no label",
+        ),
+        (
+            {"deployment": "web", "tag": "x"},
+            [process("my-web-0", 3)],
+            "instead of deployment write hostnameRegex: ^my-web-[0-9]+$; their tag is app",
+        ),
         ({"hostnameRegex": "^web"}, [process(pod("shop"), 3)], "as they do not fit hostnameRegex: ^web"),
         (
             {"tag": "shop"},
@@ -189,10 +211,27 @@ STATEFUL = [process(f"shop-{number}", 2) for number in range(2)]
             [process(pod("shop"), 3, labels=("a", "b"))],
             "as they do not fit label: x: shop-6d4cf56db6-00000; their labels are a, b",
         ),
-        ({"capsule": "slow"}, [process(pod("shop"), 3)], "as they do not fit capsule: slow"),
+        (
+            {"capsule": "slow"},
+            [process(pod("shop"), 3)],
+            "as they do not fit capsule: slow: shop-6d4cf56db6-00000; they tell of no capsule",
+        ),
         ({"deployment": "shop"}, [process("shop-0", 2, quiet=True)], "2 busy threads"),
     ],
-    ids=["StatefulSet", "other Deployment", "neither", "regex", "tag", "label", "capsule", "quiet"],
+    ids=[
+        "StatefulSet",
+        "other Deployment",
+        "neither",
+        "bare ReplicaSet",
+        "node",
+        "no label",
+        "two keys",
+        "regex",
+        "tag",
+        "label",
+        "capsule",
+        "quiet",
+    ],
 )
 def test_busy_processes_that_fit_no_selection_are_named(
     metadata: dict[str, str], live: list[Process], told: str

@@ -55,11 +55,26 @@ def test_name_of_a_queue_is_taken_as_it_is(written: str, expected: tuple[str, ..
         ("mail*", "`*` stands for no name here"),
         ("mail?", "`?` stands for no name here"),
         ("queue:default", "such as `default`: without the `queue:` of their keys"),
-        ("${QUEUE}", "`$` is in no name"),
+        (
+            "${QUEUE}",
+            "such as `critical,default`: `$` is in no name, and KEDA fills in no variables; queuesFromEnv takes",
+        ),
+        ("$(QUEUE)", "queuesFromEnv takes the name of one"),
         ("<%= ENV['Q'] %>", "is in no name"),
         ("a\tb", "a name holds no blank"),
         ("a\x00b", "is in no name"),
         ("a\u00a0b", "a name holds no blank"),
+        ("critical\u3000default", "such as `critical,default`: a name holds no blank"),
+        ("critical\uff0cdefault", "such as `critical,default`: `\uff0c` is no comma here"),
+        ("critical\u3001default", "such as `critical,default`: `\u3001` is no comma here"),
+        ("default\u200b", "such as `default`: the character U+200B, which cannot be seen, is in no name"),
+        ("\ufeffdefault,low", "such as `default,low`: the character U+FEFF"),
+        ("redis://cache/0", "such as `critical,default`: a URL is no name"),
+        ("app:queue:default", "such as `default`: without the `app:queue:` of their keys; the namespace belongs under"),
+        ("critical, default # both", "such as `critical,default`: a name holds no blank"),
+        ("%w[critical default]", "such as `critical,default`: brackets"),
+        ("--queue critical", "such as `critical`: a name holds no blank"),
+        ("critical => 2", "such as `critical`: weights are left out here"),
     ],
 )
 def test_no_name_is_refused_with_the_right_form(written: str, told: str) -> None:
@@ -89,7 +104,7 @@ def test_the_form_that_is_told_is_taken(written: str) -> None:
 
 @given(st.lists(st.from_regex(r"[a-zA-Z_:.\-][a-zA-Z0-9_:.\-]{0,20}", fullmatch=True), min_size=1, max_size=8))
 def test_every_name_that_sidekiqs_page_shows_is_taken(names: list[str]) -> None:
-    names = [name for name in names if not name.startswith("queue:")] or ["default"]
+    names = [name for name in names if not re.search("(^|:)queue:", name)] or ["default"]
     assert check(tuple(names)) == tuple(names)
 
 

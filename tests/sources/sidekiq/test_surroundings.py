@@ -69,12 +69,25 @@ async def test_wrong_namespace_is_told_with_those_that_there_are(  # noqa: PLR09
     assert told.doubts == ()
 
 
-async def test_queue_of_bull_is_told(redis: Redis, asking: Any, trigger: Any) -> None:
+@pytest.mark.parametrize(
+    ("key", "queue", "said"),
+    [
+        ("bull:default:wait", "default", "3 jobs wait in the list bull:default:wait of Bull"),
+        ("bull:default:wait", "bull:default", "3 jobs wait in the list bull:default:wait of Bull"),
+        ("bull:default:wait", "bull:default:wait", "3 jobs wait in the list bull:default:wait of Bull"),
+        ("celery", "celery", "3 jobs wait in the list celery of Celery or another system"),
+    ],
+)
+async def test_list_of_another_system_is_told(  # noqa: PLR0917 - fixtures and columns
+    redis: Redis, asking: Any, trigger: Any, key: str, queue: str, said: str
+) -> None:
     await redis.sadd("queues", "mail")
-    await redis.lpush("bull:default:wait", "1", "2", "3")
+    await redis.lpush(key, "1", "2", "3")
     await redis.lpush("mail", "no queue of Sidekiq")
-    told = await judged(asking, trigger())
-    assert "3 jobs wait in default of Bull" in told.doubts[0]
+    told = await judged(asking, trigger(queues=queue))
+    assert not told.active
+    assert said in told.doubts[0]
+    assert told.doubts[0].count("jobs wait") == 1
     assert "there are mail" in told.doubts[0]
 
 

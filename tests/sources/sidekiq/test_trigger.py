@@ -221,6 +221,12 @@ def test_without_the_busy_metric_busy_threads_still_hold() -> None:
         ({"deployment": "shop"}, "Deployment", []),
         ({"deployment": "shop"}, "Rollout", []),
         ({"deployment": "shop.v2"}, "StatefulSet", [r"instead of it write hostnameRegex: ^shop\.v2-[0-9]+$"]),
+        (
+            {"deployment": "shop"},
+            "ReplicaSet",
+            ["no pod of a ReplicaSet fits; instead of it write hostnameRegex: ^shop-"],
+        ),
+        ({"deployment": "shop"}, "Job", ["the busy metric counts work that has begun"]),
         ({"spareBusy": "hold"}, "Deployment", []),
         ({"spareBusy": "prefer"}, "StatefulSet", ["spareBusy: prefer is for pods of a ReplicaSet"]),
         ({"spareBusy": "hold", "deployment": "shop"}, "StatefulSet", ["hostnameRegex", "leave spareBusy out"]),
@@ -240,10 +246,27 @@ def test_advice_for_a_stateful_set_can_be_followed() -> None:
     parsed = trigger(**{key: pattern})
     assert parsed.cautions("StatefulSet", 10) == ()
     assert parsed.selection == Selection(hostname_regex="^shop-[0-9]+$")
+    (caution,) = trigger(deployment="shop").cautions("ReplicaSet", 10, "my-shop")
+    pattern = caution.rpartition("hostnameRegex: ")[2]
+    assert re.search(pattern, "my-shop-x7k2p")
+    assert not re.search(pattern, "my-shop-0")
+    assert not re.search(pattern, "shop-x7k2p")
+
+
+def test_processes_of_another_deployment_than_the_one_that_is_scaled() -> None:
+    assert trigger(deployment="shop").cautions("Deployment", 10, "shop") == ()
+    assert trigger(hostnameRegex="^shop-").cautions("Deployment", 10, "web") == ()
+    (caution,) = trigger(deployment="shop").cautions("Rollout", 10, "web")
+    assert "its processes count, while web is scaled; write deployment: web" in caution
+    assert trigger(deployment="web").cautions("Rollout", 10, "web") == ()
 
 
 def test_advice_to_split_can_be_followed() -> None:
     """Three triggers with one metric each, as `one_metric_each` says."""
-    assert SidekiqTrigger.one_metric_each.startswith('`busyRatio: "off"` leaves the busy metric out')
+    several = trigger(queueLength="5", queueLatency="5").one_metric_each
+    assert several.startswith('split it into several triggers: `busyRatio: "off"` leaves the busy metric out')
     alone = [{}, {"busyRatio": "off", "queueLength": "5"}, {"busyRatio": "off", "queueLatency": "5"}]
     assert [len(trigger(**metadata).specs()) for metadata in alone] == [1, 1, 1]
+    held = trigger(spareBusy="hold")
+    assert held.one_metric_each == "spareBusy: hold always has one besides the others, so write prefer or leave it out"
+    assert [len(each.specs()) for each in (held, trigger(spareBusy="prefer"), trigger())] == [2, 1, 1]

@@ -123,6 +123,30 @@ async def test_a_prefix_leaves_the_dead_letter_queues_of_its_queues_out(
     assert deader not in (await read(listing)).queues
 
 
+async def test_dead_letter_queues_of_fifo_queues_and_of_each_other(
+    moto_server: SqsDouble, read: Read, account: MakeAccount
+) -> None:
+    async def letters_go(source: str, target: str, region: str = "eu-west-1") -> None:
+        arn = f"arn:aws:sqs:{region}:123456789012:{target}"
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "3"})
+        await moto_server.call("set_queue_attributes", QueueUrl=source, Attributes={"RedrivePolicy": policy})
+
+    here = account(moto_server.url)
+    fifo, dead = [await moto_server.create_queue(f"both-{name}.fifo") for name in ("work", "work-dlq")]
+    await letters_go(fifo, "both-work-dlq.fifo")
+    assert await read(Listing(here, "both-")) == Listed((fifo,), ("both-work-dlq.fifo",))
+    # What is left of a DLQ's name in another form is a queue of its own.
+    plain = await moto_server.create_queue("both-work-dlq")
+    assert await read(Listing(here, "both-")) == Listed((plain, fifo), ("both-work-dlq.fifo",))
+    # The prefix of the dead-letter queue alone asks for it.
+    assert await read(Listing(here, "both-work-dlq.")) == Listed((dead,), ())
+    # Each the other's: nothing is left to count, which is told as an error and never as an empty queue.
+    ping, pong = [await moto_server.create_queue(f"mutual-{name}") for name in ("ping", "pong")]
+    await letters_go(ping, "mutual-pong")
+    await letters_go(pong, "mutual-ping")
+    assert await read(Listing(here, "mutual-")) == Listed((), ("mutual-ping", "mutual-pong"))
+
+
 async def test_a_queue_by_name_and_by_url_is_read_once(
     moto_server: SqsDouble, new_queue: Any, read: Read, account: MakeAccount
 ) -> None:

@@ -71,8 +71,8 @@ def test_other_places_need_a_region(url: str) -> None:
         ({"queueURL": URL + "/"}, "https://HOST/ACCOUNT/NAME"),
         ({"queueURL": URL + "/more"}, "https://HOST/ACCOUNT/NAME"),
         ({"queueURL": URL + "?a=/999999999999/other"}, "https://HOST/ACCOUNT/NAME"),
-        ({"queueURL": URL + "?a"}, "name of up to 80 letters"),
-        ({"queueURL": URL + "#a"}, "name of up to 80 letters"),
+        ({"queueURL": URL + "?a"}, "HOST/ACCOUNT/NAME, or the name"),
+        ({"queueURL": URL + "#a"}, "HOST/ACCOUNT/NAME, or the name"),
         ({"queueURL": "ftp://host/123456789012/orders"}, "https://HOST/ACCOUNT/NAME"),
         ({"queueURL": "https://user:canary@host/123456789012/orders"}, "not shown"),
         ({"queueURL": "q u", "awsRegion": "eu-west-1"}, "letters, digits"),
@@ -332,6 +332,32 @@ def test_a_queue_counts_once_however_it_is_given(queues: str, role: str | None, 
     assert made.places() == tuple(Queue(made.account, queue, named_too) for queue, named_too in wanted)
     assessed = made.assess(dict.fromkeys(made.places(), Counts(1, 0, 0)), 0.0)
     assert assessed.metrics[0].value == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        ("123456789012/orders", "a URL, or a name of up to 80 letters"),
+        ("//sqs.eu-west-1.amazonaws.com/123456789012/orders", "a URL, or a name"),
+        (f"{URL}/", "https://HOST/ACCOUNT/NAME, or the name"),
+        (f"{URL}?x=1", "https://HOST/ACCOUNT/NAME, or the name"),
+        ("https://sqs.eu-west-1.amazonaws.com/1/2/orders", "https://HOST/ACCOUNT/NAME, or the name"),
+        ("arn:aws:sqs:eu-west-1:123456789012:orders", f"a URL or a name, not an ARN: {URL}"),
+        ("arn:aws-cn:sqs:cn-north-1:1:o.fifo", "not an ARN: https://sqs.cn-north-1.amazonaws.com.cn/1/o.fifo"),
+    ],
+)
+def test_what_is_neither_url_nor_name_is_refused_with_the_right_form(queue: str, said: str) -> None:
+    with pytest.raises(MetadataError, match="queueURL: ") as error:
+        trigger(queueURL=queue, awsRegion="eu-west-1")
+    assert said in str(error.value)
+
+
+def test_a_url_of_yandex_has_two_parts_before_the_name() -> None:
+    url = "https://message-queue.api.cloud.yandex.net/b1gv67/dj6000/orders.fifo"
+    made = trigger(queueURL=url, awsRegion="ru-central1", awsEndpoint="https://message-queue.api.cloud.yandex.net")
+    assert made.places() == (Queue(made.account, url),)
+    assert made.specs()[0].name.startswith("sqs-orders-fifo")
+    assert Claim("sqs", "arn:aws:sqs:ru-central1:b1gv67/dj6000:orders.fifo") in made.claims()
 
 
 def test_a_prefix_leaves_out_what_is_excluded_and_says_what() -> None:
