@@ -26,6 +26,18 @@ class ClientTls(Section):
         return self
 
 
+def client_context(ca_file: Path | str | None = None, *, ca: str | None = None) -> ssl.SSLContext:
+    """Return how servers are checked: by the CAs of `ca_file` or of the PEM text `ca`, else the system's; TLS 1.2 or newer.
+
+    Raises `OSError` for a file that cannot be used.
+    """
+    context = ssl.create_default_context(cafile=ca_file, cadata=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some distributions leave it to their OpenSSL's configuration
+    # Python 3.13 checks strictly, but CAs that clusters generate (EKS's too) often lack a key identifier.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 def trust(section: ClientTls, *, verify: bool = True) -> ssl.SSLContext | bool:
     """Return what `aiohttp` takes for `ssl`, by files that are read again when they change; without any the system's CAs.
 
@@ -44,9 +56,7 @@ def _context(
     _changed: tuple[int | None, ...],
 ) -> ssl.SSLContext:
     ca_file, cert_file, key_file = files
-    context = ssl.create_default_context(cafile=ca_file)
-    # Python 3.13 checks strictly, but CAs that clusters generate often lack a key identifier.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context = client_context(ca_file)
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if cert_file is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from scaler.clients.http.tls import client_context
 from scaler.clients.kubernetes.config import NO_PEM, Cluster, ExecPlugin, Pem
 from scaler.core.clock import Clock, deadline
 from scaler.core.errors import Refused, Unavailable
@@ -151,9 +152,7 @@ def _changed(file: Path | None) -> object:
 
 def _context(cluster: Cluster, certificate: Pem, key: Pem) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cadata=cluster.ca.read() or None)
-        # Python 3.13 checks strictly, but CAs of many clusters (EKS) lack a key identifier.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context = client_context(ca=cluster.ca.read() or None)
         if not cluster.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if certificate:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
+from scaler.clients.http.tls import client_context
 from scaler.clients.redis.faults import ASKS, RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
 from scaler.clients.redis.server import RedisServer
@@ -139,7 +140,7 @@ class Dialer:
         if not (server.ca_file or server.cert_file):
             return _system_context()
         try:
-            context = ssl.create_default_context(cafile=server.ca_file)
+            context = client_context(server.ca_file)
             if server.cert_file:
                 context.load_cert_chain(server.cert_file, server.key_file)
         except OSError as error:  # also ssl.SSLError: no certificate in the file, or the key of another one
@@ -150,7 +151,7 @@ class Dialer:
 
 @cache
 def _system_context() -> ssl.SSLContext:
-    return ssl.create_default_context()
+    return client_context()
 
 
 class _SilentError(Exception):

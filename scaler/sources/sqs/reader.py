@@ -24,6 +24,7 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
 from scaler.clients.http.problems import faults
 from scaler.clients.http.session import Sessions
+from scaler.clients.http.tls import client_context
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -221,7 +222,7 @@ class SqsReader(Reader):
         if not bundle:
             return True
         try:
-            return ssl.create_default_context(cafile=bundle)
+            return client_context(bundle)
         except OSError as error:
             raise Refused(f"AWS_CA_BUNDLE {bundle} cannot be used: {error.strerror}") from None
 
