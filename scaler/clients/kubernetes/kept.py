@@ -1,36 +1,31 @@
-"""What is kept of the objects of one place, within the room that all places share."""
+"""What is kept of the objects of one place, within its tenant's share of the room."""
 
-import asyncio
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
-from scaler.clients.kubernetes.json_stream import BadAnswerError, JsonObject
+from scaler.clients.kubernetes.json_stream import JsonObject
+from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.core.budget import Budget
 from scaler.core.errors import Refused, Unavailable
 
 _contents = itertools.count(1)
 
 
+OBJECT_BYTES = 1024
+"""An object of which more than this is kept counts as several; most are 0.7 KB."""
+
+
 class TooManyObjectsError(Refused):
-    """All places together hold more objects than the configuration lets them."""
-
-
-@dataclass(slots=True)
-class Shares:
-    """What the watches of one client have together: how many lists may run at once, and how many objects be kept."""
-
-    listing: asyncio.Semaphore
-    max_objects: int
-    objects: int = 0
+    """The places of a tenant hold more objects than its share, or all places more than the configuration lets them."""
 
 
 class Kept:
     """The objects of one place by namespace and name, and those among them that cannot be understood."""
 
-    def __init__(self, place: Objects, shares: Shares) -> None:
-        """Begin empty."""
-        self._place, self._shares = place, shares
+    def __init__(self, place: Objects, room: Budget) -> None:
+        """Begin empty; what is kept takes `room`, by objects, for the present tenant."""
+        self._place, self._room = place, room.held()
         self._objects: dict[str, Any] = {}
         self._broken: dict[str, str] = {}
         self._content: ObjectList | None = None  # None: it is another than was asked for last
@@ -67,7 +62,7 @@ class Kept:
 
     def clear(self) -> None:
         """Keep nothing."""
-        self._shares.objects -= len(self)
+        self._room.resize(0)
         self._objects.clear()
         self._broken.clear()
         self._content = None
@@ -76,14 +71,19 @@ class Kept:
         if self._objects.get(key) == value and self._broken.get(key) == why:
             return
         self._content = None
-        before = len(self)
+        more = _weight(value, why) - _weight(self._objects.get(key), self._broken.get(key))
+        try:
+            self._room.resize(self._room.amount + more)
+        except Unavailable as full:
+            self.clear()
+            raise TooManyObjectsError(f"{self._place}: no room: {full}") from None
         _set(self._objects, key, value)
         _set(self._broken, key, why)
-        self._shares.objects += len(self) - before
-        if self._shares.objects > self._shares.max_objects:
-            self.clear()
-            limit = self._shares.max_objects
-            raise TooManyObjectsError(f"{self._place}: no room: {limit} objects are the limit kubernetes.maxObjects")
+
+
+def _weight(value: Any, why: str | None) -> int:
+    """Return as how many objects it counts."""
+    return 0 if value is None and why is None else 1 + len(repr(value)) // OBJECT_BYTES
 
 
 def _set(mapping: dict[str, Any], key: str, value: Any) -> None:
