@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from scaler.clients.http.quoting import quoted, secrets_of
+from scaler.clients.http.wire import FloodError
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
 
@@ -274,6 +275,8 @@ def _problem(error: Exception, *, tls: bool, hint: str) -> str:
             problem = "no TLS connection; does the server speak https on this port?"
         case aiohttp.ClientConnectorError():
             problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
+        case FloodError():
+            problem = "the answer has more around its body (heads, what is between chunks) than in it"
         case aiohttp.ClientPayloadError():
             problem = "the answer broke off before its end"
         case aiohttp.ClientResponseError():

@@ -8,6 +8,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
+from scaler.clients.http.wire import bound
 from scaler.core.errors import Refused
 
 
@@ -28,7 +29,7 @@ def open_session(addresses: Addresses, names: Names | None = None, *, connection
         resolver=_Resolver(addresses, names or Names()),
     )
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=bound(connector),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=True,
         timeout=aiohttp.ClientTimeout(total=None),  # the store limits every read; a timer more would be paid each time
