@@ -10,7 +10,7 @@ import hiredis
 from redis import exceptions as errors
 
 from scaler.clients.redis.faults import Command
-from scaler.clients.redis.resp import MORE, Push, Replies, Shape
+from scaler.clients.redis.resp import MORE, ProtocolError, Push, Replies, Shape
 
 MAX_ANSWER_BYTES = 32 << 20
 """What the answers of one round trip may become. A metadata URL leads to whatever a tenant runs."""
@@ -18,6 +18,11 @@ MAX_ELEMENTS = 250_000
 """Of an answer to a command that is not in `_SHAPES`: the members of a set, the fields of a hash."""
 CLIENT_NAME = "keda-queue-scaler"
 
+MAX_UNASKED = 1_000
+"""Messages that nobody has asked for, before one that is waited for."""
+QUICK_READS, SMALL_BYTES, LONGEST_REST_SECONDS = 32, 1 << 10, 0.1
+"""So many reads of one round trip may bring less than this; then others have a rest between them: a server that sends a
+byte at a time would cost as much as a thousand honest ones."""
 READ_BYTES = 32 << 10
 """Parsed at once: at most 4 ms, then others have their turn."""
 COMMANDS_AT_ONCE = 1_000
@@ -59,6 +64,7 @@ class Link:
         """Made by `over`; `host` is the IP address and the port that it leads to."""
         self._reader, self._writer, self.host = reader, writer, host
         self._replies = Replies(MAX_ANSWER_BYTES)
+        self._reads = self._came = self._unasked = 0
         self.heard = False
         """Whether anything has come."""
 
@@ -88,7 +94,7 @@ class Link:
         """Return an answer or an error for each of `commands`; an error of the whole server is raised."""
         if self._writer.transport.is_closing():
             raise ConnectionResetError("the connection is lost")
-        self._replies.begin(MAX_ANSWER_BYTES)
+        self._begin()
         counted = 0
         # redis-py's own packing, in Python, takes five times as long
         pack: Any = hiredis.pack_command  # annotated for commands of one word
@@ -113,8 +119,17 @@ class Link:
     def _next(self, shape: Shape) -> Any:
         """Return the next answer; what came unasked in between is dropped."""
         while isinstance(answer := self._replies.get(shape), Push):
-            pass
+            self._note_unasked()
         return answer
+
+    def _begin(self) -> None:
+        self._replies.begin(MAX_ANSWER_BYTES)
+        self._reads = self._came = self._unasked = 0
+
+    def _note_unasked(self) -> None:
+        self._unasked += 1
+        if self._unasked > MAX_UNASKED:
+            raise ProtocolError(f"more than {MAX_UNASKED} messages that were not asked for")
 
     async def _feed(self) -> None:
         data = await self._reader.read(READ_BYTES)
@@ -122,18 +137,27 @@ class Link:
             raise ConnectionResetError("the connection is closed by the other side")
         self.heard = True
         self._replies.feed(data)
+        self._reads, self._came = self._reads + 1, self._came + len(data)
         if len(data) >= READ_BYTES // 2:  # more may be there already, and reading it would not let others run
             await asyncio.sleep(0)
+        elif self._reads > QUICK_READS and self._came < SMALL_BYTES * self._reads:
+            transport: Any = self._writer.transport  # that of a socket can be paused
+            transport.pause_reading()
+            await asyncio.sleep(min(LONGEST_REST_SECONDS, 0.001 * (self._reads - QUICK_READS)))
+            transport.resume_reading()
 
     async def next_invalidation(self) -> list[bytes] | None:
         """Return the keys of the next invalidation; None for all."""
+        self._unasked = 0
         while True:
             self._replies.begin(MAX_ANSWER_BYTES)
+            self._reads = self._came = 0
             while (message := self._replies.get(_NO_LIST)) is MORE:
                 await self._feed()
             if isinstance(message, Push) and message[:1] == [b"invalidate"] and len(message) == 2:
                 keys: list[bytes] | None = message[1]
                 return keys
+            self._note_unasked()
 
     def close(self) -> None:
         """Close it; closing twice does no harm."""
