@@ -33,15 +33,17 @@ class House:
     async def begin(self, names: Iterable[str], places: Sequence[str]) -> None:
         """Lease `places` until they are read, so that no answer has to be waited for on this clock."""
         for name, place in zip(names, places, strict=False):
-            asker = self.objects.find("shop", name, {"source": "scripted", "spots": place})
-            self.store.lease(asker, asker.places[0], 10.0, self.clock.now() + 100, "shop")
+            scaled_object = self.objects.find("shop", name, {"source": "scripted", "spots": place})
+            self.store.lease(scaled_object, scaled_object.places[0], 10.0, self.clock.now() + 100, "shop")
         await self.clock.advance(5)
 
     async def poll(self, names: Iterable[str], places: Sequence[str]) -> None:
         """Let each ask once, evenly spread over `places`."""
         for number, name in enumerate(names):
-            asker = self.objects.find("shop", name, {"source": "scripted", "spots": places[number % len(places)]})
-            await self.objects.answers.answer(asker, WAIT_SECONDS)
+            scaled_object = self.objects.find(
+                "shop", name, {"source": "scripted", "spots": places[number % len(places)]}
+            )
+            await self.objects.answers.answer(scaled_object, WAIT_SECONDS)
 
     def forget_notes(self) -> None:
         """Drop what only the scripted reader keeps, for tests."""

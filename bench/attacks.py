@@ -30,14 +30,13 @@ START_SECONDS, CALL_SECONDS = 120.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """What the tenant `greedy` does: `triggers` with `metadata` on a backend of `bench.hostile`, or half-sent requests."""
+    """What the tenant `greedy` does: `triggers` with `metadata` on a backend of `bench.hostile`."""
 
     name: str
     backend: str
     size: int
     triggers: int
     metadata: Mapping[str, str] = field(default_factory=dict)
-    half_sent: int = 0
     healthy: bool = (
         False  # whether what is asked for can be answered, so that the attacker's calls must not fail either
     )
@@ -61,7 +60,7 @@ def attacks(share: float = 1.0) -> Sequence[Attack]:
         Attack(f"{size(300)} wrong passwords at one Redis", "passwords", 1, size(300), SIDEKIQ),
         Attack(f"{size(20_000):,} honest processes", "processes", size(20_000), 5, SIDEKIQ, healthy=True),
         Attack(f"{size(600)} due retries of 70 kB", "retries", size(600), 5, SIDEKIQ, healthy=True),
-        Attack(f"{size(1_000):,} half-sent HTTP requests", "nothing", 1, 0, half_sent=size(1_000)),
+        Attack(f"{size(1_000):,} half-sent HTTP requests", "half_sent", size(1_000), 0),
     )
 
 
@@ -157,8 +156,20 @@ class Modest(Tenant):
         return self.tally
 
 
+@dataclass(frozen=True, slots=True)
+class _Hostile:
+    """The process of `bench.hostile`, and what it told."""
+
+    told: Mapping[str, str]
+    writer: asyncio.StreamWriter
+
+    def begin(self, http_port: int) -> None:
+        """Let it do what it does by itself, against a server that has its HTTP there."""
+        self.writer.write(b"%d\n" % http_port)
+
+
 @asynccontextmanager
-async def _hostile(attack: Attack) -> AsyncIterator[Mapping[str, str]]:
+async def _hostile(attack: Attack) -> AsyncIterator[_Hostile]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.hostile", attack.backend, str(attack.size),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -167,7 +178,7 @@ async def _hostile(attack: Attack) -> AsyncIterator[Mapping[str, str]]:
         raise RuntimeError("both were asked for")
     try:
         line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
-        yield json.loads(line)
+        yield _Hostile(json.loads(line), process.stdin)
     finally:
         process.stdin.close()
         try:
@@ -177,34 +188,22 @@ async def _hostile(attack: Attack) -> AsyncIterator[Mapping[str, str]]:
             await process.wait()
 
 
-async def _attack(attack: Attack, server: ServerProcess, greedy: Tenant, told: Mapping[str, str]) -> None:
+async def _attack(attack: Attack, server: ServerProcess, greedy: Tenant, hostile: "_Hostile") -> None:
     """Go on until cancelled."""
 
     async def ask(number: int) -> None:
         await asyncio.sleep(ATTACK_POLL_SECONDS * number / attack.triggers)
-        # The values are filled in twice: what `told` has leaves a place for the number.
-        metadata = {key: value.format(**told).format(number=number) for key, value in attack.metadata.items()}
+        # The values are filled in twice: what `hostile` tells leaves a place for the number.
+        metadata = {key: value.format(**hostile.told).format(number=number) for key, value in attack.metadata.items()}
         metric = "sidekiq-busy-q0" if metadata["source"] == "sidekiq" else "workqueue-queue-1"
         while True:
             await greedy.poll(f"g-{number}", metadata, metric)
             await asyncio.sleep(ATTACK_POLL_SECONDS)
 
-    async def half_sent(number: int) -> None:
-        while True:
-            with suppress(OSError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", server.http)
-                try:
-                    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Half: %d" % number)
-                    await reader.read()  # until the server has had enough
-                finally:
-                    writer.close()
-            await asyncio.sleep(1)
-
+    hostile.begin(server.http)
     async with asyncio.TaskGroup() as group:
         for number in range(attack.triggers):
             group.create_task(ask(number))
-        for number in range(attack.half_sent):
-            group.create_task(half_sent(number))
 
 
 def _used(process: psutil.Process) -> float:
@@ -219,7 +218,8 @@ def _peak_mb(pid: int) -> float:
 
 async def _round(attack: Attack, doubles: Backends, seconds: float, share: float) -> tuple[Row, Row]:
     async with AsyncExitStack() as stack:
-        told = await stack.enter_async_context(_hostile(attack))
+        hostile = await stack.enter_async_context(_hostile(attack))
+        told = hostile.told
         env = {**doubles.env, "BENCH_NAME_SERVER": told.get("names", "")}
         server = await stack.enter_async_context(serving("real", {}, env))
         channels = [
@@ -236,7 +236,7 @@ async def _round(attack: Attack, doubles: Backends, seconds: float, share: float
         usual = await modest.run(seconds)
         usual_cpu = _used(process) - before
         await server.usage()
-        attacking = asyncio.create_task(_attack(attack, server, greedy, told))
+        attacking = asyncio.create_task(_attack(attack, server, greedy, hostile))
         before = _used(process)
         beside = await modest.run(seconds)
         cpu = _used(process) - before

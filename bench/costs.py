@@ -9,7 +9,7 @@ from bench.spread import Row
 from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
 from scaler.sources.sqs.prices import CostSettings
 from scaler.sources.sqs.trigger import SqsTrigger
-from scaler.store.dates import REFRESH_JITTER
+from scaler.store.due_times import REFRESH_JITTER
 
 IDLE_SECONDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SIZES = (1_000, 10_000, 100_000)

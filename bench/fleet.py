@@ -14,7 +14,7 @@ from bench.report import Found
 from bench.requests import Trigger, fleet
 from bench.spread import Row, percentile
 from bench.wire import Wire
-from scaler.store.dates import REFRESH_JITTER
+from scaler.store.due_times import REFRESH_JITTER
 
 PLACES = 500
 SETTINGS = {

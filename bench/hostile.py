@@ -9,8 +9,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from scaler.core.clock import SystemClock
@@ -135,14 +135,36 @@ async def names(_: int) -> AsyncIterator[Told]:
 
 
 @asynccontextmanager
-async def nothing(_: int) -> AsyncIterator[Told]:
-    """Run nothing, for attacks that need no backend."""
+async def half_sent(_: int) -> AsyncIterator[Told]:
+    """Run nothing: all that it does is in `DEEDS`."""
     yield {}
 
 
+async def send_halves(count: int, port: int) -> None:
+    """Send the half of `count` HTTP requests, and again whenever the server has had enough."""
+
+    async def send(number: int) -> None:
+        while True:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-Half: %d" % number)
+                    await reader.read()
+                finally:
+                    writer.close()
+            await asyncio.sleep(1)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(send(number))
+
+
 KINDS: dict[str, Callable[[int], AbstractAsyncContextManager[Told]]] = {
-    each.__name__: each for each in (announced, heartbeats, pages, names, passwords, processes, retries, nothing)
+    each.__name__: each for each in (announced, heartbeats, pages, names, passwords, processes, retries, half_sent)
 }
+
+DEEDS: dict[str, Callable[[int, int], Coroutine[Any, Any, None]]] = {"half_sent": send_halves}
+"""What is done to the server, at the HTTP port that is told as a line on standard input."""
 
 
 async def main(kind: str, size: int) -> None:
@@ -151,7 +173,11 @@ async def main(kind: str, size: int) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with KINDS[kind](size) as told:
         print(json.dumps(told), flush=True)  # noqa: T201 - the protocol with the parent
+        begin = await lines.readline()
+        deed = asyncio.create_task(DEEDS[kind](size, int(begin))) if begin and kind in DEEDS else None
         await lines.read()
+        if deed is not None:
+            deed.cancel()
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def usage(heart: Heart) -> dict[str, float]:
 
 
 def house(server: Server) -> dict[str, Any]:
-    """Return what the server holds: askers, places, leases, streams, and the requests that it has sent."""
+    """Return what the server holds: ScaledObjects, places, leases, streams, and the requests that it has sent."""
     requests = {
         sample.labels["backend"] + " " + sample.labels["operation"]: sample.value
         for family in server.metrics.registry.collect()

@@ -1,4 +1,4 @@
-"""The commands; no logic of their own."""
+"""The command line: options and help texts; the logic is in `commands`."""
 
 import os
 import sys
@@ -71,8 +71,8 @@ def serve(
     log = {key: value for key, value in (("level", log_level), ("format", log_format)) if value is not None}
     read = partial(load, config, {"listen": listen, "http": http, "log": log or None})
     settings = read()
-    # grpc's core writes lines of its own for each failed handshake, hundreds a minute where a client keeps trying; it
-    # reads this when it is loaded. Whoever sets it looks for something and gets them.
+    # grpc writes its own lines for each failed handshake, hundreds a minute if a client keeps trying. It reads the
+    # variable when it is imported; a user who sets it gets those lines.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from scaler.server.app import serve as run  # noqa: PLC0415 - it loads grpc
 
@@ -269,9 +269,9 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
 
 
 def main() -> None:
-    """Run the command line; every error of ours is one line and exit code 2.
+    """Run the command line; a `ScalerError` becomes one line and exit code 2.
 
-    kubectl finds the program as its plugin `kubectl queue-scaler` by the name `kubectl-queue_scaler`.
+    The program is also installed as `kubectl-queue_scaler`, which kubectl runs as its plugin `kubectl queue-scaler`.
     """
     plugin = Path(sys.argv[0]).name == "kubectl-queue_scaler"
     try:

@@ -1,4 +1,4 @@
-"""The configuration: one YAML file, every field also in the environment, flags above both."""
+"""The configuration: a YAML file; environment variables override it, and flags override both."""
 
 import difflib
 import itertools
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_names(cls, named: dict[str, RedisServer]) -> dict[str, RedisServer]:
         for number, name in enumerate(named, 1):
-            if not re.fullmatch(CONNECTION_NAME, name):  # not quoted: it may be a URL with its password
+            if not re.fullmatch(CONNECTION_NAME, name):  # not quoted, because it may be a URL with a password
                 raise ValueError(
                     f"the name of connection {number} must begin with a letter or digit and hold at most 63 letters, "
                     "digits and `.` `_` `-`, or no trigger can ask for it"
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
 
 
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
-    """Return the configuration from the file `config`, the environment and `flags`, the later ones winning.
+    """Return the configuration from the file `config`, the environment and `flags`; the later ones win.
 
     Raises `SettingsError` that names the file or variable, the key and what is wrong; never shows a value, which may
     be a secret.
@@ -207,7 +207,7 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     try:
         return Layered(**values)
     except ValidationError as error:
-        findings = "; ".join(map(_told, error.errors(include_url=False)))
+        findings = "; ".join(map(_finding_text, error.errors(include_url=False)))
         raise SettingsError(
             f"{where}{findings} (configuration file, or SCALER_… in the environment; {_SECTION_HELP})"
         ) from None
@@ -218,11 +218,11 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
         ) from None
 
 
-def _told(finding: ErrorDetails) -> str:
-    """Return what is wrong, with the key as the file writes it, and for a misspelt key the nearest known one."""
+def _finding_text(finding: ErrorDetails) -> str:
+    """Return what is wrong, with the key as in the file, and for a misspelt key the most similar known one."""
     model: type[BaseModel] | None = Settings
     names: list[str] = []
-    free = False  # whether the next part is a name that the user chose, or the number of an item
+    free = False  # whether the next part is a name chosen by the user, or an index
     for part in finding["loc"]:
         field = model.model_fields.get(str(part)) if model is not None and not free else None
         names.append(str(part) if field is None else _written(str(part), field))
@@ -242,13 +242,13 @@ def _written(name: str, field: FieldInfo) -> str:
 
 
 def _section(annotation: Any) -> type[Section] | None:
-    """Return the section that `annotation` is, or is a list or a mapping of."""
+    """Return the section class in `annotation`, which may also be a list or a mapping of sections."""
     kinds = (annotation, *get_args(annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 def _by_name(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Return `values` with the file's camelCase keys as field names, which the environment uses, so that both merge."""
+    """Return `values` with the file's camelCase keys as field names, so that they merge with the environment's."""
     names = {_written(name, field): name for name, field in model.model_fields.items()}
     return {
         names.get(key, key): _values_by_name(value, model.model_fields[names[key]].annotation)

@@ -75,7 +75,7 @@ def assert_empty(clock: ManualClock) -> Callable[[AskedStore], None]:
 
     def assert_empty(store: AskedStore) -> None:
         inside = store._schedule
-        held = (inside.states, inside.rate_limits, inside.queues, inside.members, inside.dates._heap, inside._tasks)
+        held = (inside.states, inside.rate_limits, inside.queues, inside.members, inside.due_times._heap, inside._tasks)
         assert not any(held)
         assert clock.pending == 0
 

@@ -103,7 +103,9 @@ async def live_an_hour(server: Server, clock: ManualClock, course: Course) -> No
         course.late = second in OUTAGE or second >= HOUR - 2 * POLL
         with suppress(MetadataError):  # somebody has mistyped a key
             server.registry.find("media", "previews-worker", {"source": "sqs", "queueUrl": "previews"})
-        answers = [asyncio.ensure_future(server.answers.answer(asker, 1.9)) for asker in find_all(server)]
+        answers = [
+            asyncio.ensure_future(server.answers.answer(scaled_object, 1.9)) for scaled_object in find_all(server)
+        ]
         await clock.advance(POLL)
         for error in await asyncio.gather(*answers, return_exceptions=True):
             if isinstance(error, BaseException) and not isinstance(error, ScalerError):
@@ -119,8 +121,8 @@ async def draw() -> None:
     async with AsyncExitStack() as stack:
         await server.start()
         stack.push_async_callback(server.close)
-        for asker in find_all(server)[:3]:
-            stack.enter_context(server.listeners.listening(asker, lambda: None))
+        for scaled_object in find_all(server)[:3]:
+            stack.enter_context(server.listeners.listening(scaled_object, lambda: None))
         await live_an_hour(server, clock, course)
         run = await stack.enter_async_context(async_playwright())
         profile = stack.enter_context(tempfile.TemporaryDirectory())

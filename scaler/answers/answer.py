@@ -1,8 +1,8 @@
-"""What KEDA is told: `answer_nowait` holds the rule, `answer` only waits for places and then asks it again.
+"""Makes the answers: `answer_nowait` holds the rule, `answer` only waits for readings and then applies the same rule.
 
-A trigger is judged anew when a reading of its places is another than the one it was judged by, when time alone has
-changed something, and while it settles. An error or a new reading replaces the whole `Answer`, so that nothing of the
-old one is left over.
+A trigger is judged again when a place has a reading with another value, when the passing of time changes the result
+(`Assessment.until`), and while it settles. Every judgement and every error replaces the whole `Answer`, so that nothing
+of the old one can be left over.
 """
 
 import math
@@ -27,80 +27,92 @@ if TYPE_CHECKING:
 log = get_logger()
 
 SAME_POLL_SECONDS = 2.0
-"""KEDA asks IsActive right after GetMetrics; within this time both get the same answer, or the same error."""
+"""KEDA calls IsActive right after GetMetrics; within this time both get the same answer, or the same error."""
 LONGEST_VALID_SECONDS = 30.0
-"""An answer is looked at anew at least this often, so that what has happened to it is noted."""
+"""An answer is judged again at least this often, so that the journal also notes faults that do not change it."""
 
 
 class Answers:
-    """Answers for triggers, from what the store knows.
+    """Answers for triggers, made from the readings of the store.
 
-    `on_answer` is called with each that was judged and whether its activity is news, `on_places` with an asker and the
-    places that its readings named before, when they name others; `on_noted` with an asker whose answer or error was
-    replaced, `on_spare` with each that was judged and wants its busy pods spared.
+    The callbacks take the ScaledObject concerned:
+
+    - `on_answer`: it has a new answer; also whether its activity has changed
+    - `on_places`: its readings name other further places; also those of before
+    - `on_noted`: its answer or its error was replaced
+    - `on_spare`: it has a new answer, and its trigger has `spareBusy`
     """
 
     def __init__(self, snapshots: Snapshots, leases: Leases, clock: Clock) -> None:
-        """Judge by the readings of `snapshots`, which `leases` keep fresh."""
+        """Use the readings of `snapshots`, which `leases` keep fresh."""
         self._snapshots, self._leases, self._clock = snapshots, leases, clock
         self._once = Once(clock)
-        self.on_answer: Callable[[ScaledObject, bool], None] = lambda _asker, _news: None
-        self.on_noted: Callable[[ScaledObject], None] = lambda _asker: None
-        self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _asker, _before: None
-        self.on_spare: Callable[[ScaledObject], None] = lambda _asker: None
+        self.on_answer: Callable[[ScaledObject, bool], None] = lambda _scaled_object, _news: None
+        self.on_noted: Callable[[ScaledObject], None] = lambda _scaled_object: None
+        self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _scaled_object, _before: None
+        self.on_spare: Callable[[ScaledObject], None] = lambda _scaled_object: None
 
-    def answer_nowait(self, asker: ScaledObject) -> Answer | None:
-        """Return what `asker` is to be told now, or None if a reading has to be waited for.
+    def answer_nowait(self, scaled_object: ScaledObject) -> Answer | None:
+        """Return what to tell KEDA about `scaled_object` now, or None if a place has to be read first.
 
-        Raises `LimitError`, or the `Fault` of a place that has no reading young enough, unless the last answer is held.
+        Raises `LimitError` if the store has no room for its places, and the `Fault` of a place without a usable
+        reading, unless the last answer is held.
         """
-        answer = asker.answer
-        if answer is not None and self._clock.now() < answer.valid_until and asker.lease.has_newest(answer.readings):
+        answer = scaled_object.answer
+        if (
+            answer is not None
+            and self._clock.now() < answer.valid_until
+            and scaled_object.lease.has_newest(answer.readings)
+        ):
             return answer
-        return None if asker.trigger.refresh_seconds == 0 else self._answer(asker)
+        return None if scaled_object.trigger.refresh_seconds == 0 else self._answer(scaled_object)
 
-    async def answer(self, asker: ScaledObject, timeout_seconds: float) -> Answer:
-        """Return what `asker` is to be told now, waiting at most `timeout_seconds` for readings not known yet.
+    async def answer(self, scaled_object: ScaledObject, timeout_seconds: float) -> Answer:
+        """Return what to tell KEDA about `scaled_object`, waiting at most `timeout_seconds` for places to be read.
 
         Raises what `answer_nowait` raises, and `Unavailable` for a place that was not read in time.
         """
-        if (answer := self.answer_nowait(asker)) is not None:
+        if (answer := self.answer_nowait(scaled_object)) is not None:
             return answer
         began = self._clock.now()
-        begun_at = began if asker.trigger.refresh_seconds == 0 else None
+        begun_at = began if scaled_object.trigger.refresh_seconds == 0 else None
         end, lease = began + timeout_seconds, None
-        self._lease(asker)
-        while lease is not asker.lease and self._clock.now() < end:  # readings may name further places
-            lease = asker.lease
-            missing = self._missing(asker, begun_at=begun_at)
+        self._lease(scaled_object)
+        while (
+            lease is not scaled_object.lease and self._clock.now() < end
+        ):  # again if readings have named further places
+            lease = scaled_object.lease
+            missing = self._missing(scaled_object, begun_at=begun_at)
             await self._snapshots.wait(missing, end - self._clock.now(), anew=begun_at is not None)
-            # What a slow backend has said meanwhile counts, even if it is older than it should be.
-            if (answer := self._answer(asker, waited=True, begun_at=begun_at)) is not None:
+            # After the wait a reading is used even if it is older than `refreshSeconds`, as long as it is not stale: a
+            # backend may need longer than that to answer.
+            if (answer := self._answer(scaled_object, waited=True, begun_at=begun_at)) is not None:
                 return answer
-        return self._failed(asker, self._late(asker, begun_at=begun_at))
+        return self._failed(scaled_object, self._late(scaled_object, begun_at=begun_at))
 
-    def known(self, asker: ScaledObject) -> Answer | None:
-        """Return what a stream, for which nobody waits, is to say by what the store knows; None if that is not enough.
+    def known(self, scaled_object: ScaledObject) -> Answer | None:
+        """Return the answer for a stream from what the store knows, without waiting; None if there is none.
 
-        Whatever is not known any more is noted as an error, so that the next answer is news, and wakes the stream.
+        Where there was an answer before and is none now, an error is noted, so that the next answer counts as a change
+        and wakes the stream.
         """
         try:
-            answer = self._answer(asker, waited=True)
-            if answer is None and asker.answer is not None:
-                return self._failed(asker, self._late(asker))
+            answer = self._answer(scaled_object, waited=True)
+            if answer is None and scaled_object.answer is not None:
+                return self._failed(scaled_object, self._late(scaled_object))
         except ScalerError:
             return None
         return answer
 
     # GetMetrics and the IsActive that follows it
 
-    def note_poll(self, asker: ScaledObject, outcome: Answer | ScalerError) -> None:
-        """Remember what GetMetrics was told."""
-        asker.poll = Poll(self._clock.now(), outcome)
+    def note_poll(self, scaled_object: ScaledObject, outcome: Answer | ScalerError) -> None:
+        """Remember what GetMetrics returned, or the error that it raised."""
+        scaled_object.poll = Poll(self._clock.now(), outcome)
 
-    def polled(self, asker: ScaledObject) -> Answer | None:
-        """Return what GetMetrics was told a moment ago, or None; raises the error that it was told."""
-        poll = asker.poll
+    def polled(self, scaled_object: ScaledObject) -> Answer | None:
+        """Return what GetMetrics returned a moment ago, None if it was not called; raises the error that it raised."""
+        poll = scaled_object.poll
         if poll is None or self._clock.now() - poll.at > SAME_POLL_SECONDS:
             return None
         if isinstance(poll.outcome, ScalerError):
@@ -109,95 +121,107 @@ class Answers:
 
     # The rule
 
-    def _answer(self, asker: ScaledObject, *, waited: bool = False, begun_at: float | None = None) -> Answer | None:
-        self._lease(asker)
+    def _answer(
+        self, scaled_object: ScaledObject, *, waited: bool = False, begun_at: float | None = None
+    ) -> Answer | None:
+        self._lease(scaled_object)
         try:
-            readings = self._readings(asker, waited=waited, begun_at=begun_at)
-            return None if readings is None else self._judge(asker, readings)
+            readings = self._readings(scaled_object, waited=waited, begun_at=begun_at)
+            return None if readings is None else self._judge(scaled_object, readings)
         except Fault as fault:
-            return self._failed(asker, fault)
+            return self._failed(scaled_object, fault)
         except ScalerError as error:
-            self._note_error(asker, error)
+            self._note_error(scaled_object, error)
             raise
         except Exception:
-            if self._once(asker.key):
-                log.exception("cannot judge", namespace=asker.namespace, scaledobject=asker.name)
-            return self._failed(asker, Defect("internal error of the scaler; its log says more"))
+            if self._once(scaled_object.key):
+                log.exception("cannot judge", namespace=scaled_object.namespace, scaledobject=scaled_object.name)
+            return self._failed(scaled_object, Defect("internal error of the scaler; its log says more"))
 
-    def _lease(self, asker: ScaledObject) -> None:
+    def _lease(self, scaled_object: ScaledObject) -> None:
         try:
-            self._leases.keep(asker)
+            self._leases.keep(scaled_object)
         except ScalerError as error:
-            self._note_error(asker, error)
+            self._note_error(scaled_object, error)
             raise
 
     def _reading(
-        self, asker: ScaledObject, state: PlaceState, *, waited: bool = False, begun_at: float | None = None
+        self, scaled_object: ScaledObject, state: PlaceState, *, waited: bool = False, begun_at: float | None = None
     ) -> Reading | None:
-        """Return the reading of one place if it is young enough, or None if it has to be waited for; raises its `Fault`."""
-        trigger, now = asker.trigger, self._clock.now()
+        """Return the reading of one place if it may be used, or None if the place has to be read; raises its `Fault`.
+
+        `waited` lets a reading be older than `refreshSeconds`; with `begun_at` its read must have begun at that time or
+        later.
+        """
+        trigger, now = scaled_object.trigger, self._clock.now()
         if begun_at is not None:
             return self._snapshots.current(state, begun_at, begun_at)
         stale_at = now - trigger.stale_seconds - state.place.min_refresh_seconds
         wanted_at = stale_at if waited else max(stale_at, now - state.fresh_seconds(trigger.refresh_seconds))
         return self._snapshots.current(state, wanted_at, stale_at)
 
-    def _missing(self, asker: ScaledObject, *, waited: bool = False, begun_at: float | None = None) -> list[PlaceState]:
-        """Return the places that have no reading young enough, and no fault either."""
+    def _missing(
+        self, scaled_object: ScaledObject, *, waited: bool = False, begun_at: float | None = None
+    ) -> list[PlaceState]:
+        """Return the places that have neither a usable reading nor a fault."""
         missing = []
-        for state in asker.lease.held:
+        for state in scaled_object.lease.states:
             with suppress(Fault):
-                if self._reading(asker, state, waited=waited, begun_at=begun_at) is None:
+                if self._reading(scaled_object, state, waited=waited, begun_at=begun_at) is None:
                     missing.append(state)
         return missing
 
-    def _late(self, asker: ScaledObject, *, begun_at: float | None = None) -> Fault:
-        """Return why there is no answer although no place has a fault."""
-        return self._snapshots.unanswered(self._missing(asker, waited=True, begun_at=begun_at)[0])
+    def _late(self, scaled_object: ScaledObject, *, begun_at: float | None = None) -> Fault:
+        """Return a fault that says why a place without one was not read in time."""
+        return self._snapshots.unanswered(self._missing(scaled_object, waited=True, begun_at=begun_at)[0])
 
-    def _readings(self, asker: ScaledObject, *, waited: bool, begun_at: float | None) -> tuple[Reading, ...] | None:
-        """Return the readings of all places, those that readings name included; None if one has to be waited for."""
+    def _readings(
+        self, scaled_object: ScaledObject, *, waited: bool, begun_at: float | None
+    ) -> tuple[Reading, ...] | None:
+        """Return the readings of all places, further places included; None if one has to be read first."""
         readings: list[Reading] = []
-        named = len(asker.question.places)
-        for number, state in enumerate(asker.lease.held):
-            if number == named and self._found(asker, tuple(readings)):
-                return self._readings(asker, waited=waited, begun_at=begun_at)
-            reading = self._reading(asker, state, waited=waited, begun_at=begun_at)
+        named = len(scaled_object.question.places)
+        for number, state in enumerate(scaled_object.lease.states):
+            if number == named and self._names_others(scaled_object, tuple(readings)):
+                return self._readings(scaled_object, waited=waited, begun_at=begun_at)
+            reading = self._reading(scaled_object, state, waited=waited, begun_at=begun_at)
             if reading is None:
                 return None
             readings.append(reading)
-        if len(readings) == named and self._found(asker, tuple(readings)):
-            return self._readings(asker, waited=waited, begun_at=begun_at)
+        if len(readings) == named and self._names_others(scaled_object, tuple(readings)):
+            return self._readings(scaled_object, waited=waited, begun_at=begun_at)
         return tuple(readings)
 
-    def _found(self, asker: ScaledObject, readings: tuple[Reading, ...]) -> bool:
-        """Lease what the first readings name, if they name others than before; tell whether that is so."""
-        answer = asker.answer
-        if not asker.question.finds or (answer is not None and same_values(answer.readings[: len(readings)], readings)):
+    def _names_others(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> bool:
+        """Tell whether the readings of the metadata's places name other further places than before, and lease those."""
+        answer = scaled_object.answer
+        if not scaled_object.question.has_further_places or (
+            answer is not None and same_values(answer.readings[: len(readings)], readings)
+        ):
             return False
         values = (reading.value for reading in readings)
-        found = asker.trigger.found(dict(zip(asker.question.places, values, strict=True)))
-        before = asker.lease.found
-        if found == before:
+        further = scaled_object.trigger.further_places(dict(zip(scaled_object.question.places, values, strict=True)))
+        before = scaled_object.lease.further_places
+        if further == before:
             return False
-        self._leases.renew(asker, found)
-        self.on_places(asker, before)
+        self._leases.renew(scaled_object, further)
+        self.on_places(scaled_object, before)
         return True
 
-    def _judge(self, asker: ScaledObject, readings: tuple[Reading, ...]) -> Answer:
-        """Assess anew if a reading has changed or the time has come, and settle."""
-        before, trigger, now, wall = asker.answer, asker.trigger, self._clock.now(), self._clock.wall()
+    def _judge(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> Answer:
+        """Assess the readings if a value has changed or `Assessment.until` has passed, settle, and note the answer."""
+        before, trigger, now, wall = scaled_object.answer, scaled_object.trigger, self._clock.now(), self._clock.wall()
         raw = None if before is None or not same_values(before.readings, readings) else before.raw
-        places = asker.places
+        places = scaled_object.places
         if raw is None or wall >= raw.until:
             values = {place: reading.value for place, reading in zip(places, readings, strict=True)}
             raw = trigger.assess(values, wall)
         seen = evidence(places, readings, now)
-        asker.settling, told = settle(asker.settling, raw, seen, asker.question.rule)
-        if asker.settling.is_settling:
-            return self._note(asker, Answer(readings, raw, told, "settling"))
-        valid_until = min(now + LONGEST_VALID_SECONDS, now + raw.until - wall, asker.lease.renew_at)
-        for state, reading in zip(asker.lease.held, readings, strict=True):
+        scaled_object.settling, told = settle(scaled_object.settling, raw, seen, scaled_object.question.rule)
+        if scaled_object.settling.is_settling:
+            return self._note(scaled_object, Answer(readings, raw, told, "settling"))
+        valid_until = min(now + LONGEST_VALID_SECONDS, now + raw.until - wall, scaled_object.lease.renew_at)
+        for state, reading in zip(scaled_object.lease.states, readings, strict=True):
             stale_seconds = trigger.stale_seconds + state.place.min_refresh_seconds
             valid_until = min(
                 valid_until, reading.at + min(state.fresh_seconds(trigger.refresh_seconds), stale_seconds)
@@ -205,42 +229,42 @@ class Answers:
         if trigger.refresh_seconds == 0:
             valid_until = -math.inf
         return self._note(
-            asker, Answer(readings, raw, told, "active" if told.active else "inactive", valid_until, raw.until)
+            scaled_object, Answer(readings, raw, told, "active" if told.active else "inactive", valid_until, raw.until)
         )
 
-    def _failed(self, asker: ScaledObject, fault: Fault) -> Answer:
-        """Return the last answer, held, or note the error and raise it."""
-        trigger, now = asker.trigger, self._clock.now()
+    def _failed(self, scaled_object: ScaledObject, fault: Fault) -> Answer:
+        """Return the last answer if it may be held; otherwise note `fault` as the error for KEDA, and raise it."""
+        trigger, now = scaled_object.trigger, self._clock.now()
         held = None
-        if trigger.refresh_seconds > 0:  # with 0 nothing old is ever told
-            held = hold(asker.settling, asker.specs, now, asker.question.rule, str(fault))
+        if trigger.refresh_seconds > 0:  # 0 is for callers who want no old value at all
+            held = hold(scaled_object.settling, scaled_object.specs, now, scaled_object.question.rule, str(fault))
         if held is None:
-            self._note_error(asker, fault)
+            self._note_error(scaled_object, fault)
             raise fault
-        if self._once(("held", asker.key)):
-            about = {"namespace": asker.namespace, "scaledobject": asker.name}
+        if self._once(("held", scaled_object.key)):
+            about = {"namespace": scaled_object.namespace, "scaledobject": scaled_object.name}
             log.warning("the last answer is held", why=str(fault), hold_seconds=trigger.hold_seconds, **about)
-        readings = () if asker.answer is None else asker.answer.readings
-        return self._note(asker, Answer(readings, None, held, "held", fault=fault.untraced()))
+        readings = () if scaled_object.answer is None else scaled_object.answer.readings
+        return self._note(scaled_object, Answer(readings, None, held, "held", fault=fault.untraced()))
 
-    def _note(self, asker: ScaledObject, answer: Answer) -> Answer:
-        """Make `answer` that of `asker`, and tell whoever listens."""
-        before, now = asker.answer, self._clock.now()
+    def _note(self, scaled_object: ScaledObject, answer: Answer) -> Answer:
+        """Make `answer` that of `scaled_object`, and call the callbacks."""
+        before, now = scaled_object.answer, self._clock.now()
         if before is not None and before.told.metrics == answer.told.metrics:
-            answer = replace(answer, wire=before.wire)  # the messages would be the same
+            answer = replace(answer, wire=before.wire)  # the messages are the same
         news = before is None or before.told.active != answer.told.active
-        if math.isnan(asker.active_since) or (before is not None and news):
-            asker.active_since = now
-        asker.answer, asker.error = answer, None
-        self.on_noted(asker)
-        self.on_answer(asker, news)
-        if asker.question.spares:
-            self.on_spare(asker)
+        if math.isnan(scaled_object.active_since) or (before is not None and news):
+            scaled_object.active_since = now
+        scaled_object.answer, scaled_object.error = answer, None
+        self.on_noted(scaled_object)
+        self.on_answer(scaled_object, news)
+        if scaled_object.question.spares:
+            self.on_spare(scaled_object)
         return answer
 
-    def _note_error(self, asker: ScaledObject, error: ScalerError) -> None:
+    def _note_error(self, scaled_object: ScaledObject, error: ScalerError) -> None:
         now = self._clock.now()
-        if not isinstance(error, Unsettled):  # which tells of trouble before, and is none itself
-            asker.settling = note_error(asker.settling, now)
-        asker.answer, asker.error = None, ToldError(error.untraced(), now)
-        self.on_noted(asker)
+        if not isinstance(error, Unsettled):  # `Unsettled` follows from earlier trouble, and is no new one
+            scaled_object.settling = note_error(scaled_object.settling, now)
+        scaled_object.answer, scaled_object.error = None, ToldError(error.untraced(), now)
+        self.on_noted(scaled_object)

@@ -1,4 +1,4 @@
-"""Leases on the places that triggers stand on: kept while somebody asks, at the speed that is asked for."""
+"""Leases tell the store which places to keep fresh for a ScaledObject, how fresh, and until when."""
 
 import math
 from collections.abc import Iterable
@@ -13,61 +13,66 @@ from scaler.store.place_state import PlaceState
 from scaler.store.snapshots import Snapshots
 
 SLACK = 0.1
-"""Share of a lease after which it is renewed, and by which it lasts longer, so that none runs out under a poll."""
+"""Share of a lease after which it is renewed, and by which it lasts longer, so that none ends between two polls."""
 
 
 class Leases:
-    """Asks the store to keep places fresh for those who ask: fast while one listens and sleeps."""
+    """Leases places: to be read every `refreshSeconds`, or `idleRefreshSeconds` while inactive with an open stream."""
 
     def __init__(self, snapshots: Snapshots, clock: Clock, seconds: float) -> None:
-        """Keep a place fresh for `seconds` after it was asked for."""
+        """Keep places fresh for `seconds` after the last call of a ScaledObject, and as long as a stream is open."""
         self._snapshots, self._clock, self._seconds = snapshots, clock, seconds
 
     @property
     def lasting_seconds(self) -> float:
-        """How long a lease lasts after the last call of who holds it, at most."""
+        """How many seconds a lease lasts at most after the last call of its ScaledObject."""
         return (1 + SLACK) * self._seconds
 
-    def keep(self, asker: ScaledObject) -> None:
-        """Renew the lease of `asker` when it is time; raises `LimitError`."""
-        if self._clock.now() >= asker.lease.renew_at:
-            self.renew(asker, asker.lease.found)
+    def keep(self, scaled_object: ScaledObject) -> None:
+        """Renew the lease of `scaled_object` when it is time; raises `LimitError`."""
+        if self._clock.now() >= scaled_object.lease.renew_at:
+            self.renew(scaled_object, scaled_object.lease.further_places)
 
-    def renew(self, asker: ScaledObject, found: tuple[Place, ...]) -> None:
-        """Lease all places of `asker`, of which its readings name `found`; raises `LimitError`.
+    def renew(self, scaled_object: ScaledObject, further: tuple[Place, ...]) -> None:
+        """Lease the places of `scaled_object`, `further` being those that its readings name; raises `LimitError`.
 
-        Places that they name no more are let go of.
+        Leases on further places that are no longer named end.
         """
-        for place in set(asker.lease.found) - {*asker.question.places, *found}:
-            self._snapshots.release(asker, place)
-        asker.lease = NO_LEASE
-        named = tuple([self._lease(asker, place) for place in asker.question.places])
-        asker.lease = Lease(held=named)  # should the store have no room for the others, it is asked anew each time
+        for place in set(scaled_object.lease.further_places) - {*scaled_object.question.places, *further}:
+            self._snapshots.release(scaled_object, place)
+        scaled_object.lease = NO_LEASE
+        named = tuple([self._lease(scaled_object, place) for place in scaled_object.question.places])
+        scaled_object.lease = Lease(
+            states=named
+        )  # should the store have no room for the others, it is asked anew each time
         try:
-            others = tuple([self._lease(asker, place) for place in found])
+            others = tuple([self._lease(scaled_object, place) for place in further])
         except LimitError:
-            for place in set(found) - set(asker.question.places):
-                self._snapshots.release(asker, place)
+            for place in set(further) - set(scaled_object.question.places):
+                self._snapshots.release(scaled_object, place)
             raise
-        renew_at = math.inf if asker.listeners else self._clock.now() + SLACK * self._seconds
-        asker.lease = Lease(found, named + others, renew_at)
+        renew_at = math.inf if scaled_object.listeners else self._clock.now() + SLACK * self._seconds
+        scaled_object.lease = Lease(further, named + others, renew_at)
 
-    def _lease(self, asker: ScaledObject, place: Place) -> PlaceState:
-        trigger = asker.trigger
-        # With `refreshSeconds: "0"` every caller has a read of its own, so that nothing need be read ahead.
+    def _lease(self, scaled_object: ScaledObject, place: Place) -> PlaceState:
+        trigger = scaled_object.trigger
+        # With `refreshSeconds: "0"` every call reads by itself, so the store need not refresh the place in between.
         interval = trigger.refresh_seconds or self._seconds
-        if asker.listeners and asker.answer is not None and not asker.active:
+        if scaled_object.listeners and scaled_object.answer is not None and not scaled_object.active:
             interval = min(interval, trigger.idle_refresh_seconds)
-        until = math.inf if asker.listeners else self._clock.now() + self.lasting_seconds
-        return self._snapshots.lease(asker, place, interval, until, asker.namespace)
+        until = math.inf if scaled_object.listeners else self._clock.now() + self.lasting_seconds
+        return self._snapshots.lease(scaled_object, place, interval, until, scaled_object.namespace)
 
-    def rest(self, askers: Iterable[ScaledObject]) -> None:
-        """Let those of `askers` whose leases have ended hold on to nothing of the store; those who asked last come last."""
+    def rest(self, scaled_objects: Iterable[ScaledObject]) -> None:
+        """Drop the leases that have ended of `scaled_objects`, which are in the order of their last calls.
+
+        Their last readings are dropped too, so that they take no memory once the store has forgotten the places.
+        """
         before = self._clock.now() - self.lasting_seconds
-        for asker in askers:
-            if asker.asked_at >= before:
+        for scaled_object in scaled_objects:
+            if scaled_object.asked_at >= before:
                 break
-            if asker.lease.held and not asker.listeners:
-                asker.lease = NO_LEASE
-                if asker.answer is not None:  # what was told is remembered, but not by which readings
-                    asker.answer = replace(asker.answer, readings=(), raw=None, valid_until=-math.inf)
+            if scaled_object.lease.states and not scaled_object.listeners:
+                scaled_object.lease = NO_LEASE
+                if scaled_object.answer is not None:  # settling still needs what KEDA was told
+                    scaled_object.answer = replace(scaled_object.answer, readings=(), raw=None, valid_until=-math.inf)

@@ -1,14 +1,14 @@
-"""Which pods are to carry which deletion cost: the decision behind `spareBusy`, pure.
+"""Decides which pods get which deletion cost, for `spareBusy`. Pure.
 
-Kubernetes takes the pods of a ReplicaSet with the least `controller.kubernetes.io/pod-deletion-cost` first when it scales
-in; a pod without the annotation counts as 0. Numbers are written so that nobody has to agree with anybody:
+When Kubernetes scales a ReplicaSet in, it removes the pods with the lowest `controller.kubernetes.io/pod-deletion-cost`
+first; a pod without the annotation counts as 0. Costs are written
 
-- only to pods that can be chosen: of a ReplicaSet, not ended and not being deleted;
-- only where the number differs, and only while a trigger that knows the pod asks for fewer pods than there are;
-- never over an annotation of somebody else, as `managedFields` tells;
-- never on readings that are older than what stands there, so that a replica of the scaler which lags behind does not
-  undo the work of another;
-- never lower before the readings have settled: a backend that has lost its data shows every pod idle.
+- only to pods that Kubernetes could choose: of a ReplicaSet, neither ended nor being deleted;
+- only if the cost differs, and only while a trigger that knows the pod asks for fewer pods than there are;
+- never over a cost that another field manager has written, by `managedFields`;
+- never from readings older than the last write, so that replicas of the scaler need not agree with each other: one
+  that lags behind does not undo the write of another;
+- never lower before the readings have settled, because a backend that has lost its data shows every pod as idle.
 """
 
 import math
@@ -23,20 +23,24 @@ from scaler.keda.arithmetic import Metric, Pods, Tolerances, propose
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 STAMP_SECONDS = 1.0
-"""How coarse the times of `managedFields` are; a reading counts as newer only beyond it."""
+"""`managedFields` has whole seconds, so a reading counts as newer than a write only if it is newer by more than
+that."""
 AHEAD_SECONDS = 60.0
-"""A write that lies further ahead comes from a clock that is wrong, and then nothing can be said of its age."""
+"""A write that is further in the future comes from a wrong clock, and its time is ignored."""
 _EXACT = Tolerances(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What matters of a pod: `writers` are the field managers of its cost, `written_at` the Unix time of our last write."""
+    """The part of a pod that matters here.
+
+    `writers` are the field managers of its cost, `written_at` is the Unix time of our last write.
+    """
 
     name: str
     uid: str
-    owner: str  # `ReplicaSet shop-6d5f`, the controller; empty for none
-    replica_set: str  # the uid of that, if it is one
+    owner: str  # kind and name of its controller, `ReplicaSet shop-6d5f`; empty without one
+    replica_set: str  # the controller's uid, if it is a ReplicaSet
     cost: str | None
     writers: tuple[str, ...]
     written_at: float
@@ -44,12 +48,12 @@ class Pod:
 
     @property
     def foreign(self) -> bool:
-        """Whether it carries a cost that somebody else has written."""
+        """Whether another field manager has written its cost."""
         return self.cost is not None and FIELD_MANAGER not in self.writers
 
     @property
     def number(self) -> int | None:
-        """The cost as Kubernetes takes it, or None for what it does not understand."""
+        """The cost as Kubernetes takes it, or None if it is not a number."""
         try:
             return int(self.cost or 0)
         except ValueError:
@@ -57,7 +61,7 @@ class Pod:
 
 
 def project_pod(pod: Mapping[str, Any]) -> Pod:
-    """Return what matters of `pod`, an object of the API."""
+    """Return the part of `pod`, an object of the API, that matters."""
     metadata = pod["metadata"]
     owner: Mapping[str, Any] = next(
         (each for each in metadata.get("ownerReferences") or () if each.get("controller")), {}
@@ -84,10 +88,10 @@ def project_pod(pod: Mapping[str, Any]) -> Pod:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one trigger knows of its pods: their costs by name, read at Unix time `read_at`, and what its metrics ask for.
+    """What one trigger knows about its pods: their costs by name, read at Unix time `read_at`, and its metrics.
 
-    `settled` is whether what was read may be believed where it is lower than before; `metrics` is empty where KEDA is
-    told an error, which asks for nothing.
+    With `settled` costs may also be lowered. `metrics` is empty while KEDA gets an error, which asks for no number of
+    pods.
     """
 
     costs: Mapping[str, int]
@@ -98,25 +102,26 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A number that is to be written to a pod."""
+    """A cost to write to a pod."""
 
     pod: Pod
     cost: int
 
     @property
     def change(self) -> int:
-        """By how much the number rises, or falls below 0."""
+        """The new cost minus the old one."""
         return self.cost - (self.pod.number or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """What is done for a trigger with `spareBusy`, for people.
+    """The state of `spareBusy` of one trigger, for people.
 
-    `pods` are those that Kubernetes would choose from, `busy` those of them with work to lose, `asked` how many the
-    metrics ask for (None: KEDA is told an error), `pending` the numbers not written yet, `left_alone` the pods whose cost
-    somebody else has written. `problems` is what is missing, each with what to do; `failing` whether it keeps the costs
-    from being written at all.
+    `pods` are those that Kubernetes would choose from, `busy` those of them with running work, `asked` how many the
+    metrics
+    ask for (None while KEDA gets an error), `pending` the costs not written yet, `left_alone` the pods with a cost of
+    another
+    field manager. Each of `problems` says what is missing and what to do; with `failing` no cost is written at all.
     """
 
     pods: int = 0
@@ -129,19 +134,20 @@ class Spared:
 
     @property
     def writing(self) -> bool:
-        """Whether costs are being kept: fewer pods are asked for than there are."""
+        """Whether costs are written: fewer pods are asked for than there are."""
         return self.asked is not None and self.asked < self.pods
 
 
 def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> tuple[list[Spared], list[Write]]:
-    """Return what is to be told of each of `workloads`, and what is to be written to `pods` of their `namespace`.
+    """Return the state of each of `workloads`, and what to write to `pods` of their `namespace`.
 
-    The most important comes first: costs that rise, and of them the highest. Where several triggers know a pod, the
-    highest cost counts, and it is lowered only if all of them have settled.
+    The most important writes come first: costs that rise, the highest of them first. If several triggers know a pod,
+    the
+    highest cost counts, and it is lowered only when all of them have settled.
     """
     by_name = {pod.name: pod for pod in pods}
     sizes = Counter(pod.replica_set for pod in by_name.values() if pod.replica_set and not pod.leaving)
-    told, wanted = [], set[str]()
+    outcomes, wanted = [], set[str]()
     for workload in workloads:
         found = [by_name[name] for name in workload.costs if name in by_name]
         count = sum(sizes[each] for each in {pod.replica_set for pod in found if pod.replica_set})
@@ -154,16 +160,16 @@ def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> 
             problems=tuple(_problems(namespace, workload, found)),
             failing=bool(workload.costs) and not any(pod.replica_set for pod in found),
         )
-        told.append(spared)
+        outcomes.append(spared)
         if spared.writing:
             wanted |= {pod.name for pod in found}
     writes = [write for name in sorted(wanted) if (write := _write(by_name[name], workloads)) is not None]
     writes.sort(key=lambda write: (write.change < 0, -write.cost, write.pod.name))
     pending = {write.pod.name for write in writes}
     for index, workload in enumerate(workloads):
-        if told[index].writing:
-            told[index] = replace(told[index], pending=sum(name in pending for name in workload.costs))
-    return told, writes
+        if outcomes[index].writing:
+            outcomes[index] = replace(outcomes[index], pending=sum(name in pending for name in workload.costs))
+    return outcomes, writes
 
 
 def replicas_asked(metrics: Iterable[Metric], pods: int) -> int | None:
@@ -174,7 +180,7 @@ def replicas_asked(metrics: Iterable[Metric], pods: int) -> int | None:
 
 
 def _write(pod: Pod, workloads: Iterable[Workload]) -> Write | None:
-    """Return what is to be written to `pod`, or None for nothing."""
+    """Return what to write to `pod`, or None."""
     knowing = [workload for workload in workloads if pod.name in workload.costs]
     cost = max(workload.costs[pod.name] for workload in knowing)
     if pod.leaving or not pod.replica_set or pod.foreign or pod.number == cost:

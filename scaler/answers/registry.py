@@ -1,4 +1,4 @@
-"""Who asks: each trigger of a ScaledObject parsed once, found by every request of it, and forgotten in the end."""
+"""Keeps the ScaledObjects that KEDA asks about: parsed at their first request, forgotten long after their last."""
 
 import sys
 from collections import OrderedDict
@@ -15,11 +15,11 @@ from scaler.sources.base import Trigger
 from scaler.sources.triggers import parse
 
 SILENCE_SECONDS = 100.0
-"""KEDA's pollingInterval is 30 s unless it is set; after three of them whoever asks again was silent."""
+"""KEDA's pollingInterval is 30 s unless it is set; after more than three without a call a ScaledObject was silent."""
 
 
 class Registry:
-    """Finds and forgets ScaledObjects within the limits of the configuration."""
+    """Finds, admits and forgets ScaledObjects within the limits of the configuration."""
 
     def __init__(  # noqa: PLR0913 - limits
         self,
@@ -32,11 +32,11 @@ class Registry:
         keep_seconds: float,
         grown: Callable[[], None],
     ) -> None:
-        """Let in what `access` allows, calling `grown` for each, and forget who has not asked for `keep_seconds`.
+        """Admit what `access` allows, calling `grown` for each, and forget what has not asked for `keep_seconds`.
 
-        What a ScaledObject was told is remembered as long, so that a slow poller is told inactive only after it settled.
-        `on_forget` are called when somebody is forgotten, `on_refused` when somebody is not let in, `on_admitted` when
-        somebody is, and `on_silence` with how many seconds somebody did not ask who asks again.
+        What KEDA was told is forgotten with it, so a ScaledObject that asks more often than that settles after trouble.
+        `on_forget` are called for each that is forgotten, `on_refused` for each request that is not admitted,
+        `on_admitted` for each that is, and `on_silence` for each that asks again, with the seconds since its last call.
         """
         self._access, self._clock, self._keep_seconds, self._grown = access, clock, keep_seconds, grown
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
@@ -45,40 +45,40 @@ class Registry:
         self._questions: WeakValueDictionary[Trigger, Question] = WeakValueDictionary()
         self.on_forget: list[Callable[[ScaledObject], None]] = []
         self.on_refused: Callable[[pb.ScaledObjectRef, ScalerError], None] = lambda _ref, _error: None
-        self.on_admitted: Callable[[ScaledObject], None] = lambda _asker: None
-        self.on_silence: Callable[[ScaledObject, float], None] = lambda _asker, _seconds: None
+        self.on_admitted: Callable[[ScaledObject], None] = lambda _scaled_object: None
+        self.on_silence: Callable[[ScaledObject, float], None] = lambda _scaled_object, _seconds: None
 
     def __len__(self) -> int:
-        """Return how many are remembered."""
+        """Return how many ScaledObjects are known."""
         return len(self._known)
 
-    def __contains__(self, asker: ScaledObject) -> bool:
-        """Tell whether `asker` is remembered, and so allowed."""
-        return self._known.get(asker.key) is asker
+    def __contains__(self, scaled_object: ScaledObject) -> bool:
+        """Tell whether `scaled_object` is known, and so allowed."""
+        return self._known.get(scaled_object.key) is scaled_object
 
     def __iter__(self) -> Iterator[ScaledObject]:
-        """Return those that are remembered, the one that asked last at the end."""
+        """Return all known ScaledObjects in the order of their last calls."""
         return iter(list(self._known.values()))
 
     def find(self, namespace: str, name: str, metadata: Mapping[str, str]) -> ScaledObject:
-        """Return the ScaledObject that asks, as `find_ref` does."""
+        """Return the ScaledObject of these values, as `find_ref` does."""
         return self.find_ref(pb.ScaledObjectRef(namespace=namespace, name=name, scalerMetadata=metadata))
 
     def find_ref(self, ref: pb.ScaledObjectRef) -> ScaledObject:
-        """Return the ScaledObject that asks, noting that it did.
+        """Return the ScaledObject that `ref` names, and note that it asks.
 
-        Raises `MetadataError`, `NotAllowedError` or `LimitError`.
+        Raises `MetadataError`, `NotAllowedError` or `LimitError` if it is not admitted.
         """
-        key = ref.SerializeToString(deterministic=True)  # a set of the metadata costs six times as much
+        key = ref.SerializeToString(deterministic=True)  # a frozenset of the metadata would take six times as long
         found = self._known.get(key)
         if found is None:
-            ref.DiscardUnknownFields()  # nobody may make one ScaledObject look like many
+            ref.DiscardUnknownFields()  # else a client could make one ScaledObject look like many
             key = ref.SerializeToString(deterministic=True)
             found = self._known.get(key) or self._let_in(key, ref)
         return self.note(found)
 
     def look_up(self, namespace: str, name: str, metadata: Mapping[str, str]) -> ScaledObject:
-        """Return a ScaledObject of which people ask, not KEDA, so that nothing is noted; raises as `find_ref` does."""
+        """Return a ScaledObject for people instead of KEDA, so its call is not noted; raises as `find_ref` does."""
         ref = pb.ScaledObjectRef(namespace=namespace, name=name, scalerMetadata=metadata)
         key = ref.SerializeToString(deterministic=True)
         return self._known.get(key) or self._admit(key, ref)
@@ -91,7 +91,7 @@ class Registry:
             raise
 
     def note(self, found: ScaledObject) -> ScaledObject:
-        """Note that `found` asks."""
+        """Note a call of `found`."""
         now = self._clock.now()
         if now - found.asked_at > SILENCE_SECONDS:
             self.on_silence(found, now - found.asked_at)
@@ -123,7 +123,7 @@ class Registry:
         return admitted
 
     def allow(self, rules: Iterable[AccessRule]) -> int:
-        """Let in by `rules` from now on; forget whom they do not allow, and return how many those are."""
+        """Admit by `rules` from now on, forget what they do not allow, and return how many ScaledObjects that are."""
         self._access.replace_rules(rules)
         refused = 0
         for key, found in list(self._known.items()):
@@ -140,15 +140,15 @@ class Registry:
         return question
 
     def forget_old(self) -> None:
-        """Forget who has not asked for a long time and listens to nothing."""
+        """Forget the ScaledObjects without an open stream that have not asked for `keep_seconds`."""
         now = self._clock.now()
         while self._known:
             key, found = next(iter(self._known.items()))
             if found.asked_at >= now - self._keep_seconds:
-                break  # they are in the order of asking
+                break  # the others have asked later
             if found.listeners:
                 self._known.move_to_end(key)
-                found.asked_at = now  # a stream asks all the time
+                found.asked_at = now  # an open stream counts as a call
             else:
                 self._forget(key, found)
 

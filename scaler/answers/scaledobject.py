@@ -1,4 +1,4 @@
-"""One trigger of one ScaledObject or ScaledJob: who asks, and the values in which all that changes about it is kept."""
+"""One trigger of one ScaledObject or ScaledJob, with the values of `state` that hold all that changes about it."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -16,32 +16,35 @@ if TYPE_CHECKING:
     from scaler.core.clock import Timer
 
 NOBODY: frozenset[Any] = frozenset()
-"""Of most ScaledObjects; a set of its own for each would take 216 bytes."""
+"""The listeners of a ScaledObject without streams; an empty set for each of them would take 216 bytes."""
 Key = bytes
-"""The ScaledObjectRef in protobuf's deterministic form: equal for equal metadata, in whatever order it came."""
+"""The ScaledObjectRef in protobuf's deterministic form: equal for equal metadata, in whatever order its keys came."""
 
 
 class Question:
-    """A trigger and what follows from it alone: one for all ScaledObjects of a namespace that ask the same."""
+    """A trigger and what follows from it alone; ScaledObjects of a namespace with equal triggers share one."""
 
-    __slots__ = ("__weakref__", "finds", "places", "rule", "spares", "specs", "trigger", "wire")
+    __slots__ = ("__weakref__", "has_further_places", "places", "rule", "spares", "specs", "trigger", "wire")
 
     def __init__(self, trigger: Trigger) -> None:
-        """Work out what `trigger` reads and tells."""
+        """Work out the places and metrics of `trigger`."""
         self.trigger = trigger
         self.specs: tuple[MetricSpec, ...] = trigger.specs()
         self.places: tuple[Place, ...] = trigger.places()
-        self.finds = type(trigger).found is not Trigger.found  # most triggers name all their places in metadata
+        self.has_further_places = (
+            type(trigger).further_places is not Trigger.further_places
+        )  # False for most: their metadata names all places
         self.spares = trigger.spares_busy
         self.rule = Rule(trigger.settle_seconds, trigger.stale_seconds, trigger.hold_seconds)
-        self.wire: list[Any] = []  # the message that the service makes of `specs`
+        self.wire: list[Any] = []  # caches the protobuf message that the service makes of `specs`
 
 
 class ScaledObject:
-    """Who asks, and what it was told last. Times are monotonic seconds.
+    """One trigger of a ScaledObject or ScaledJob, and its last answer. Times are monotonic seconds.
 
-    Apart from counters, what changes are values that are replaced whole: `lease` (what it holds of the store), `answer`
-    (what it is told; None while that is an error, or nothing was asked yet), `error`, `settling` and `poll`.
+    Except for counters, all that changes are values that are replaced as a whole: `lease` (the places that the store
+    keeps fresh for it), `answer` (None before the first answer and while KEDA gets an error), `error`, `settling` and
+    `poll`.
     """
 
     __slots__ = (
@@ -64,7 +67,7 @@ class ScaledObject:
     )
 
     def __init__(self, key: Key, namespace: str, name: str, question: Question, now: float) -> None:
-        """Know nothing of what to tell yet."""
+        """Start without an answer."""
         self.key, self.namespace, self.name, self.question = key, namespace, name, question
         self.asked_at, self.calls = now, 0
         self.lease: Lease = NO_LEASE
@@ -72,15 +75,15 @@ class ScaledObject:
         self.error: ToldError | None = None
         self.settling = Settling()
         self.poll: Poll | None = None
-        self.active_since = math.nan  # since when it is active or inactive
+        self.active_since = math.nan  # when the activity changed last
         self.listeners: set[Callable[[], None]] | frozenset[Callable[[], None]] = NOBODY
         self.timer: Timer | None = None
-        self.spared: Spared | None = None  # with `spareBusy`, once its pods were looked at
-        self.line: Any = None  # of the journal
+        self.spared: Spared | None = None  # with `spareBusy`, once its pods have been looked at
+        self.line: Any = None  # its line in the journal of `observe`
 
     @property
     def trigger(self) -> Trigger:
-        """What it asks."""
+        """Its metadata, parsed."""
         return self.question.trigger
 
     @property
@@ -90,21 +93,21 @@ class ScaledObject:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """What must be read for it: what its metadata names, and what the readings there name."""
-        return (*self.question.places, *self.lease.found)
+        """The places to read: those that its metadata names, and those that the readings of these name."""
+        return (*self.question.places, *self.lease.further_places)
 
     @property
     def told(self) -> Assessment | None:
-        """What it is told now; None while that is an error, or nothing was asked yet."""
+        """What KEDA is told; None before the first answer and while KEDA gets an error."""
         return None if self.answer is None else self.answer.told
 
     @property
     def active(self) -> bool:
-        """Whether it is told active; False also while it is told an error."""
+        """Whether KEDA is told active; False also while KEDA gets an error."""
         return self.answer is not None and self.answer.told.active
 
     def metric_index(self, name: str) -> int:
-        """Return which of its metrics has `name`, compared without case; raises `UnknownMetricError`."""
+        """Return the index of the metric `name`, compared without case; raises `UnknownMetricError`."""
         folded = name.lower()
         for index, spec in enumerate(self.specs):
             if spec.name == folded:

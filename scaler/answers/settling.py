@@ -1,15 +1,18 @@
-"""How answers come down after trouble: slowly, and only on evidence.
+"""The rule for answers after trouble: KEDA gets a higher value at once, a lower one only when it has proved itself.
 
-KEDA's cooldown and the HPA's window run on through an outage, so the first low answer after it kills at once, and what a
-backend says just after it came back may not be whole. Trouble is a fault of any place, an error that was told, or a
-backend that says that it has just started or changed its role. For `settleSeconds` after it:
+KEDA's cooldown and the HPA's stabilization window keep running during an outage, so the first low answer after it would
+remove pods at once. That answer may be wrong, because a backend that has just come back may not have all its data yet.
 
-- Where something was told before, activity stays, and every metric tells the higher of what it told before the trouble
-  and what is read now. A lower reading is told once it was seen for `settleSeconds` without a break; and at once, when
-  meanwhile a reading that was not lower has stood `settleSeconds` after the trouble.
-- Where nothing was told before, because the process has just started or is asked for the first time, and a place shows
-  trouble, nothing is told until `settleSeconds` have passed since: KEDA then holds what there is.
-- Where there is no sign of trouble, what is read is told at once.
+Trouble is a fault of any place, an error that KEDA was told, or a backend that has just started or changed its role.
+
+- Without trouble in the last `settleSeconds` and nothing left to settle, KEDA is told what is read.
+- After trouble, if KEDA was told something before it: that answer becomes the floor. An active trigger stays active,
+  and every metric is the higher of the floor and what is read. The floor goes away when lower values have been read for
+  `settleSeconds` without interruption, or when values that are not lower are still read `settleSeconds` after the
+  trouble.
+- After trouble, if KEDA was told nothing before it (the process has just started, or gets the first call for this
+  trigger): `Unsettled` is raised until `settleSeconds` have passed. On an error KEDA usually keeps the replicas (see
+  `hold` for when it does not).
 
 Everything here is pure. Times are monotonic seconds.
 """
@@ -26,7 +29,7 @@ NEVER = -math.inf
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How long, in seconds, a trigger settles, takes its last reading for known, and holds its last answer after that."""
+    """The metadata `settleSeconds`, `staleSeconds` and `holdSeconds` of a trigger."""
 
     settle_seconds: float
     stale_seconds: float
@@ -35,15 +38,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What readings say besides their values: they were true at `taken` or later, and the newest trouble was at `trouble_at`."""
+    """How much readings prove: all were read at `taken` or later, and the newest trouble was at `trouble_at`."""
 
     taken: float
     trouble_at: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What KEDA was told: a value for each metric, and the activity."""
+class Level:
+    """A value for each metric, and the activity: the part of an answer that can be lower than another one."""
 
     values: tuple[float, ...]
     active: bool
@@ -51,42 +54,43 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """What is remembered of trouble, and of what was told.
+    """What is remembered of a trigger from one answer to the next.
 
-    `told` is what was told last, `told_at` when what it stands on was read. `floor` is what was told before the trouble
-    of `trouble_at`, below which nothing is told while it settles; None when there is none or it has settled. `low_since`
-    is since when lower is read without a break. `error_at` is when an error was told last.
+    `told` is what KEDA was told last, and `told_at` when the readings behind it were taken. `floor` is what KEDA was
+    told before the trouble of `trouble_at`; no answer goes below it until it has settled, and then it is None.
+    `low_since` is when the readings became lower than `floor` (NaN while they are not). `error_at` is when KEDA was
+    told an error last.
     """
 
-    told: Told | None = None
+    told: Level | None = None
     told_at: float = NEVER
-    floor: Told | None = None
+    floor: Level | None = None
     trouble_at: float = NEVER
     low_since: float = math.nan
     error_at: float = NEVER
 
     @property
     def is_settling(self) -> bool:
-        """Whether lower than `floor` is not told yet."""
+        """Whether answers may not go below `floor` yet."""
         return self.floor is not None
 
 
 def evidence(places: Iterable[Place], readings: Iterable[Reading], now: float) -> Evidence:
-    """Return what `readings`, one for each of `places`, say at `now` besides their values."""
+    """Return how much `readings`, one for each of `places`, prove at `now`."""
     taken, trouble_at = now, NEVER
     for place, reading in zip(places, readings, strict=True):
-        # What is read seldom is as good as new until it is read again.
+        # A place with a minimum interval is not read more often, so its reading counts as new for that long.
         taken = min(taken, reading.at + place.min_refresh_seconds)
         trouble_at = max(trouble_at, reading.trouble_at)
     return Evidence(taken, trouble_at)
 
 
 def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> tuple[Settling, Assessment]:
-    """Return what is remembered from now on, and what to tell by `raw`, which stands on readings with the evidence `seen`.
+    """Return what to remember, and what to tell KEDA, given the assessment `raw` of readings with the evidence `seen`.
 
-    Raises `Unsettled` where nothing is to be told yet; `settling` then stays as it is.
+    Raises `Unsettled` if KEDA is to be told nothing yet; `settling` then stays as it is.
     """
-    now_told, settle_seconds = Told(tuple(metric.value for metric in raw.metrics), raw.active), rule.settle_seconds
+    level, settle_seconds = Level(tuple(metric.value for metric in raw.metrics), raw.active), rule.settle_seconds
     if settling.told is None:
         left = settle_seconds - (seen.taken - seen.trouble_at)
         if left > 0:
@@ -94,14 +98,15 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
                 "what was read is not told yet: the backend has failed or started a moment ago, and this process has "
                 f"told nothing before; it waits {math.ceil(left)} s more of settleSeconds {settle_seconds:g}"
             )
-        return Settling(now_told, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
+        return Settling(level, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
     floor, trouble_at, low_since = settling.floor, settling.trouble_at, settling.low_since
-    # A backend that has answered well for so long has settled by itself; an error that was told leaves no such trace.
+    # Trouble of a place counts for `settleSeconds` only, since the place has been read well since then. An error that
+    # KEDA was told counts however old it is: the readings need not show it (a limit was reached, a read came too late).
     fresh = seen.trouble_at if seen.taken - seen.trouble_at < settle_seconds else NEVER
     if max(fresh, settling.error_at) > trouble_at:
         floor, trouble_at, low_since = settling.told, max(fresh, settling.error_at), math.nan
     if floor is not None:
-        if not _is_lower(now_told, floor):
+        if not _is_lower(level, floor):
             low_since = math.nan
             settled = seen.taken - trouble_at >= settle_seconds
         else:
@@ -110,26 +115,26 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
         if settled:
             floor, low_since = None, math.nan
     if floor is None:
-        told, answer = now_told, raw
+        told, answer = level, raw
     else:
-        told = _higher(now_told, floor)
-        answer = raw if told == now_told else _held_up(raw, told, seen.taken - low_since, settle_seconds)
+        told = _higher(level, floor)
+        answer = raw if told == level else _held_up(raw, told, seen.taken - low_since, settle_seconds)
     after = Settling(told, seen.taken, floor, trouble_at, low_since, settling.error_at)
     return after, answer
 
 
-def _is_lower(told: Told, floor: Told) -> bool:
+def _is_lower(told: Level, floor: Level) -> bool:
     return (floor.active and not told.active) or any(
         value < least for value, least in zip(told.values, floor.values, strict=True)
     )
 
 
-def _higher(told: Told, floor: Told) -> Told:
+def _higher(told: Level, floor: Level) -> Level:
     values = tuple(max(value, least) for value, least in zip(told.values, floor.values, strict=True))
-    return Told(values, told.active or floor.active)
+    return Level(values, told.active or floor.active)
 
 
-def _held_up(raw: Assessment, told: Told, seen_seconds: float, settle_seconds: float) -> Assessment:
+def _held_up(raw: Assessment, told: Level, seen_seconds: float, settle_seconds: float) -> Assessment:
     lower = "inactive" if told.active and not raw.active else "lower"
     reason = (
         f"settling: {lower} is read since trouble, but only seen for {max(0.0, seen_seconds):.0f} s of "
@@ -140,16 +145,16 @@ def _held_up(raw: Assessment, told: Told, seen_seconds: float, settle_seconds: f
 
 
 def note_error(settling: Settling, now: float) -> Settling:
-    """Return what is remembered after an error was told at `now`."""
+    """Return what to remember after KEDA was told an error at `now`."""
     return replace(settling, error_at=now)
 
 
 def hold(settling: Settling, specs: Sequence[MetricSpec], now: float, rule: Rule, why: str) -> Assessment | None:
-    """Return what to tell while nothing young enough is known because of `why`, or None if that is to be an error.
+    """Return the last answer once more while `why` keeps the places from being read, or None if KEDA must get an error.
 
-    What was told active goes on being told for `holdSeconds` after the reading behind it has become stale: KEDA scales
-    to zero under errors (kedacore/keda 2.20.2: a failing call clears the cache of scalers, and a poll that meets the
-    cleared cache counts as inactive). Where inactive was told there is nothing to lose.
+    An active answer is repeated for `holdSeconds` after its readings have become stale, because KEDA may scale to zero
+    on errors (kedacore/keda 2.20.2: a failing call clears the cache of scalers, and a poll that finds the cache empty
+    counts as inactive). An inactive answer is not repeated: at zero pods an error costs nothing, and it can be seen.
     """
     told = settling.told
     if told is None or not told.active or rule.hold_seconds == 0:

@@ -1,4 +1,4 @@
-"""The values in which all that changes about a ScaledObject is kept: frozen, and replaced whole. Times are monotonic seconds."""
+"""Values that hold all that changes about a trigger: frozen, and replaced as a whole. Times are monotonic seconds."""
 
 import math
 from dataclasses import dataclass, field
@@ -13,11 +13,12 @@ State = Literal["active", "inactive", "settling", "held"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a trigger is told, and what it stands on.
+    """What KEDA is told about a trigger, and the readings behind it.
 
-    `readings` are those of its places, in their order, `raw` follows from them alone, and `told` is what KEDA gets.
-    Until `valid_until` (monotonic) it is right unless the store has another reading; until `rejudge_at` (Unix
-    time) an equal reading makes no difference. `fault` is why it is held. `wire` is for the messages made of `told`.
+    `readings` has one reading for each place, in the order of `ScaledObject.places`. `raw` is their assessment, and
+    `told` is what KEDA gets after settling. Until `valid_until` (monotonic) the answer can be used again unless the
+    store has another reading; until `rejudge_at` (Unix time) readings with equal values lead to the same `raw`. A held
+    answer has no `raw`, and `fault` says why it is held. `wire` caches the protobuf messages made of `told`.
     """
 
     readings: tuple[Reading, ...]
@@ -32,7 +33,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ToldError:
-    """An error that was told at `at`."""
+    """An error that KEDA was told at `at`."""
 
     error: ScalerError
     at: float
@@ -40,7 +41,7 @@ class ToldError:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What GetMetrics was told at `at`, for the IsActive that follows it."""
+    """What GetMetrics returned or raised at `at`, so that the IsActive that follows it gets the same."""
 
     at: float
     outcome: Answer | ScalerError
@@ -48,21 +49,22 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The places that readings named besides those of the metadata, and all of them as the store has them.
+    """The places of a trigger that the store keeps fresh for it, and the store's state of each.
 
-    `held` are the places of the metadata and then `found`, each in its order; it is empty when nothing is leased. At
-    `renew_at` the store is to be asked again.
+    `further_places` are those that readings have named (a listing names queues), besides those of the metadata.
+    `states` has the places of the metadata and then these, each in its order; it is empty while nothing is leased. The
+    lease has to be renewed at `renew_at`.
     """
 
-    found: tuple[Place, ...] = ()
-    held: tuple[PlaceState, ...] = ()
+    further_places: tuple[Place, ...] = ()
+    states: tuple[PlaceState, ...] = ()
     renew_at: float = -math.inf
 
     def has_newest(self, readings: tuple[Reading, ...]) -> bool:
-        """Tell whether `readings` are the newest that the store has."""
-        if len(readings) != len(self.held):
+        """Tell whether the store has no newer readings than `readings`."""
+        if len(readings) != len(self.states):
             return False
-        return all(state.reading is reading for state, reading in zip(self.held, readings, strict=True))
+        return all(state.reading is reading for state, reading in zip(self.states, readings, strict=True))
 
 
 NO_LEASE = Lease()

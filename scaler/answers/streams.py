@@ -1,4 +1,4 @@
-"""Open streams: what wakes one, when it repeats itself, and how all of them end normally."""
+"""Open streams of StreamIsActive and StreamMetricSpec: when one sends, and how all end without an error."""
 
 import asyncio
 import random
@@ -10,11 +10,11 @@ from scaler.core.quota import Quota
 
 FIRST_REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 1.0, 60.0
 REPEAT_JITTER = 0.1
-"""A pause ends within its last tenth: thousands of streams that opened together would else speak at once for ever."""
+"""A pause is shortened by up to this share at random, so that streams that opened together do not all send at once."""
 
 
-class Life:
-    """One open stream, from its opening to its normal end; a `with` block lasts as long."""
+class OpenStream:
+    """One open stream: a `with` block, a flag that it must end, and a way to wake it."""
 
     __slots__ = ("_clock", "_dice", "_end", "_on_close", "_pending", "_woken", "ended")
 
@@ -22,10 +22,10 @@ class Life:
         self,
         clock: Clock,
         seconds: float,
-        on_close: Callable[["Life"], None] = lambda _: None,
+        on_close: Callable[["OpenStream"], None] = lambda _: None,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """End by itself after `seconds`; `on_close` is called at the end of the block."""
+        """End after `seconds`; `on_close` is called at the end of the block."""
         self.ended = False
         self._clock, self._on_close, self._dice = clock, on_close, dice
         self._woken: asyncio.Future[None] | None = None
@@ -33,36 +33,36 @@ class Life:
         self._end = clock.call_at(clock.now() + seconds, self.end)
 
     def wake(self) -> None:
-        """Something has changed."""
+        """Let `wait` return: something has changed."""
         self._pending = True
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 
     def catch_up(self) -> None:
-        """Whatever has woken it so far is taken into account."""
+        """Forget the wakes so far, because the state is looked at now."""
         self._pending = False
 
     def end(self) -> None:
-        """End the stream at its next step."""
+        """Set `ended`, and wake the stream so that it notices."""
         self.ended = True
         self.wake()
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Forget the timer."""
+        """Cancel the timer, and call `on_close`."""
         self._end.cancel()
-        del self._end  # it refers to this life: a cycle
+        del self._end  # the timer refers to this object: a reference cycle
         self._on_close(self)
 
     def jittered(self, seconds: float) -> float:
-        """Return a pause of about `seconds`."""
+        """Return `seconds` with jitter."""
         return seconds * (1 - REPEAT_JITTER * self._dice())
 
     async def wait(self, seconds: float | None) -> bool:
-        """Wait until woken, or for `seconds`; tell whether it was woken."""
+        """Wait until woken, at most for `seconds`; tell whether it was woken."""
         if not self._pending:
             self._woken = asyncio.get_running_loop().create_future()
             woken = self._woken
@@ -92,12 +92,12 @@ class Streams:
         dice: Callable[[], float] = random.random,
         grown: Callable[[], None] = lambda: None,
     ) -> None:
-        """Let a stream live for `longest_seconds` at most, each a little shorter, so that a fleet returns spread out.
+        """End each stream after half to all of `longest_seconds`, at random, so that not all of them return at once.
 
         `grown` is called for each that opens.
         """
         self._clock, self._quota, self._longest, self._dice = clock, quota, longest_seconds, dice
-        self._open: dict[Life, str] = {}
+        self._open: dict[OpenStream, str] = {}
         self._draining, self._grown = False, grown
         self._empty = asyncio.Event()
 
@@ -105,40 +105,40 @@ class Streams:
         """Return how many are open."""
         return len(self._open)
 
-    def open(self, namespace: str) -> Life:
-        """Count a stream of `namespace` until the block of its life ends; raises `LimitError`."""
+    def open(self, namespace: str) -> OpenStream:
+        """Return a new stream of `namespace`, which counts until its block ends; raises `LimitError`."""
         self._quota.take(namespace)
-        life = Life(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed, self._dice)
+        stream = OpenStream(self._clock, self._longest * (1 - 0.5 * self._dice()), self._closed, self._dice)
         if self._draining:
-            life.end()
-        self._open[life] = namespace
+            stream.end()
+        self._open[stream] = namespace
         self._grown()
-        return life
+        return stream
 
-    def _closed(self, life: Life) -> None:
-        self._quota.give_back(self._open.pop(life))
+    def _closed(self, stream: OpenStream) -> None:
+        self._quota.give_back(self._open.pop(stream))
         if self._draining and not self._open:
             self._empty.set()
 
     async def drain(self) -> None:
-        """End all streams normally, and wait until they have.
+        """End all streams without an error, and wait until they have ended.
 
-        KEDA comes back 2 s after a normal end, and up to 60 s after any other.
+        KEDA opens a stream again 2 s after such an end, but only up to 60 s after an error.
         """
         self._draining = True
-        for life in list(self._open):
-            life.end()
+        for stream in list(self._open):
+            stream.end()
         if self._open:
             await self._empty.wait()
 
 
-async def repeat(life: Life, active: Callable[[], bool], tell: Callable[[], Awaitable[None]]) -> None:
-    """Call `tell` whenever `true` is to be sent: when active at the start or anew, then after 1, 2, 4 … and every 60 s."""
+async def repeat(stream: OpenStream, active: Callable[[], bool], send: Callable[[], Awaitable[None]]) -> None:
+    """Call `send` when `active` is true at first and at every wake, then after 1, 2, 4 … and every 60 s."""
     pause = FIRST_REPEAT_SECONDS
-    while not life.ended:
+    while not stream.ended:
         is_active = active()
-        life.catch_up()
+        stream.catch_up()
         if is_active:
-            await tell()
-        woken = await life.wait(life.jittered(pause) if is_active else None)
+            await send()
+        woken = await stream.wait(stream.jittered(pause) if is_active else None)
         pause = FIRST_REPEAT_SECONDS if woken else min(LONGEST_REPEAT_SECONDS, pause * 2)

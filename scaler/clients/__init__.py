@@ -1,1 +1,1 @@
-"""Plumbing that several sources share."""
+"""Clients of external systems, for the readers of several sources."""

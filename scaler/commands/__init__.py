@@ -1,1 +1,1 @@
-"""The commands explain, validate and simulate."""
+"""The commands of the command line, except `serve` and `demo`."""

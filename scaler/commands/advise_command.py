@@ -1,4 +1,4 @@
-"""Runs `advise` from what its command line says to what it prints and draws."""
+"""Runs `advise`: from its options to its output and pictures."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from scaler.commands.simulate_command import the_trigger
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted: the goal, what a replica-hour costs if that is known, and settings to leave as they are."""
+    """The goal, the price of a replica-hour if it is known, and settings to leave as they are."""
 
     goal: str
     price: float | None = None
@@ -33,7 +33,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is made of the advice."""
+    """The forms of output."""
 
     as_json: bool
     plot: Path | None = None
@@ -41,14 +41,14 @@ class Output:
 
 
 def run_advise(file: str, recording: Recording, options: Options, wish: Wish, output: Output) -> int:
-    """Print the advice, and return the exit code: 1 if nothing meets the goal for sure.
+    """Print the advice, and return the exit code: 1 if no settings certainly meet the goal.
 
-    Raises `ScalerError` for whatever is wrong with file, trace, goal or options.
+    Raises `ScalerError` for errors in file, trace, goal or options.
     """
     picture = checked(output.plot, output.look) if output.plot is not None else None
     if file == "-":
         raise InputError("advise needs the name of a file: its patch is for one")
-    goal = parse_goal(wish.goal, wish.price, arrivals=True)  # before anything takes long
+    goal = parse_goal(wish.goal, wish.price, arrivals=True)  # first, because everything else takes long
     spec, index = the_trigger(file, "advise")
     subject = subject_of(spec, index)
     used = _levers(subject, options, wish.keep, goal)
@@ -91,7 +91,7 @@ def _progress(*, shown: bool) -> Iterator[Callable[[int], None]]:
 
 
 def _patch(file: str, advice: Advice, used: Sequence[Lever]) -> str:
-    """Return the patch of the manifest; "" if nothing changes."""
+    """Return the patch for the manifest; "" without changes."""
     text = Path(file).read_text()
     return diff(text, changed_manifest(text, advice.before, advice.subject, advice.settings, used), file)
 

@@ -1,4 +1,4 @@
-"""Where `explain` gets its answers: a running server over gRPC, or this process with the readers of the server."""
+"""The two ways of `explain` to get explanations: from a running server over gRPC, or in this process."""
 
 import asyncio
 import json
@@ -21,18 +21,18 @@ from scaler.server.app import Server
 from scaler.settings import Settings
 
 WAIT_SECONDS = 8.0
-"""A person waits longer than KEDA does: a first read may take its whole time."""
+"""Longer than KEDA waits, because a first read may take all of its timeout."""
 
 
 class AskError(ScalerError):
-    """The server that was named cannot be asked."""
+    """The named server cannot be called."""
 
     code = "UNAVAILABLE"
 
 
 @asynccontextmanager
 async def here(settings: Settings) -> AsyncIterator[Ask]:
-    """Read the backends from this process, with the configuration and the credentials that it has."""
+    """Read the backends from this process, with its configuration and credentials."""
     server = Server(settings, SystemClock())
 
     async def ask(namespace: str, name: str, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ async def here(settings: Settings) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def server_at(address: str, tls: Tls = NO_TLS) -> AsyncIterator[Ask]:
-    """Ask the server at `address` (HOST:PORT of its gRPC). Raises `AskError` with what to change if it cannot be asked."""
+    """Call the server at `address` (HOST:PORT of its gRPC); raises `AskError` that says what to change."""
     if tls.used or tls.server_name is not None:
         name = () if tls.server_name is None else (("grpc.ssl_target_name_override", tls.server_name),)
         channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*tls.read()), options=name)
@@ -67,7 +67,7 @@ async def server_at(address: str, tls: Tls = NO_TLS) -> AsyncIterator[Ask]:
 
 
 async def _why(error: grpc.aio.AioRpcError, address: str, tls: Tls) -> str:
-    """Return what went wrong and what to do. The texts of grpc's core change, so it is looked at what is there."""
+    """Return what went wrong and what to do; found out by a handshake, because grpc's texts are not stable."""
     if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return await asyncio.to_thread(advice, address, tls)
     if error.code() == grpc.StatusCode.UNIMPLEMENTED:
@@ -76,14 +76,14 @@ async def _why(error: grpc.aio.AioRpcError, address: str, tls: Tls) -> str:
 
 
 def whole(item: Mapping[str, Any]) -> str:
-    """Keep all of an object: it is a ScaledObject that a person asked for."""
+    """Return the whole object as YAML, as a projection for the Kubernetes client."""
     return json.dumps({"apiVersion": "keda.sh/v1alpha1", **item})
 
 
 async def from_cluster(kubernetes: Kubernetes, namespace: str, name: str | None) -> str:
-    """Return the ScaledObjects and ScaledJobs of `namespace`, or the one called `name`, as a YAML text.
+    """Return the ScaledObjects and ScaledJobs of `namespace`, or the one with `name`, as YAML.
 
-    Raises `Fault` if the cluster cannot be read, `AskError` if there is none of that name.
+    Raises `Fault` if the cluster cannot be read, `AskError` if there is none with that name.
     """
     found = []
     for kind in ("ScaledObject", "ScaledJob"):

@@ -1,4 +1,4 @@
-"""The command `explain --at`: asks the servers' journals what KEDA was told at a moment, and prints it."""
+"""The command `explain --at`: gets from the servers' journals what KEDA was told at a moment, and prints it."""
 
 import asyncio
 import json
@@ -12,28 +12,28 @@ import typer
 from rich.console import Console
 
 from scaler.commands.forward import Kubectl, run
+from scaler.commands.journal import Frame, Journal, lines, then
 from scaler.commands.moments import moment, seconds, shown
 from scaler.commands.page_api import ApiError, api_at
 from scaler.commands.reach import Reach, pages_of
-from scaler.commands.told import Frame, Journal, lines, then
 from scaler.observe.page.words import duration
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Of which ScaledObject or ScaledJob the journal is asked; without `name`, of all in the namespace."""
+    """The ScaledObject or ScaledJob to look up in the journal; without `name`, all of the namespace."""
 
     namespace: str
     name: str | None
 
 
 def frame_of(at: str, around: str, now: float, zone: tzinfo | None = None) -> Frame:
-    """Return the time that --at and --around mean at `now`; raises `MomentError`."""
+    """Parse --at and --around at the current time `now`; raises `MomentError`."""
     return Frame(moment(at, now, zone), seconds(around, "--around"), zone)
 
 
 def run_at(frame: Frame, owners: Sequence[Asked], reach: Reach, kubectl: Kubectl, *, as_json: bool) -> int:
-    """Print what was told at the moment, and return the exit code: 1 if a trigger failed then, or nothing is known."""
+    """Print what KEDA was told then, and return the exit code: 1 if a trigger failed then, or nothing is known."""
     now = time.time()
     found = run(_journals(owners, frame, reach, kubectl))
     if as_json:
@@ -55,7 +55,7 @@ async def _journals(owners: Sequence[Asked], frame: Frame, reach: Reach, kubectl
 
 
 async def _journal(asked: Asked, frame: Frame, reach: Reach, server: str, address: str) -> Journal:
-    # To the present, because a silence is noted when it ends.
+    # Up to now, because a silence is noted when it ends.
     query = {"namespace": asked.namespace, "from": f"{frame.at - frame.around:.3f}"}
     if asked.name is not None:
         query["name"] = asked.name
@@ -118,6 +118,6 @@ def _trigger(trigger: Any, journal: Journal, frame: Frame) -> dict[str, Any]:
 
 
 def exit_code(journals: Any, at: float) -> int:
-    """Return 1 if a trigger failed at `at`, or nothing is known of any; else 0."""
+    """Return 1 if a trigger failed at `at`, or no trigger is known; else 0."""
     words = [then(trigger, at).word for journal in journals if at >= journal.since for trigger in journal.triggers]
     return 1 if "error" in words or not set(words) - {"unknown"} else 0

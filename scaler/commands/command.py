@@ -1,4 +1,4 @@
-"""Runs `explain` from what its command line says to what it prints."""
+"""Runs `explain`: from its options to its output."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def run_explain(question: Question, *, as_json: bool) -> int:
 
 
 def _run_at(question: Question, at: str, *, as_json: bool) -> int:
-    if question.namespace is not None:  # the journal knows its ScaledObjects; the cluster need not be asked
+    if question.namespace is not None:  # the journal knows the ScaledObjects, so the cluster need not be read
         owners = [Asked(question.namespace, question.name)]
     else:
         owners = [

@@ -1,4 +1,4 @@
-"""The command lines of `explain`, `top` and `migrate`, which may ask servers and clusters, and the options that they share with others."""
+"""The command lines of `explain`, `top` and `migrate`, and options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class Output(StrEnum):
-    """How a command answers."""
+    """The formats of output."""
 
     TEXT = "text"
     JSON = "json"

@@ -1,4 +1,4 @@
-"""The course of a simulation: what changed in which step, and what it comes to."""
+"""The results of a simulation: the changes in each step, and the totals."""
 
 import math
 from collections import Counter
@@ -15,19 +15,19 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How long jobs waited for a free thread: for each time in seconds, ascending, the number of jobs."""
+    """Waiting times of jobs for a free thread: the number of jobs for each time in seconds, ascending."""
 
     times: tuple[float, ...]
     jobs: tuple[int, ...]
 
     @classmethod
     def of(cls, counted: Counter[int], seconds: float) -> "Waits":
-        """Return the waits that were counted in steps of `seconds`."""
+        """Return the waits for counts in steps of `seconds`."""
         found = sorted((steps, jobs) for steps, jobs in counted.items() if jobs)
         return cls(tuple(steps * seconds for steps, _ in found), tuple(jobs for _, jobs in found))
 
     def percentile(self, share: float) -> float | None:
-        """Return the shortest time that at least `share` per cent of the jobs did not exceed; None without jobs."""
+        """Return the shortest time that at least `share` percent of the jobs did not exceed; None without jobs."""
         needed = math.ceil(sum(self.jobs) * share / 100)
         for time, so_far in zip(self.times, accumulate(self.jobs), strict=True):
             if so_far >= needed:
@@ -37,25 +37,27 @@ class Waits:
 
 @dataclass(slots=True)
 class Change:
-    """What held from a step on until the next change."""
+    """The state from a step on until the next change."""
 
     step: int
     value: float
     active: bool
     replicas: int
-    asked: int | None  # by the metrics alone, at the HPA's last sync
+    asked: int | None  # replicas by the metrics alone, at the HPA's last sync
     backlog: float
 
 
 @dataclass
 class Run:
-    """One simulation: what it comes to, and, unless only that was wanted, the changes and what each step had."""
+    """One simulation: the totals, and unless only these were wanted, the changes."""
 
     grid: Grid
     wake_ups: int = 0
     interrupted: int | None = None
-    wait: Waits | None = None  # where workers were modelled
-    waited: list[tuple[int, int]] = field(default_factory=list)  # step, the longest wait in steps of those that began
+    wait: Waits | None = None  # only if workers were modelled
+    waited: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # step, longest wait (in steps) of the jobs that began in it
     replica_steps: int = 0
     max_replicas: int = 0
     max_backlog: float = 0
@@ -63,7 +65,7 @@ class Run:
 
     @property
     def replica_hours(self) -> float:
-        """The replicas that there were, over time."""
+        """The replicas added up over time."""
         return self.replica_steps * self.grid.seconds / 3600
 
     @property
@@ -72,7 +74,7 @@ class Run:
         return (self.grid.steps - 1) * self.grid.seconds
 
     def summary(self) -> dict[str, Any]:
-        """Return what it comes to; the waiting times and interrupted jobs only where workers were modelled."""
+        """Return the totals; waiting times and interrupted jobs only if workers were modelled."""
         found: dict[str, Any] = {
             "seconds": round(self.seconds, 3),
             "replicaHours": round(self.replica_hours, 4),
@@ -109,12 +111,12 @@ class Run:
 
     @cached_property
     def backlog(self) -> list[float]:
-        """The jobs that wait or are under way in each step; the value, where no workers were modelled."""
+        """The waiting and running jobs in each step; without modelled workers, the value."""
         return self._steps(change.backlog for change in self.changes)
 
     @property
     def waits(self) -> list[tuple[float, int]] | None:
-        """Seconds waited, and how many jobs did."""
+        """Seconds waited, each with the number of jobs."""
         return None if self.wait is None else list(zip(self.wait.times, self.wait.jobs, strict=True))
 
     def steps(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The command `explain`: what KEDA is told about each trigger now, what the HPA makes of it, and what blocks."""
+"""The command `explain`: what KEDA is told about each trigger now, the HPA's decision, and what blocks scaling."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
 from scaler.sources.triggers import FROM_ENV, check
 
 Ask = Callable[[str, str, Mapping[str, str]], Awaitable[dict[str, Any]]]
-"""Explains one trigger, given namespace, name and metadata as KEDA sends them: a running server, or this process."""
+"""Returns the explanation of a trigger, given namespace, name and metadata as KEDA sends them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How a trigger is asked about, and what is known around it."""
+    """How to get explanations, and what is known besides the manifests."""
 
     ask: Ask
     env: Mapping[str, str]
@@ -26,10 +26,11 @@ class Asking:
 
 
 async def explain(manifests: Manifests, ask: Ask, env: Mapping[str, str], replicas: int | None) -> list[dict[str, Any]]:
-    """Return an explanation of each owner in `manifests` that has a trigger of ours; docs/explain.md describes its keys.
+    """Return an explanation of each owner in `manifests` with a trigger of ours; docs/explain.md describes its keys.
 
-    `env` stands in for the environment of the workload's container, `replicas` for what it has now (by default its
-    minimum, and at least one where something is active; of a ScaledJob, the Jobs that run: by default none).
+    `env` replaces the environment of the workload's container. `replicas` is the current number of the workload (by
+    default its minimum, and at least one if a trigger is active) or, for a ScaledJob, of running Jobs (by default
+    none).
     """
     return [
         await _explain_owner(owner, Asking(ask, env, manifests.authentications), replicas)
@@ -76,7 +77,7 @@ async def _explain_trigger(
     if not refused:
         warnings += [traps.Trap(trigger.line, "FromEnv", _not_here(name)) for name in missing]
     return {
-        "source": sent.get("source") or sent.get(f"source{FROM_ENV}", ""),  # also where the metadata is refused
+        "source": sent.get("source") or sent.get(f"source{FROM_ENV}", ""),  # also if the metadata is refused
         **answer,
         "index": index,
         "type": trigger.type,
@@ -87,7 +88,7 @@ async def _explain_trigger(
 
 
 def _unset(missing: Iterable[str], error: Mapping[str, str]) -> dict[str, str]:
-    """Return `error` headed by its likely cause: variables that this shell lacks, and the workload may well have."""
+    """Return `error` with its probable cause first: variables that are missing here but may be set in the workload."""
     return {**error, "message": f"{'; '.join(map(_not_here, missing))} (without it: {error['message']})"}
 
 

@@ -1,4 +1,4 @@
-"""A port of the server in the cluster, brought here by `kubectl port-forward` for as long as a command needs it."""
+"""Forwards a port of the server in the cluster by `kubectl port-forward`, as long as a command needs it."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.core.errors import ScalerError
 
 LABELS = "app.kubernetes.io/part-of=keda-queue-scaler,app.kubernetes.io/component=external-scaler"
-"""Of everything that the chart makes, whatever the names of release and chart are."""
+"""The labels of the chart's Service, whatever the names of release and chart are."""
 START_SECONDS, LIST_SECONDS, END_SECONDS = 20.0, 30.0, 5.0
 _FORWARDING = re.compile(r"Forwarding from (127\.0\.0\.1|\[::1\]):(\d+) -> \d+")
 
@@ -32,14 +32,14 @@ class ForwardError(ScalerError):
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """How kubectl is called: with the kubeconfig and the context that the command line or the configuration names."""
+    """Calls kubectl with the kubeconfig and context of the command line or the configuration."""
 
     kubeconfig: Path | None = None
     context: str | None = None
 
     @classmethod
     def of(cls, settings: KubernetesSettings) -> "Kubectl":
-        """Call it for the cluster that `settings` name."""
+        """Return a Kubectl for the cluster of `settings`."""
         return cls(settings.kubeconfig, settings.context)
 
     def command(self, *words: str) -> list[str]:
@@ -52,7 +52,7 @@ class Kubectl:
         return [program, *flags, *words]
 
     async def get(self, *words: str) -> Mapping[str, Any]:
-        """Return the JSON of `kubectl get`; raises `ForwardError` with what kubectl says."""
+        """Return the JSON of `kubectl get`; raises `ForwardError` with kubectl's message."""
         command = self.command("get", *words, "--output=json", f"--request-timeout={LIST_SECONDS:g}s")
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -73,7 +73,7 @@ class Kubectl:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The server's Service in the cluster, with the ports that it names and the labels of its pods."""
+    """The server's Service in the cluster, with its named ports and the labels of its pods."""
 
     namespace: str
     name: str
@@ -82,18 +82,18 @@ class Service:
 
     @property
     def host(self) -> str:
-        """Its name in the cluster, for which its certificate is made."""
+        """Its name in the cluster, for which the server's certificate is made."""
         return f"{self.name}.{self.namespace}.svc"
 
     def port(self, name: str) -> int:
-        """Return the number of the port called `name`; raises `ForwardError`."""
+        """Return the number of the port `name`; raises `ForwardError`."""
         if name not in self.ports:
             raise ForwardError(f"Service {self.namespace}/{self.name} has no port called {name}; give an address")
         return self.ports[name]
 
 
 def service_of(listed: Iterable[Mapping[str, Any]], where: str) -> Service:
-    """Return the one Service of `listed`; raises `ForwardError` where there is none, or more than one."""
+    """Return the one Service of `listed`; raises `ForwardError` if there is none, or more than one."""
     found = list(listed)
     if not found:
         raise ForwardError(
@@ -119,7 +119,7 @@ async def find(kubectl: Kubectl, chosen: str | None) -> Service:
 
 
 async def pods(kubectl: Kubectl, service: Service) -> list[str]:
-    """Return the names of the pods that run behind `service`, in their order."""
+    """Return the sorted names of the running pods of `service`."""
     selector = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
     listed = await kubectl.get("pods", f"--namespace={service.namespace}", f"--selector={selector}")
     running = [item for item in listed.get("items", ()) if item.get("status", {}).get("phase") == "Running"]
@@ -130,9 +130,9 @@ async def pods(kubectl: Kubectl, service: Service) -> list[str]:
 
 @asynccontextmanager
 async def forwarded(kubectl: Kubectl, service: Service, targets: Sequence[str], port: int) -> AsyncIterator[list[str]]:
-    """Forward `port` of each of `targets` (`service/NAME`, `pod/NAME`) and give their addresses here, HOST:PORT.
+    """Forward `port` of each of `targets` (`service/NAME`, `pod/NAME`), and yield their local addresses, HOST:PORT.
 
-    Every kubectl that was started has ended when the block has, however it ends. Raises `ForwardError`.
+    Every started kubectl has ended after the block, however that ends. Raises `ForwardError`.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_ended_by_signals())
@@ -163,7 +163,7 @@ async def _one(kubectl: Kubectl, namespace: str, target: str, port: int) -> Asyn
 
 
 async def _listening(process: asyncio.subprocess.Process) -> str | None:
-    """Return where kubectl listens; None if it has ended."""
+    """Return the local address of kubectl; None if it has ended."""
     while process.stdout and (line := await process.stdout.readline()):
         if match := _FORWARDING.search(line.decode(errors="replace")):
             return f"{match[1]}:{match[2]}"
@@ -171,7 +171,7 @@ async def _listening(process: asyncio.subprocess.Process) -> str | None:
 
 
 async def _drain(pipe: asyncio.StreamReader | None) -> None:
-    """Read and forget, so that kubectl, which writes a line for each connection, never waits for us."""
+    """Read and discard, so that kubectl, which writes a line for each connection, is never blocked."""
     while pipe and await pipe.read(4096):
         pass
 
@@ -193,7 +193,7 @@ async def _ending(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
 
 
 class _ended_by_signals:  # noqa: N801 - reads as the function that it stands for
-    """Lets SIGTERM and SIGHUP end the block as Ctrl-C does, by cancelling its task, so that what it started ends too."""
+    """Lets SIGTERM and SIGHUP cancel the task of the block, as Ctrl-C does, so that its subprocesses end too."""
 
     def __enter__(self) -> None:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -207,7 +207,7 @@ class _ended_by_signals:  # noqa: N801 - reads as the function that it stands fo
 
 
 def run(main: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Run `main`; Ctrl-C ends with exit code 130 and SIGTERM with 143, without a traceback."""
+    """Run `main`; Ctrl-C exits with code 130 and SIGTERM with 143, without a traceback."""
     try:
         return asyncio.run(main)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Why a server cannot be talked to: one look at what it speaks at its port, when gRPC only says that it failed."""
+"""Finds out by a handshake why gRPC cannot connect to a server, as gRPC itself only says that it failed."""
 
 import socket
 import ssl
@@ -10,7 +10,7 @@ from scaler.core.errors import ScalerError
 
 LOOK_SECONDS = 3.0
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-"""How a client of HTTP/2 begins, with empty settings (RFC 9113, 3.4): a gRPC server answers with its own settings."""
+"""The preface of an HTTP/2 client with empty settings (RFC 9113, 3.4); a gRPC server answers with its settings."""
 
 
 class TlsFileError(ScalerError):
@@ -21,7 +21,7 @@ class TlsFileError(ScalerError):
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How a command speaks TLS with a server; without CA and client certificate it speaks none."""
+    """The TLS options of a command; without CA and client certificate TLS is not used."""
 
     ca: Path | None = None
     cert: Path | None = None
@@ -30,11 +30,11 @@ class Tls:
 
     @property
     def used(self) -> bool:
-        """Whether TLS is spoken."""
+        """Whether TLS is used."""
         return self.ca is not None or self.cert is not None
 
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Return CA, key and certificate, PEM, as gRPC takes them; raises `TlsFileError`."""
+        """Return CA, key and certificate in PEM for gRPC; raises `TlsFileError`."""
         if (self.cert is None) != (self.key is None):
             raise TlsFileError("--cert and --key belong together: give both, or none")
         if self.server_name is not None and not self.used:
@@ -50,7 +50,7 @@ NO_TLS = Tls()
 
 
 def advice(address: str, tls: Tls) -> str:
-    """Return what to change, by one look at the server at `address` (HOST:PORT). It waits at most a few seconds."""
+    """Return what to change to connect to `address` (HOST:PORT); takes at most a few seconds."""
     host, _, port = address.rpartition(":")
     place = (host.removeprefix("dns:///").strip("[]"), int(port)) if port.isdigit() else None
     if place is None or not place[0]:
@@ -77,7 +77,10 @@ def _greeting(place: tuple[str, int]) -> bytes:
 
 def _speaks_tls(place: tuple[str, int]) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent, it is only looked at
+    context.check_hostname, context.verify_mode = (
+        False,
+        ssl.CERT_NONE,
+    )  # no data is sent, the certificate is only inspected
     context.set_alpn_protocols(["h2"])
     with socket.create_connection(place, LOOK_SECONDS) as plain:
         try:
@@ -119,12 +122,12 @@ def _of_tls(place: tuple[str, int], tls: Tls) -> str:
 
 
 def _names(secure: ssl.SSLSocket) -> tuple[str, ...]:
-    told: Any = (secure.getpeercert() or {}).get("subjectAltName", ())
-    return tuple(str(name) for _, name in told)
+    names: Any = (secure.getpeercert() or {}).get("subjectAltName", ())
+    return tuple(str(name) for _, name in names)
 
 
 def _covers(names: tuple[str, ...], wanted: str) -> bool:
-    """Tell whether a certificate with `names` is for `wanted`; a star stands for one label."""
+    """Tell whether a certificate with `names` is for `wanted`; `*` matches one label."""
     wanted = wanted.casefold()
     parent = wanted.partition(".")[2]
     return any(name.casefold() in {wanted, f"*.{parent}"} for name in names)

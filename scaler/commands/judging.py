@@ -1,4 +1,4 @@
-"""What KEDA would be told in a step of a simulation: the trigger's own formulas, each different answer worked out once."""
+"""What KEDA would be told in a step of a simulation, by the trigger's own formulas; equal answers are cached."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from scaler.sources.triggers import FROM_ENV, parse
 
 SPARE_BUSY = "spareBusy"
 HELD_METRIC = "sidekiq-held"
-_STAND_INS = {  # for addresses that come from the environment: nothing is read from them
+_STAND_INS = {  # replace addresses from the environment, as nothing is read
     "redisURL": "redis://localhost",
     "queueURL": "https://sqs.us-east-1.amazonaws.com/000000000000/queue",
     "metricsURL": "http://localhost/metrics",
@@ -35,7 +35,7 @@ class SimulationError(ScalerError):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is simulated: one trigger of a ScaledObject, and its metadata parsed."""
+    """One trigger of a ScaledObject to simulate, with its parsed metadata."""
 
     scaled_object: ScaledObject
     index: int
@@ -44,15 +44,15 @@ class Subject:
 
     @property
     def manifest(self) -> ManifestTrigger:
-        """The trigger as the manifest has it."""
+        """The trigger of the manifest."""
         return self.scaled_object.triggers[self.index]
 
 
 def subject_of(scaled_object: ScaledObject, index: int) -> Subject:
-    """Return the subject for a trigger, which `scaled_object` holds as its manifest has it.
+    """Return the subject for trigger `index` of `scaled_object`.
 
-    Raises `ScalerError` for metadata that the scaler would refuse. A key `…FromEnv` takes its value from this
-    process's environment; an address may be left out of it.
+    Raises `ScalerError` for metadata that the scaler would refuse. A key `…FromEnv` takes its value from this process's
+    environment, where addresses may be missing.
     """
     metadata = {key: _from_env(key, value) for key, value in scaled_object.triggers[index].metadata.items()}
     spare = metadata.pop(SPARE_BUSY, "").strip() or "off"
@@ -84,10 +84,10 @@ def with_metadata(scaled_object: ScaledObject, index: int, metadata: Mapping[str
 
 
 def judge(trigger: Trigger, trace: Trace) -> Formula:
-    """Return what judges the counts of a step, given the replicas and the time: the formulas of the trigger.
+    """Return the trigger's formula as a function of the counts of a step, the replicas and the time.
 
-    A course of `value` stands for the first metric, and is active above `activationQueueLength`; so do the jobs of a
-    source that cannot tell what it would find. Raises `SimulationError` for columns that the source does not have.
+    A column `value` is used as the first metric, which is active above `activationQueueLength`; so are the jobs of a
+    source without `imagined`. Raises `SimulationError` for columns that the source does not have.
     """
     columns = {*trace.columns}
     if columns == {"value"} or (columns == {"arrivals"} and not trigger.counts):
@@ -116,9 +116,9 @@ def judge(trigger: Trigger, trace: Trace) -> Formula:
 
 
 class Told(NamedTuple):
-    """An answer to KEDA: the first metric's value, whether it is active, and what each metric comes to in a poll.
+    """What KEDA would be told: the first metric's value, the activity, and the result of each metric in a poll.
 
-    `until` is the time at which the passing of time alone may change it.
+    `until` is the time at which it may change by the passing of time alone.
     """
 
     value: float
@@ -128,10 +128,10 @@ class Told(NamedTuple):
 
 
 class Judge:
-    """Tells what KEDA would be told; answers that do not depend on the time are kept, by the counts they stand for."""
+    """Computes what KEDA would be told; results that do not depend on the time are cached by their counts."""
 
     def __init__(self, subject: Subject, trace: Trace) -> None:
-        """Judge for the one trigger of `subject`."""
+        """Judge the one trigger of `subject`."""
         self._subject, self._assess = subject, judge(subject.trigger, trace)
         specs, manifest = subject.trigger.specs(), subject.manifest
         self._results = [
@@ -151,7 +151,7 @@ class Judge:
         self._latency, self._concurrency = "latency" in names, "concurrency" in names
 
     def of_jobs(self, work: Work, busy: int, waiting: int, at: tuple[int, float]) -> Told:
-        """Judge while `busy` jobs of `work` are under way and `waiting` wait; `at` is the step and its time."""
+        """Judge with `busy` running and `waiting` waiting jobs of `work`; `at` is the step and its time."""
         key = (waiting, busy, work.running)
         known = self._known.get(key)
         if known is not None:
@@ -164,7 +164,7 @@ class Judge:
         return self._told(key, counts, work.running, at[1])
 
     def of_counts(self, counts: dict[str, float], replicas: int, now: float) -> Told:
-        """Judge counts that a trace gives."""
+        """Judge counts from a trace."""
         key = (replicas, *counts.values())
         return self._known.get(key) or self._told(key, counts, replicas, now)
 
@@ -180,6 +180,6 @@ class Judge:
         return told
 
     def held(self, work: Work, told: Told) -> list[MetricResult]:
-        """Return the results with the number of busy pods among them, which `spareBusy: hold` does not go below."""
+        """Return the results with that of `spareBusy: hold`: the number of busy pods."""
         name = f"s{self._subject.index}-{HELD_METRIC}"
         return [*told.results, MetricResult(name, "AverageValue", 1.0, work.busy_pods(), told.active)]

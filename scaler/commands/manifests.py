@@ -1,4 +1,4 @@
-"""The manifests that a command is given: files, folders, standard input or a cluster; and which triggers are ours."""
+"""Reads the manifests for a command, from files, folders or standard input; and tells which triggers are ours."""
 
 import re
 import sys
@@ -14,36 +14,36 @@ from scaler.sources.triggers import FROM_ENV
 
 EXTERNAL = frozenset({"external", "external-push"})
 MAX_BYTES = 16 * 2**20
-"""Size of one file; a chart with all its CRDs renders to 5 MiB."""
+"""Largest file; a rendered chart with all its CRDs has 5 MiB."""
 TOO_LARGE = f"larger than {MAX_BYTES // 2**20} MiB"
 TEMPLATE = "{{"
 RENDER_FIRST = "it looks like a Helm template, so render it first: helm template RELEASE CHART | scaler {command} -"
 _OURS = re.compile(r"""kind["']?\s*:\s*["']?(?:ScaledObject|ScaledJob|(?:Cluster)?TriggerAuthentication)""")
-"""Told apart without parsing: most YAML files of a repository have none of these, or are templates of something else."""
+"""Recognized without parsing, because most YAML files of a repository have none of these, or are templates."""
 
 
 class InputError(ScalerError):
-    """A file that was named cannot be read."""
+    """A named file cannot be read."""
 
     code = "INVALID_ARGUMENT"
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of those that were given, as far as it can be read; a `named` one stands on the command line itself."""
+    """One file, as far as it can be read; a `named` one is on the command line itself, others are from folders."""
 
     name: str
     named: bool
     text: str = ""
     problem: str = ""
-    """Why there is no text."""
+    """Why it has no text."""
 
 
 def read(files: Iterable[str], command: str) -> Manifests:
-    """Return everything in `files`: paths, folders (every `.yaml` and `.yml` below), `-` for standard input.
+    """Read everything in `files`: paths, folders (every `.yaml` and `.yml` below), `-` for standard input.
 
-    Raises `InputError` or `ManifestError` for a file that was named and cannot be read, and for an object that KEDA could
-    not have; `command` is named in the advice. In folders, what is no manifest is passed over.
+    Raises `InputError` or `ManifestError` for a named file that cannot be read, and for an object that KEDA would
+    refuse; `command` is named in the advice. In folders, files that are no manifests are skipped.
     """
     parts = []
     for file in texts(files):
@@ -57,19 +57,19 @@ def read(files: Iterable[str], command: str) -> Manifests:
 
 
 def survey_file(file: File, command: str) -> Manifests:
-    """Return what `file` holds, with a word on rendering at whatever looks like a template; nothing if it has no text."""
+    """Read `file`, with a hint to render what looks like a template; returns nothing for a file without text."""
     if file.problem or not (file.named or _OURS.search(file.text)):
         return Manifests()
     found = survey(file.text, file.name)
     if TEMPLATE not in file.text:
         return found
     advice = RENDER_FIRST.format(command=command)
-    told = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
-    return replace(found, unreadable=tuple(told))
+    unreadable = (replace(problem, problem=f"{problem.problem}; {advice}") for problem in found.unreadable)
+    return replace(found, unreadable=tuple(unreadable))
 
 
 def together(parts: Iterable[Manifests]) -> Manifests:
-    """Return the contents of several files as one."""
+    """Merge the contents of several files."""
     parts = list(parts)
     return Manifests(
         tuple(each for part in parts for each in part.objects),
@@ -81,7 +81,7 @@ def together(parts: Iterable[Manifests]) -> Manifests:
 
 
 def texts(files: Iterable[str]) -> Iterator[File]:
-    """Yield what `files` name, folders opened, each with its text or why there is none."""
+    """Yield the files in `files`, also those in folders, each with its text or why it has none."""
     for name in files:
         if name == "-":
             yield _standard_input()
@@ -126,7 +126,7 @@ def _decoded(file: File, content: bytes) -> File:
 
 
 def is_ours(trigger: Trigger) -> bool:
-    """Tell whether `trigger` asks this scaler: it names a source, or its address is our Service's."""
+    """Tell whether `trigger` is for this scaler: it has a `source`, or its address is our Service's."""
     if trigger.type not in EXTERNAL:
         return False
     known = {"source", f"source{FROM_ENV}"}
@@ -134,9 +134,10 @@ def is_ours(trigger: Trigger) -> bool:
 
 
 def resolved(trigger: Trigger, env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the metadata as KEDA would send it for a container with `env`, and the variables that `env` lacks.
+    """Return the metadata that KEDA would send for a container with `env`, and the variables that `env` lacks.
 
-    KEDA keeps the suffix `FromEnv` and leaves out what is unset or empty (KEDA pkg/scalers/external_scaler.go).
+    KEDA keeps the suffix `FromEnv`, and drops keys whose variable is unset or empty (KEDA
+    pkg/scalers/external_scaler.go).
     """
     sent: dict[str, str] = {}
     missing: list[str] = []

@@ -1,4 +1,4 @@
-"""Moments as people write them, and as they are shown to them: pure, with the present and the time zone handed in."""
+"""Parses and formats times for people. Pure: the current time and the time zone are arguments."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -15,16 +15,16 @@ _CLOCK = re.compile(
 
 
 class MomentError(ScalerError):
-    """A time that cannot be read, or that never was."""
+    """A time that cannot be parsed, or does not exist."""
 
     code = "INVALID_ARGUMENT"
 
 
 def moment(text: str, now: float, zone: tzinfo | None = None, name: str = "--at") -> float:
-    """Return the Unix time that `text` means at `now`, in `zone` (None: that of this machine) unless it names its own.
+    """Return the Unix time of `text` at `now`, in `zone` (None: this machine's) unless it has its own zone.
 
-    A time of day alone is the last one that there was: 03:00 asked at 02:00 is yesterday's. Of a time that the end of
-    summer time brings twice, the later one is meant. Raises `MomentError`, also for one in the future.
+    A time of day alone means the last one in the past: at 02:00, 03:00 is yesterday's. A time that exists twice, at the
+    end of summer time, means the later one. Raises `MomentError`, also for a time in the future.
     """
     text = text.strip()
     try:
@@ -39,7 +39,7 @@ def moment(text: str, now: float, zone: tzinfo | None = None, name: str = "--at"
 
 
 def seconds(text: str, name: str) -> float:
-    """Return the length of time that `text` means, such as `15m` or `1h30m`, in seconds; raises `MomentError`."""
+    """Return the duration in `text`, such as `15m` or `1h30m`, in seconds; raises `MomentError`."""
     match = _AGO.fullmatch(text.strip())
     found = _length(match) if match else 0
     if not found:
@@ -86,7 +86,7 @@ def _zone(text: str | None) -> tzinfo | None:
 
 
 def _unix(local: datetime, zone: tzinfo | None) -> float:
-    """Return the Unix time of `local`; raises `MomentError` for one that the clock skipped."""
+    """Return the Unix time of `local`; raises `MomentError` for a time that summer time skips."""
     if local.tzinfo is not None:
         return local.timestamp()
     local = local.replace(fold=1)
@@ -110,6 +110,6 @@ def shown(at: float, zone: tzinfo | None = None) -> str:
 
 
 def clock_time(at: float, day_of: float, zone: tzinfo | None = None) -> str:
-    """Return `at` as a time of day; with its date, where that is not the date of `day_of`."""
+    """Return `at` as a time of day, with its date if that differs from the date of `day_of`."""
     local, there = (datetime.fromtimestamp(each, UTC).astimezone(zone) for each in (at, day_of))
     return f"{local:%H:%M:%S}" if local.date() == there.date() else f"{local:%m-%d %H:%M:%S}"

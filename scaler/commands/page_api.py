@@ -1,4 +1,4 @@
-"""The HTTP API of a running server, as the status page has it: JSON, with the page's token where it wants one."""
+"""A client of the status page's JSON API of a running server, with its token if it needs one."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ HINT = "give the address of the status page, port 9091 by default"
 
 
 class ApiError(ScalerError):
-    """The status page of a server cannot be asked, or answers what makes no sense."""
+    """The API of a server cannot be called, or its answer is malformed."""
 
     code = "UNAVAILABLE"
 
@@ -69,7 +69,7 @@ class Api:
 
 @asynccontextmanager
 async def api_at(address: str, token_file: Path | None = None, ca: Path | None = None) -> AsyncIterator[Api]:
-    """Open the API at `address`, HOST:PORT or a whole URL. Raises `ApiError` for what is neither."""
+    """Open the API at `address`, HOST:PORT or a URL; raises `ApiError` for anything else."""
     url = page_url(address)
     headers = {"Authorization": f"Bearer {_token(token_file)}"} if token_file is not None else {}
     try:
@@ -80,11 +80,11 @@ async def api_at(address: str, token_file: Path | None = None, ca: Path | None =
     connector = aiohttp.TCPConnector(ssl=context, resolver=aiohttp.ThreadedResolver())
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
         yield Api(url, session)
-    await asyncio.sleep(0)  # aiohttp closes its sockets in the next turn
+    await asyncio.sleep(0)  # aiohttp closes its sockets in the next turn of the event loop
 
 
 def page_url(address: str) -> URL:
-    """Return the URL of a page at `address`; it ends with a slash, so that paths are below it."""
+    """Return the URL of the page at `address`; it ends with a slash, so that paths can be joined."""
     whole = "://" in address
     try:
         url = URL(address if whole else f"http://{address}")

@@ -1,4 +1,4 @@
-"""Pictures of simulations, as SVG, PNG or PDF by the ending of the file: no line has more points than the picture pixels."""
+"""Draws simulations as SVG, PNG or PDF, with at most as many points in a line as the picture has pixels."""
 
 import datetime as dt
 import math
@@ -20,7 +20,7 @@ from scaler.commands.wording import CLOCK_TIME, duration, number
 Look = Literal["light", "dark"]
 FORMATS = (".svg", ".png", ".pdf")
 PIXELS = 800
-"""Of the width of the plotted area: 10 inches of 100 pixels, less its margins."""
+"""Width of the plotted area: 10 inches of 100 pixels, without margins."""
 _COLOURS = {
     "light": {
         "paper": "#ffffff",
@@ -46,14 +46,14 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file that can be drawn to, and how it looks."""
+    """A file to draw to, and the look of the picture."""
 
     path: Path
     look: Look = "light"
 
 
 def checked(path: Path, look: Look) -> Picture:
-    """Return the picture to draw; raises `SimulationError` for what could not be written, before any work is done."""
+    """Return the picture to draw; raises `SimulationError` before the simulation if it cannot be written."""
     if path.suffix.lower() not in FORMATS:
         raise SimulationError(f"--plot {path}: the name must end in {', '.join(FORMATS)}")
     if find_spec("matplotlib") is None:
@@ -64,7 +64,7 @@ def checked(path: Path, look: Look) -> Picture:
 
 
 def thinned(points: Iterable[Point], start: float, end: float, pixels: int = PIXELS) -> list[Point]:
-    """Return at most two points for each two of `pixels` columns from `start` to `end`: the highest in them and the last."""
+    """Return at most two points for each two of `pixels` columns from `start` to `end`: the highest and the last."""
     width = 2 * (end - start) / pixels or 1.0
     highest: dict[int, Point] = {}
     last: dict[int, Point] = {}
@@ -78,7 +78,7 @@ def thinned(points: Iterable[Point], start: float, end: float, pixels: int = PIX
 
 @contextmanager
 def _figure(picture: Picture, heights: Sequence[float]) -> "Iterator[tuple[Any, list[Any], dict[str, str]]]":
-    import matplotlib as mpl  # noqa: PLC0415 - an extra: large, and only for pictures
+    import matplotlib as mpl  # noqa: PLC0415 - an optional and large dependency
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - see above
@@ -90,7 +90,7 @@ def _figure(picture: Picture, heights: Sequence[float]) -> "Iterator[tuple[Any, 
         **dict.fromkeys(("axes.edgecolor", "grid.color"), colours["grid"]),
         **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
         "font.size": 9.0,
-        "svg.hashsalt": "keda-queue-scaler",  # the same run gives the same file
+        "svg.hashsalt": "keda-queue-scaler",  # so that the same run gives the same file
     }
     with mpl.rc_context(style):
         figure, axes = plt.subplots(
@@ -125,9 +125,9 @@ def plot_runs(
     title: str,
     note: tuple[tuple[int, int], float | None],
 ) -> None:
-    """Draw one run, or two to compare: the load, the waiting time with its 95th percentile, and the replicas.
+    """Draw one run, or two to compare: load, waiting time with its 95th percentile, and replicas.
 
-    `note` is the replica bounds and the price of a replica-hour, if there is one.
+    `note` has the replica bounds and the price of a replica-hour, if there is one.
     """
     waits = all(run.wait is not None for _, run in runs)
     with _figure(picture, (1.4, 1.8, 2.4) if waits else (1.8, 2.4)) as (figure, axes, colours):
@@ -152,29 +152,29 @@ def plot_runs(
 
 
 class _Frame:
-    """The time axis: dates in UTC, or hours and minutes since the start where a trace has no clock."""
+    """The time axis: dates in UTC, or hours and minutes since the start for a trace without a clock."""
 
     def __init__(self, run: Run) -> None:
         self.start, self.end = run.grid.start, run.grid.start + max(run.seconds, run.grid.seconds)
         self.width = (self.end - self.start) / PIXELS
 
     def at(self, time: float) -> Any:
-        """Return where `time` is on the axis."""
+        """Return the position of `time` on the axis."""
         return dt.datetime.fromtimestamp(time, dt.UTC) if self.start >= CLOCK_TIME else time - self.start
 
     def points(self, points: Sequence[Point]) -> tuple[list[Any], list[float]]:
-        """Return where the points are on both axes."""
+        """Return the positions of the points on both axes."""
         return [self.at(time) for time, _ in points], [value for _, value in points]
 
     def thinned(self, points: Iterable[Point]) -> list[Point]:
-        """Return no more points than there are pixels."""
+        """Return at most as many points as there are pixels."""
         return thinned(points, self.start, self.end)
 
     def label(self, axis: Any) -> None:
-        """Write the times."""
+        """Set the labels of the axis."""
         axis.set_xlim(self.at(self.start), self.at(self.end))
         if self.start >= CLOCK_TIME:
-            dates: Any = import_module("matplotlib.dates")  # as Any: it has no types
+            dates: Any = import_module("matplotlib.dates")  # Any, because it has no types
             locator = dates.AutoDateLocator(tz=dt.UTC, maxticks=13)
             axis.xaxis.set_major_locator(locator)
             axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=dt.UTC))
@@ -206,7 +206,7 @@ def _wait(axis: Any, frame: _Frame, run: Run, colour: str, name: str) -> None:
     seconds, gap = run.grid.seconds, frame.width / 2
     shown: list[Point] = [(frame.start, 0.0)]
     for time, wait in frame.thinned((run.grid.at(step), steps * seconds) for step, steps in run.waited):
-        if time - shown[-1][0] > 4 * frame.width:  # nothing waited between: the line goes down to 0
+        if time - shown[-1][0] > 4 * frame.width:  # nothing waited between, so the line goes down to 0
             shown += [(shown[-1][0] + gap, 0.0), (time - gap, 0.0)]
         shown.append((time, wait))
     shown += [(min(shown[-1][0] + gap, frame.end), 0.0), (frame.end, 0.0)]
@@ -220,7 +220,7 @@ def _wait(axis: Any, frame: _Frame, run: Run, colour: str, name: str) -> None:
 
 
 def _steps(frame: _Frame, run: Run, of: Callable[[Any], float]) -> tuple[list[Any], list[float]]:
-    """Return where a number of the run changes, and its end."""
+    """Return the points at which a number of the run changes, and its end."""
     points: list[Point] = []
     for change in run.changes:
         value = of(change)
@@ -246,7 +246,7 @@ def _bounds(axis: Any, bounds: tuple[int, int], colour: str) -> None:
     least, most = bounds
     _, top = axis.get_ylim()
     axis.axhline(least, color=colour, linestyle=":", linewidth=1, label=f"min {least}, max {most}")
-    if most <= 2.5 * top:  # one far above all replicas would leave them no room
+    if most <= 2.5 * top:  # a bound far above all replicas would flatten them
         axis.axhline(most, color=colour, linestyle=":", linewidth=1)
     else:
         axis.annotate(f"max {most} ↑", (1, 1), xycoords="axes fraction", ha="right", va="top", fontsize=8)
@@ -267,7 +267,7 @@ def _caption(name: str, run: Run, price: float | None) -> str:
 
 
 def plot_sweep(key: str, values: Sequence[str], runs: Sequence[Run], picture: Picture, price: float | None) -> None:
-    """Draw cost against wait, a point for each value; where no workers were modelled, against the highest value."""
+    """Draw cost against wait with a point for each value; without modelled workers, against the highest value."""
     waits = all(run.wait is not None for run in runs)
     costs = [run.replica_hours * (1.0 if price is None else price) for run in runs]
     slow = [(run.wait.percentile(95) or 0.0) if run.wait is not None else run.max_backlog for run in runs]

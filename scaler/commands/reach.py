@@ -1,4 +1,4 @@
-"""How a command gets to a running server: by its address, or by a port that kubectl forwards."""
+"""How a command reaches a running server: by its address, or by a port that kubectl forwards."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,16 +13,16 @@ HTTP_PORT = 9091
 
 
 class ReachError(ScalerError):
-    """It is not said which server is asked, or it is said twice."""
+    """The options name no server, or two."""
 
     code = "INVALID_ARGUMENT"
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The server of a command line: `address` of its gRPC, `http` of its status page, or the one behind a Service.
+    """The server of a command: `address` of its gRPC, `http` of its status page, or one found by its Service.
 
-    `service` (NAMESPACE/NAME) chooses among several. `token_file` holds what the status page asks for.
+    `service` (NAMESPACE/NAME) chooses among several. `token_file` has the token of the status page.
     """
 
     address: str | None = None
@@ -42,7 +42,7 @@ class Reach:
 
 @asynccontextmanager
 async def grpc_of(reach: Reach, kubectl: Kubectl) -> AsyncIterator[tuple[str, Tls]]:
-    """Give the gRPC address of the server, and how TLS is spoken with it: a forwarded one by the Service's name."""
+    """Yield the gRPC address of the server, and its TLS options; a forwarded one is checked by the Service's name."""
     if not reach.forward:
         if reach.address is None:
             raise ReachError("give --address HOST:PORT of the server's gRPC, or --forward")
@@ -58,9 +58,9 @@ async def grpc_of(reach: Reach, kubectl: Kubectl) -> AsyncIterator[tuple[str, Tl
 
 @asynccontextmanager
 async def pages_of(reach: Reach, kubectl: Kubectl, *, each: bool = False) -> AsyncIterator[list[tuple[str, str]]]:
-    """Give names and addresses of status pages: of one server, or with `each` of every pod that --forward finds.
+    """Yield names and addresses of status pages: of one server, or with `each` of every pod found by --forward.
 
-    Without `http` it is port 9091 of the host of `address`.
+    Without `http` it is port 9091 of the host in `address`.
     """
     if not reach.forward:
         address = reach.http

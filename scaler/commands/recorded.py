@@ -1,4 +1,4 @@
-"""Loads that others have recorded: a CSV file, a range query of Prometheus, or a queue's metrics in CloudWatch."""
+"""Loads recorded loads: from a CSV file, a range query to Prometheus, or a queue's metrics in CloudWatch."""
 
 import asyncio
 import datetime as dt
@@ -25,12 +25,12 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_SAMPLES = 10_000
 """Prometheus refuses queries for more than 11,000 samples of a series."""
 PERIOD_SECONDS = 60
-"""CloudWatch keeps SQS's metrics by the minute, for 15 days; then by five minutes."""
+"""CloudWatch keeps SQS's metrics by the minute for 15 days, then by five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Where the load comes from: a CSV file, or a query to Prometheus, or a queue in CloudWatch; `hours` back."""
+    """The source of a load: a CSV file, a query to Prometheus, or a queue in CloudWatch; the last `hours`."""
 
     trace: Path | None = None
     prometheus: str | None = None
@@ -51,7 +51,7 @@ class Span:
 
 
 def load(recording: Recording) -> Trace:
-    """Return the trace that `recording` names; raises `ScalerError` that says what is wrong with it."""
+    """Load the trace of `recording`; raises `ScalerError` that says what is wrong."""
     chosen = [recording.trace, recording.prometheus, recording.cloudwatch_queue]
     if sum(each is not None for each in chosen) != 1:
         raise TraceError(
@@ -87,7 +87,7 @@ async def from_prometheus(url: str, query: str, column: str, span: Span) -> Trac
         where=where,
         max_bytes=MAX_ANSWER_BYTES,
         headers=headers,
-        quotes=True,  # which tells what is wrong with the query
+        quotes=True,  # the answer says what is wrong with the query
     )
     received = bytearray()
     session = open_session(Addresses())
@@ -120,9 +120,9 @@ class _Answer(BaseModel):
 
 
 def parse_range(body: bytes, column: str, where: str = "Prometheus", secrets: Iterable[str] = ()) -> Trace:
-    """Return the trace in Prometheus' answer; samples that are no number are left out, and the row before holds.
+    """Return the trace in Prometheus' answer; a NaN sample is left out, so that the row before it continues.
 
-    `secrets` are not told, should the answer quote them. Raises `TraceError`.
+    `secrets` are masked in the text of an error. Raises `TraceError`.
     """
     try:
         answer = _Answer.model_validate(from_json(body))
@@ -152,8 +152,8 @@ def _number(text: str) -> float:
 
 
 def from_cloudwatch(queue: str, region: str, span: Span) -> Trace:
-    """Return the messages sent to `queue`, per second, as `arrivals`. Raises `TraceError` if AWS tells none."""
-    import boto3  # noqa: PLC0415 - large, and only needed here
+    """Return the messages sent to `queue`, per second, as `arrivals`; raises `TraceError` if AWS has none."""
+    import boto3  # noqa: PLC0415 - large, and needed only here
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
 
     period = PERIOD_SECONDS if span.end - span.start <= 15 * 86_400 else 300
@@ -161,7 +161,7 @@ def from_cloudwatch(queue: str, region: str, span: Span) -> Trace:
     dimensions = [{"Name": "QueueName", "Value": queue}]
     statistics = {"Metric": {**metric, "Dimensions": dimensions}, "Period": period, "Stat": "Sum"}
     try:
-        client: Any = boto3.client("cloudwatch", region_name=region)  # types-boto3-lite is for sqs and sts alone
+        client: Any = boto3.client("cloudwatch", region_name=region)  # types-boto3-lite has only sqs and sts
         pages = client.get_paginator("get_metric_data").paginate(
             MetricDataQueries=[{"Id": "sent", "MetricStat": statistics}],
             StartTime=dt.datetime.fromtimestamp(span.start, dt.UTC),
@@ -185,6 +185,6 @@ def from_cloudwatch(queue: str, region: str, span: Span) -> Trace:
         )
     known = dict(sorted(rows))
     first, last = min(known), max(known)
-    # A period without a sample is one without messages: SQS reports nothing for a queue that sleeps.
+    # A period without a sample had no messages, because SQS reports nothing for an idle queue.
     times = tuple(first + period * index for index in range(round((last - first) / period) + 1))
     return Trace(times, {"arrivals": tuple(known.get(at, 0.0) for at in times)})

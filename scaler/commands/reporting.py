@@ -1,4 +1,4 @@
-"""What runs of the simulator come to, as tables for people: words and units instead of keys."""
+"""Results of simulations as tables for people, with words and units."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ Line = tuple[str, str]
 
 
 def lines(run: Run, price: float | None) -> list[Line]:
-    """Return what a run comes to; `price` is that of a replica-hour, where it is known."""
+    """Return the results of a run; `price` is that of a replica-hour, if it is known."""
     found = [
         ("replica-hours", number(run.replica_hours)),
         ("replicas, mean", number(run.replica_steps / run.grid.steps)),
@@ -30,13 +30,13 @@ def lines(run: Run, price: float | None) -> list[Line]:
 
 
 def span(run: Run) -> str:
-    """Return when a run was, and how long."""
+    """Return the time and length of a run as text."""
     start = run.grid.start
     return f"{duration(run.seconds)} from {moment(start, start)}, in steps of {duration(run.grid.seconds)}"
 
 
 def table(runs: Sequence[tuple[str, Run]], price: float | None) -> Table:
-    """Return a table with a column for each run, under its name if they have any."""
+    """Return a table with a column for each run, with its name if it has one."""
     names = [name for name, _ in runs]
     found = Table("", *names, box=None, pad_edge=False, show_header=any(names))
     for column in found.columns[1:]:
@@ -47,10 +47,10 @@ def table(runs: Sequence[tuple[str, Run]], price: float | None) -> Table:
 
 
 def recommended(runs: Sequence[Run]) -> int:
-    """Return which of `runs` is the best bargain: the least sum of cost and wait, each from 0 to 1 over all of them.
+    """Return the index of the best of `runs`: with the least sum of cost and wait, each scaled to 0 … 1 over all runs.
 
-    Cost is replica-hours. The wait is the 95th percentile and, a tenth of it, the longest; where no workers were
-    modelled the highest value stands for it.
+    Cost is replica-hours. Wait is the 95th percentile plus a tenth of the longest; without modelled workers, the
+    highest value.
     """
     costs = [run.replica_hours for run in runs]
     waits = [_slowness(run) for run in runs]
@@ -70,7 +70,7 @@ def _scaled(values: Sequence[float]) -> list[float]:
 
 
 def sweep_table(key: str, values: Sequence[str], runs: Sequence[Run], price: float | None) -> Table:
-    """Return a table with a row for each value of `key`, the recommended one marked."""
+    """Return a table with a row for each value of `key`, and the recommended one marked."""
     best, waits = recommended(runs), all(run.wait is not None for run in runs)
     names = [
         "replica-\nhours",

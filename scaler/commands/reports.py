@@ -59,7 +59,7 @@ def _property(value: str) -> str:
 
 
 def sarif(report: Report) -> str:
-    """Return a SARIF 2.1.0 log (OASIS), as GitHub's code scanning and other viewers take it."""
+    """Return a SARIF 2.1.0 log (OASIS), for GitHub's code scanning and other viewers."""
     rules = list(_RULES)
     driver = {
         "name": "scaler validate",

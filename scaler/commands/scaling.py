@@ -1,4 +1,4 @@
-"""What KEDA and the HPA would make of the answers of a ScaledObject's triggers now, written out."""
+"""What KEDA and the HPA would decide now by the answers about a ScaledObject's triggers, as lines for people."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ Explained = dict[str, Any]
 
 
 def of_job(owner: ScaledJob, triggers: Sequence[Explained], others: int, running: int | None) -> dict[str, Any]:
-    """Return what a poll of KEDA starts, with `running` Jobs that have not ended; none of them is taken as pending."""
+    """Return the Jobs that a poll of KEDA starts, with `running` unfinished Jobs, none of which counts as pending."""
     lines = [f"a ScaledJob: jobs are started between {owner.min_replica_count} and {owner.max_replica_count}"]
     jobs = JobCounts(running or 0)
     started = poll(owner, [_results(trigger) for trigger in triggers], jobs)
@@ -53,7 +53,7 @@ def _results(trigger: Explained) -> list[MetricResult]:
 
 
 def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, given: int | None) -> dict[str, Any]:
-    """Return the replicas that KEDA and the HPA would choose, with `given` of them now, and why as lines."""
+    """Return the replicas that KEDA and the HPA would choose with `given` replicas now, and why."""
     failed = [trigger for trigger in triggers if trigger.get("error")]
     modifiers = owner.advanced.scaling_modifiers
     formula = "" if modifiers is None else modifiers.formula
@@ -116,7 +116,7 @@ def _while_failing(owner: ScaledObject, replicas: int) -> list[str]:
 
 
 def _by_keda(owner: ScaledObject, replicas: int, lines: list[str], *, active: bool) -> int:
-    """Return the replicas after KEDA's own part, 0 or idle up to the minimum."""
+    """Return the replicas after KEDA's own part, between 0 or idle and the minimum."""
     idle, least = owner.idle_replica_count, owner.min_replica_count
     woken = max(1, least)
     if active and (replicas == 0 or (idle is not None and replicas < least)):
@@ -140,7 +140,7 @@ def _metrics(triggers: Sequence[Explained]) -> list[Metric]:
 
 
 def _worked_out(formula: str, owner: ScaledObject, triggers: Sequence[Explained]) -> float | None:
-    """Return the value of `formula`; None if it is more than arithmetic over `triggers`, or one of them fails."""
+    """Evaluate `formula`; None if it is more than arithmetic over `triggers`, or one of them fails."""
     values = {
         owner.triggers[trigger["index"]].name: metric["value"]
         for trigger in triggers
@@ -167,7 +167,7 @@ def _by_hpa(owner: ScaledObject, metrics: Sequence[Metric], replicas: int, lines
 
 
 def _unhurried(spec: HpaSpec) -> HpaSpec:
-    """Return `spec` without stabilisation windows: what was asked for before is not known here."""
+    """Return `spec` without stabilization windows, because earlier recommendations are not known here."""
     if spec.behavior is None:
         return spec
     return replace(

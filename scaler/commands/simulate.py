@@ -1,7 +1,7 @@
-"""The command `simulate`: a recorded load through the same formulas, KEDA's and the HPA's machines; no clock, no I/O.
+"""The command `simulate`: replays a recorded load through the trigger's formulas and models of KEDA and the HPA. Pure.
 
 It goes from event to event (an arrival, the end of a job, a poll, a sync, a push), each in the first step that is not
-before it; in the steps between nothing changes, or only the number of busy threads, in a way that is known at once.
+before it. In the steps between, nothing changes, or only the number of busy threads, which can be computed at once.
 """
 
 import math
@@ -27,7 +27,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run depends on beside manifest and trace; times in seconds."""
+    """What a run depends on besides manifest and trace; times are in seconds."""
 
     step_seconds: float = 1.0
     initial_replicas: int | None = None
@@ -37,18 +37,19 @@ class Options:
 
 
 def simulate(subject: Subject, trace: Trace, options: Options, progress: Progress | None = None) -> Run:
-    """Replay `trace` for `subject`; `progress` is told the share that is done, now and then.
+    """Replay `trace` for `subject`; `progress` is called now and then with the share that is done.
 
-    Readings are taken as fresh: a real one is up to `refreshSeconds` old, and one that wakes `idleRefreshSeconds`.
+    Readings are always fresh here; real ones are up to `refreshSeconds` old, and up to `idleRefreshSeconds` while
+    inactive.
     """
     return Simulator(trace, options).run(subject, progress)
 
 
 class Simulator:
-    """A trace laid out for any number of runs; every run meets the same arrivals."""
+    """A trace, prepared for any number of runs, which all get the same arrivals."""
 
     def __init__(self, trace: Trace, options: Options) -> None:
-        """Lay out `trace`; raises `TraceError` if it makes too many steps."""
+        """Prepare `trace`; raises `TraceError` if it has too many steps."""
         self.trace, self.options = trace, options
         self.grid = Grid.of(trace, options.step_seconds)
         self.begins = row_steps(self.grid, trace)
@@ -56,17 +57,17 @@ class Simulator:
         self._total = None if rates is None else arrived(self.grid, self.begins, rates, options.seed)
 
     def work(self, subject: Subject) -> Work | None:
-        """Return workers without pods, or None where the trace has no arrivals."""
+        """Return workers without pods, or None if the trace has no arrivals."""
         model = replace(self.options.workers, spare_busy=subject.spare_busy)
         return None if self._total is None else working(model, self.grid, self._total, self.options.seed)
 
     def run(self, subject: Subject, progress: Progress | None = None, *, changes: bool = True) -> Run:
-        """Replay for `subject`; without `changes` only what it comes to is kept."""
+        """Replay for `subject`; without `changes` only the totals are kept."""
         return _Simulation(self, subject, changes=changes).run(progress)
 
 
 class _Simulation:
-    """Everything that changes from step to step."""
+    """The state of one run."""
 
     def __init__(self, simulator: Simulator, subject: Subject, *, changes: bool) -> None:
         spec, options, grid = subject.scaled_object, simulator.options, simulator.grid
@@ -109,7 +110,7 @@ class _Simulation:
         return run
 
     def _step(self, step: int) -> Told:
-        """Let `step` come: first the work moves on, then KEDA hears a push and polls, then the HPA syncs."""
+        """Simulate `step`: first the work, then KEDA's push and poll, then the HPA's sync."""
         grid, work, before = self._grid, self._work, self._autoscaler.replicas
         now = grid.start + step * grid.seconds
         if work is None:
@@ -159,7 +160,7 @@ class _Simulation:
                 self._push_step = NEVER
             elif not self._was_active:
                 self._push_step, self._pause = step, 1.0
-            if step >= self._push_step:  # StreamIsActive: at the rise, then after 1, 2, 4 … and every 60 s while active
+            if step >= self._push_step:  # StreamIsActive: when it turns active, then after 1, 2, 4 … and every 60 s
                 scaler.push(now)
                 self._push_step = self._grid.first(now + self._pause)
                 self._pause = min(2 * self._pause, LONGEST_REPEAT_SECONDS)
@@ -168,7 +169,7 @@ class _Simulation:
             self._next_poll += self._subject.scaled_object.polling_interval
             self._poll_step = max(step + 1, self._grid.first(self._next_poll))
             if active and scaler.replicas and not self._cached:
-                scaler.push(now)  # what such a poll comes to
+                scaler.push(now)  # a push has the effect of such a poll
             else:
                 scaler.poll(now, self._results(told), running)
         if step >= self._sync_step:
@@ -183,7 +184,7 @@ class _Simulation:
         return told.results if self._work is None or not self._holds else self._judge.held(self._work, told)
 
     def _next(self, step: int, told: Told) -> int:
-        """Return the next step in which anything happens, and take note of those between."""
+        """Return the next step with an event, and record the steps between."""
         if self._changed:
             return step + 1
         limit = min(self._poll_step, self._sync_step, self._push_step, self._grid.steps)
@@ -199,7 +200,7 @@ class _Simulation:
         return self._pass(work, step, busy, active=told.active)
 
     def _pass(self, work: Work, step: int, busy: list[int], *, active: bool) -> int:
-        """Pass over the steps after `step` in which nothing waits and the answer stays `active`; return the next."""
+        """Skip the steps after `step` in which nothing waits and the activity stays `active`; return the next step."""
         judge = self._judge
         answers = {count: judge.of_jobs(work, count, 0, (step, self._grid.at(step))) for count in {*busy}}
         if any(told.active is not active or told.until < math.inf for told in answers.values()):
@@ -224,7 +225,7 @@ class _Simulation:
 def changed(scaled_object: ScaledObject, index: int, key: str, value: str) -> ScaledObject:
     """Return the ScaledObject with `key` set to `value`, for a sweep.
 
-    `key` is `pollingInterval`, `cooldownPeriod`, `minReplicaCount` or `maxReplicaCount`, or else a metadata key.
+    `key` is `pollingInterval`, `cooldownPeriod`, `minReplicaCount`, `maxReplicaCount` or a metadata key.
     """
     if key not in _SWEPT:
         metadata = {**scaled_object.triggers[index].metadata, key: value}

@@ -1,4 +1,4 @@
-"""Runs `simulate` from what its command line says to what it prints and draws."""
+"""Runs `simulate`: from its options to its output and pictures."""
 
 import itertools
 import json
@@ -25,15 +25,15 @@ from scaler.keda.scalable import ScaledObject
 
 MAX_SWEEP = 200
 LONG_STEPS = 200_000
-"""Steps above which a run shows its progress on a terminal."""
+"""With more steps a run shows its progress on a terminal."""
 WIDE = 200
-"""Columns of a table that no terminal limits."""
+"""Width of tables in a pipe, in columns."""
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is made of the runs; `price` is that of a replica-hour."""
+    """The forms of output; `price` is that of a replica-hour."""
 
     as_json: bool
     plot: Path | None = None
@@ -43,7 +43,7 @@ class Output:
 
 
 def run_simulate(file: str, recording: Recording, options: Options, output: Output) -> None:
-    """Simulate and print; raises `ScalerError` for whatever is wrong with file, trace or options."""
+    """Simulate and print; raises `ScalerError` for errors in file, trace or options."""
     picture = checked(output.plot, output.look) if output.plot is not None else None
     sweep = swept(output.sweep) if output.sweep is not None else None
     spec, index = the_trigger(file)
@@ -70,7 +70,7 @@ def _plot(spec: ScaledObject, run: Run, trace: Trace, picture: Picture, price: f
 
 
 def the_trigger(file: str, command: str = "simulate") -> tuple[ScaledObject, int]:
-    """Return the one ScaledObject in `file` and the number of its one trigger of ours."""
+    """Return the one ScaledObject in `file`, and the index of its one trigger of ours."""
     objects = [each for each in read([file], command).objects if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
@@ -93,7 +93,7 @@ def _run(simulator: Simulator, subject: Subject, *, show: bool) -> Run:
 
 
 def swept(sweep: str) -> tuple[str, list[str]]:
-    """Return key and values of `KEY=FROM:TO:STEP` or `KEY=A,B,C`; the end belongs to it."""
+    """Parse `KEY=FROM:TO:STEP`, with TO included, or `KEY=A,B,C` into key and values."""
     key, equals, text = sweep.partition("=")
     if not equals or not key or not text:
         raise SimulationError("--sweep must be KEY=FROM:TO:STEP or KEY=A,B,C")
@@ -138,7 +138,7 @@ def _sweep(
 
 
 class _Advance:
-    """Counts what is done; what is handed to it is handed back."""
+    """Shows the progress of several runs."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""An explanation as text for people: colours on a terminal, plain in a pipe."""
+"""Prints explanations for people, with colours on a terminal."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -26,13 +26,13 @@ def counted(number: int, thing: str) -> str:
 
 
 def show(console: Console, explanation: dict[str, Any], *, served: bool = False) -> None:
-    """Print one explanation; `served` where a server, which KEDA asks, gave it."""
+    """Print one explanation; `served`: it comes from a server, which KEDA also calls."""
     for line in lines(explanation, served=served):
         console.print(line, highlight=False, emoji=False, soft_wrap=True)
 
 
 def lines(owner: dict[str, Any], *, served: bool = False) -> Iterator[str]:
-    """Yield the lines of one ScaledObject or ScaledJob, with rich's markup."""
+    """Yield the lines of one ScaledObject or ScaledJob, in rich's markup."""
     yield f"[bold]{owner['kind']} {escape(owner['namespace'])}/{escape(owner['name'])}[/bold]  [dim]{escape(owner['file'])}:{owner['line']}[/dim]"
     for trigger in owner["triggers"]:
         yield from _trigger(trigger, served=served)
@@ -58,7 +58,7 @@ def _trigger(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
 
 
 def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
-    """Yield what is behind one trigger's answer; `served` where a server, which KEDA asks, gave it."""
+    """Yield the lines of one trigger; `served`: the explanation comes from a server, which KEDA also calls."""
     yield from _why(trigger)
     for metric in trigger.get("metrics", ()):
         value = "no value" if metric["value"] is None else f"{metric['value']:g}"
@@ -85,7 +85,7 @@ def trigger_lines(trigger: dict[str, Any], *, served: bool) -> Iterator[str]:
 def _why(trigger: dict[str, Any]) -> Iterator[str]:
     if error := trigger.get("error"):
         yield f"[red]{error['code']}[/red]: {escape(error['message'])}"
-    doubts = trigger.get("doubts", ())  # some are among the reasons as well
+    doubts = trigger.get("doubts", ())  # some are also in the reasons
     for reason in trigger.get("reasons", ()):
         if reason not in doubts:
             yield escape(reason)
@@ -105,7 +105,7 @@ def _spared(trigger: dict[str, Any]) -> Iterator[str]:
 
 
 def asked(trigger: dict[str, Any]) -> str:
-    """Return how KEDA asks a server about `trigger`."""
+    """Return how and when KEDA has asked the server about `trigger`."""
     if not trigger["calls"] or trigger["lastCall"] is None:
         return "[yellow]KEDA has not asked this server[/yellow] about it with this metadata; streams: 0"
     return (
@@ -115,7 +115,7 @@ def asked(trigger: dict[str, Any]) -> str:
 
 
 def _place(place: dict[str, Any], said: set[str]) -> Iterator[str]:
-    """Yield the lines of one place; why it fails is left out where it is in `said`, and added there otherwise."""
+    """Yield the lines of one place; a fault whose cause is already in `said` is left out, others are added to it."""
     age = "never read" if place["age"] is None else f"read {place['age']:.1f} s ago"
     proof = f" ({escape(place['proof'])})" if place.get("proof") else ""
     line = f"  [dim]{escape(place['place'])}: {age}{proof}[/dim]"
@@ -128,9 +128,9 @@ def _place(place: dict[str, Any], said: set[str]) -> Iterator[str]:
 
 
 def cause(message: str, places: Iterable[str]) -> str:
-    """Return why `message` says that something fails, without the place that it happened at: equal for equal causes.
+    """Return the cause in `message` without the names of places, so that equal causes are equal.
 
-    One refusal of AWS names each queue that it is for; told of the second queue, it is no news.
+    A refusal of AWS, for example, names its queue, and is otherwise the same for each queue.
     """
     for place in places:
         if message.startswith(f"{place}: "):

@@ -1,4 +1,4 @@
-"""What `top` shows and what each key does: pure. The server searches, filters, sorts and pages."""
+"""The state of `top` and the effect of each key. Pure; the server searches, filters, sorts and pages."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ Mode = Literal["table", "detail", "search", "help", "quit"]
 
 
 class TopError(ScalerError):
-    """An option of `top` makes no sense."""
+    """An option of `top` is wrong."""
 
     code = "INVALID_ARGUMENT"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows are asked for, as the status page asks."""
+    """The query for rows, as on the status page."""
 
     text: str = ""
     state: str = ""
@@ -27,7 +27,7 @@ class Query:
     page: int = 1
 
     def check(self) -> None:
-        """Raise `TopError` for a state or a column that there is not."""
+        """Raise `TopError` for an unknown state or column."""
         if self.state not in {"", *STATES}:
             raise TopError(f"--state {self.state}: must be one of {', '.join(STATES)}")
         if self.sort.removeprefix("-") not in COLUMNS:
@@ -43,7 +43,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What there is to move in: rows of this page, all pages, lines of the detail, lines of the screen, states with rows."""
+    """The limits of moving: rows of this page, pages, lines of the detail, lines of the screen, states with rows."""
 
     rows: int = 0
     pages: int = 1
@@ -54,7 +54,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where the reader is. `typed` is the search while it is written, `scroll` the first line of the detail."""
+    """What the user looks at. `typed` is the search while it is being typed, `scroll` the first line of the detail."""
 
     query: Query = Query()
     mode: Mode = "table"
@@ -64,7 +64,7 @@ class View:
     paused: bool = False
 
     def within(self, shape: Shape) -> "View":
-        """Return the view with its place inside of what there is now."""
+        """Return the view with its position within `shape`."""
         return replace(
             self,
             selected=max(0, min(self.selected, shape.rows - 1)),
@@ -74,7 +74,7 @@ class View:
 
 
 def press(view: View, key: str, shape: Shape) -> View:
-    """Return the view after `key`, a character or the name of a key as `keys` gives them."""
+    """Return the view after `key`, a character or a name that `keys` returns."""
     if key == "ctrl-c":
         return replace(view, mode="quit")
     if view.mode == "search":
@@ -208,11 +208,11 @@ _KEY = re.compile(r"\x1b[\[O]([0-9;]*[A-Za-z~])|(\x1b)\x1b|(.)", re.DOTALL)
 
 
 def keys(text: str) -> list[str]:
-    """Return the keys that a terminal sends as `text`: printable characters as they are, others by name."""
+    """Return the keys in `text`, which a terminal has sent: printable characters as they are, others by name."""
     found: list[str] = []
     for sequence, twice, single in _KEY.findall(text):
         if sequence:
-            plain = sequence if sequence.endswith("~") else sequence[-1]  # modifiers (1;5A) change nothing here
+            plain = sequence if sequence.endswith("~") else sequence[-1]  # modifiers (1;5A) are ignored
             found.append(_SEQUENCES.get(plain, ""))
         else:
             found.append(_SINGLE.get(twice or single, single if single.isprintable() else ""))

@@ -1,4 +1,4 @@
-"""Runs `top`: a terminal in and out, and a look at the server every few seconds; in a pipe, one table."""
+"""Runs `top`: a terminal screen that is updated every few seconds; in a pipe, one table."""
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.live import Live
 
 from scaler.commands.forward import Kubectl, run
+from scaler.commands.journal import Frame, Journal, lines
 from scaler.commands.page_api import Api, ApiError, api_at
 from scaler.commands.reach import Reach, ReachError, pages_of
-from scaler.commands.told import Frame, Journal, lines
 from scaler.commands.top import Query, Shape, View, keys, press
 from scaler.commands.top_table import Data, detail, problem_of, rows_that_fit, screen, state_word, summary, table
 from scaler.observe.page.rows import TROUBLE
@@ -29,7 +29,7 @@ JOURNAL_SECONDS = 3_600.0
 
 
 def run_top(reach: Reach, kubectl: Kubectl, query: Query, interval: float, *, once: bool) -> None:
-    """Show the server's triggers until the reader quits; once, where the output or the input is no terminal."""
+    """Show the server's triggers until the user quits; only once if input or output is no terminal."""
     query.check()
     if reach.http is None and not reach.forward:
         raise ReachError("give --address HOST:PORT of the server's status page, port 9091 by default, or --forward")
@@ -47,7 +47,7 @@ async def _top(reach: Reach, kubectl: Kubectl, query: Query, interval: float | N
 
 
 async def snapshot(api: Api, console: Console, query: Query) -> None:
-    """Print all rows that match, and below what is wrong with whom; raises `ApiError`."""
+    """Print all rows that match, and below them their problems; raises `ApiError`."""
     page = pages = 1
     items: list[Any] = []
     answer: dict[str, Any] = {}
@@ -74,16 +74,16 @@ def _checked(api: Api, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 class Screen:
-    """The table on a terminal: reads keys, looks at the server, draws."""
+    """The screen on a terminal: reads keys, calls the server, draws."""
 
     def __init__(self, api: Api, console: Console, query: Query, interval: float) -> None:
-        """Show what `api` tells on `console`, at `query` first, anew every `interval` seconds."""
+        """Show the answers of `api` on `console`, first for `query`, and update every `interval` seconds."""
         self._api, self._console, self._interval = api, console, interval
         self._view, self._data = View(query), Data()
-        self._wanted = asyncio.Event()  # to look at the server now
+        self._wanted = asyncio.Event()  # set to call the server now
 
     async def show(self) -> None:
-        """Return when the reader quits; the terminal is then as it was."""
+        """Run until the user quits, and restore the terminal."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with _raw(sys.stdin.fileno()), Live(console=self._console, screen=True, auto_refresh=False) as drawn:
 
@@ -110,7 +110,7 @@ class Screen:
                         await looking
 
     def shape(self) -> Shape:
-        """Return what there is to move in."""
+        """Return the limits of moving."""
         data, size = self._data, self._console.size
         pages = data.answer["pages"] if data.answer else 1
         in_detail = len(detail(data, size.width)) if self._view.mode == "detail" else 0
@@ -147,7 +147,7 @@ class Screen:
                 return
             limit = rows_that_fit(self._console.size.height)
             answer = _checked(self._api, await self._api.get("api/scaledobjects", view.query.parameters(limit)))
-        except ApiError as error:  # what was shown stays, with the reason why it is old
+        except ApiError as error:  # the old rows stay, with the reason why they are old
             self._data = replace(self._data, problem=str(error))
         else:
             self._asked = view.query
@@ -157,7 +157,7 @@ class Screen:
         return await self._api.get(f"api/scaledobjects/{quote(namespace, safe='')}/{quote(name, safe='')}")
 
     async def _journal(self, found: dict[str, Any]) -> tuple[str, ...]:
-        """Return the last hour of the journal; a server that keeps none has nothing to say."""
+        """Return the lines of the journal's last hour; none from a server without a journal."""
         now = time.time()
         query = {"namespace": found["namespace"], "name": found["name"], "from": f"{now - JOURNAL_SECONDS:.3f}"}
         try:
@@ -169,11 +169,11 @@ class Screen:
 
 @contextmanager
 def _raw(terminal: int) -> Iterator[None]:
-    """Give keys as they are pressed, without echo, and put the terminal back."""
+    """Read keys as they are pressed, without echo, and restore the terminal."""
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal)
     mode = termios.tcgetattr(terminal)
-    mode[3] &= ~termios.ISIG  # Ctrl-C is a key, so that it ends as q does; Ctrl-Z would leave the screen behind
+    mode[3] &= ~termios.ISIG  # Ctrl-C becomes a key like q; Ctrl-Z would leave the screen as it is
     termios.tcsetattr(terminal, termios.TCSADRAIN, mode)
     try:
         yield
@@ -183,7 +183,7 @@ def _raw(terminal: int) -> Iterator[None]:
 
 @contextmanager
 def _listening(read: Any, draw: Any) -> Iterator[None]:
-    """Call `read` for keys and `draw` for a new size; SIGTERM and SIGHUP end the task."""
+    """Call `read` when there are keys, and `draw` for a new size; SIGTERM and SIGHUP cancel the task."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     loop.add_reader(sys.stdin.fileno(), read)
     loop.add_signal_handler(signal.SIGWINCH, draw)

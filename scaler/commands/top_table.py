@@ -1,4 +1,4 @@
-"""Draws what `top` shows: rows of the API as a table that fits the terminal. Pure."""
+"""Draws the screen of `top`: rows of the API as a table that fits the terminal. Pure."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from scaler.observe.page.rows import STATES
 from scaler.observe.page.words import NOTHING, duration, number
 
 WIDE = 110
-"""From so many columns on, the course of the last hour and the reason have a column of their own."""
+"""From this width on, the chart of the last hour and the reason have their own columns."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 COURSE_STEPS = 24
 KEYS = "↑↓ move  ⏎ detail  / search  f state  s sort  r reverse  ␣ pause  ? keys  q quit"
@@ -42,7 +42,7 @@ doubtful (nothing found, where something may be), unknown (not read lately).
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What was fetched last: an answer of `/api/scaledobjects`, the detail, and why the newest look failed, if it did."""
+    """The last answers: of `/api/scaledobjects`, the detail, and the error of the newest call, if it failed."""
 
     answer: Mapping[str, Any] | None = None
     detail: Mapping[str, Any] | None = None
@@ -51,29 +51,29 @@ class Data:
 
     @property
     def items(self) -> Sequence[Mapping[str, Any]]:
-        """The rows of the present page."""
+        """The rows of the current page."""
         return self.answer["items"] if self.answer else ()
 
     @property
     def states(self) -> tuple[str, ...]:
-        """The states that there are rows of, the worst first."""
+        """The states with rows, the worst first."""
         counts = self.answer["states"] if self.answer else {}
         return tuple(state for state in counts if counts[state])
 
 
 def state_word(item: Mapping[str, Any]) -> str:
-    """Return the worst of a row's state and of what goes along with it, such as stale; the page sorts by it, too."""
+    """Return the worst of a row's states, also of marks such as stale; the page sorts by it, too."""
     marks = [mark for mark in ("stale", "overdue", "doubtful") if item.get(mark)]
     return min([str(item["state"]), *marks], key=lambda word: STATES.index(word) if word in STATES else -1)
 
 
 def recent(item: Mapping[str, Any]) -> Sequence[float | None]:
-    """Return the values of the last hour, oldest first; refused metadata has none."""
+    """Return the values of the last hour, oldest first; none for refused metadata."""
     return item["recent"]["series"]["value"] if item["recent"] else ()
 
 
 def problem_of(item: Mapping[str, Any]) -> str:
-    """Return what is wrong with a row, or else why it is told so; "" where nothing is known."""
+    """Return what is wrong with a row, or else the reason of its answer; "" if nothing is known."""
     if item.get("error"):
         return f"{item['error']['code']}: {item['error']['message']}"
     if item.get("held"):
@@ -84,7 +84,7 @@ def problem_of(item: Mapping[str, Any]) -> str:
 
 
 def value_of(item: Mapping[str, Any]) -> str:
-    """Return value and target of the metric that asks for most, `…` where there are others."""
+    """Return value and target of the metric that asks for most, with `…` if there are others."""
     metrics = [metric for metric in item["metrics"] if metric["value"] is not None]
     if not metrics:
         return NOTHING
@@ -94,7 +94,7 @@ def value_of(item: Mapping[str, Any]) -> str:
 
 
 def course(values: Sequence[float | None], steps: int = COURSE_STEPS) -> str:
-    """Return a course in blocks, oldest first, the highest value of each step; a gap where nothing was read."""
+    """Return a chart of block characters, oldest first, with the highest value of each step; a gap without values."""
     size = max(1, -(-len(values) // steps))
     slots = [values[at : at + size] for at in range(0, len(values), size)]
     highest = [max((value for value in slot if value is not None), default=None) for slot in slots]
@@ -168,7 +168,7 @@ def _short(seconds: float | None) -> str:
 
 
 def summary(data: Data, view: View) -> Text:
-    """Return the line above the table: how many, of which state, and what is searched for."""
+    """Return the line above the table: number of rows, their states, and the search."""
     line = Text(no_wrap=True, overflow="ellipsis")
     if data.answer is None:
         return line.append("asking …" if not data.problem else "", "dim")
@@ -211,7 +211,7 @@ def screen(data: Data, view: View, width: int, height: int, server: str) -> Rend
 
 
 def rows_that_fit(height: int) -> int:
-    """Return how many rows a screen of `height` lines has beside head, summary, headings, two lines of reason, and keys."""
+    """Return the number of rows on a screen of `height` lines, without head, summary, headings, reason and keys."""
     return max(1, height - 6)
 
 
@@ -231,7 +231,7 @@ def _foot(data: Data, view: View) -> Text:
 
 
 def detail(data: Data, width: int) -> list[Text]:
-    """Return the lines of the detail, none wider than `width`."""
+    """Return the lines of the detail, wrapped to `width`."""
     console = Console(width=width)
     return [part for line in _detail(data) for part in Text.from_markup(line, emoji=False).wrap(console, width)]
 

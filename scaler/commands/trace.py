@@ -1,4 +1,4 @@
-"""A recorded load: a CSV with a header, `time` in seconds and what was counted; a row holds until the next."""
+"""A recorded load: a CSV with a header, `time` in seconds and counts; a row is valid until the next."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ class Trace:
         return self.times[-1] - self.times[0]
 
     def part(self, start: float, end: float) -> "Trace":
-        """Return what holds from `start` to `end`, both within the trace, with a row at each of them."""
+        """Return the part from `start` to `end`, both within the trace, with a row at each of them."""
         first, last = bisect_right(self.times, start) - 1, bisect_right(self.times, end) - 1
         rows = [first, *(row for row in range(first + 1, last + 1) if self.times[row] < end), last]
         times = (start, *(self.times[row] for row in rows[1:-1]), end)
@@ -38,7 +38,7 @@ class Trace:
 
 
 def parse(text: str, file: str) -> Trace:
-    """Read a trace. Raises `TraceError` for a missing or unknown header, a cell that is no number, or time going back."""
+    """Parse a trace; raises `TraceError` for a wrong header, a cell that is no number, or times that go back."""
     rows = csv.reader(io.StringIO(text))
     header = [name.strip() for name in next(rows, [])]
     if "time" not in header or len(header) < 2 or len(set(header)) != len(header):

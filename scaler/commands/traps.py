@@ -1,4 +1,4 @@
-"""What is allowed but does not do what its author thinks: the known traps of ScaledObjects that use this scaler."""
+"""Warnings about settings of ScaledObjects with this scaler that are allowed but probably not meant."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
 def of_authentication(
     owner: ScaledObject | ScaledJob, trigger: Trigger, known: Iterable[Authentication]
 ) -> Iterator[Trap]:
-    """Yield a trap if the `authenticationRef` of a trigger of ours hands nothing over; `known` may lack it."""
+    """Yield a trap if the `authenticationRef` of a trigger of ours has no effect; `known` may not have it."""
     ref = trigger.authentication_ref
     if ref is None:
         return
@@ -71,7 +71,7 @@ def of_authentication(
         names = [f"podIdentity {found[0].provider}"] if found[0].provider else []
         names += [parameter.name for parameter in found[0].parameters]
         text = f"{ref.kind} {ref.name} has {', '.join(names[:8]) or 'no parameter'}, but "
-    elif trigger.metadata.get("enableTLS") == "true" or "queue-scaler" in ref.name:  # as the chart calls its own
+    elif trigger.metadata.get("enableTLS") == "true" or "queue-scaler" in ref.name:  # the name in the chart
         return
     else:
         text = f"{ref.kind} {ref.name}: "
@@ -84,7 +84,7 @@ def of_authentication(
 
 
 def _scaled_kind(owner: ScaledObject | ScaledJob) -> str:
-    """Return the kind of what is scaled; "" where the HPA may move nothing, and only recommends."""
+    """Return the kind of the workload; "" if the HPA may not scale it and only recommends."""
     if not isinstance(owner, ScaledObject):
         return "Job"
     behavior = owner.advanced.horizontal_pod_autoscaler_config.behavior

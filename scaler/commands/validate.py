@@ -1,4 +1,4 @@
-"""The command `validate`: what is wrong with the external triggers in manifests, without asking any backend."""
+"""The command `validate`: checks the external triggers in manifests, without reading any backend."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -16,18 +16,18 @@ _ADDRESS = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<p
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `validate` found, in the order of the files."""
+    """The results of `validate`, in the order of the files."""
 
     findings: tuple[Finding, ...] = ()
-    """Cautions too."""
+    """Also cautions."""
     triggers: int = 0
-    """Triggers of this scaler that were looked at."""
+    """Number of triggers of this scaler that were checked."""
     unreadable: tuple[Finding, ...] = ()
-    """Files, or documents in them, that were named and cannot be read."""
+    """Named files, or documents in them, that cannot be read."""
 
     @property
     def cautions(self) -> int:
-        """How many of the findings are cautions."""
+        """The number of cautions among the findings."""
         return sum(finding.caution for finding in self.findings)
 
     def exit_code(self, *, strict: bool) -> int:
@@ -38,10 +38,10 @@ class Report:
 
 
 def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
-    """Return what is wrong in `files`: paths, folders, `-`. Raises nothing for what they hold: all of it is looked at.
+    """Check `files`: paths, folders, `-`. Raises no error for their content: everything is checked.
 
-    In folders, files and documents that are no manifests are passed over. One that speaks of KEDA's kinds but is not YAML
-    is a finding, or a caution where it looks like a template. With `pass_over` named files are taken so too.
+    In folders, files and documents that are no manifests are skipped. One with KEDA's kinds that is not YAML is a
+    finding, or a caution if it looks like a template. With `pass_over` that is so for named files, too.
     """
     given = (replace(file, named=file.named and not pass_over) for file in texts(files))
     looked = [(file, survey_file(file, "validate")) for file in given]
@@ -71,7 +71,7 @@ def _unread(file: File, broken: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _passed_over(file: File, broken: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield what must be said of a file in a folder: a fault never looks like a file without triggers."""
+    """Yield the findings for a skipped file in a folder: an unreadable file must not look like one without triggers."""
     if file.problem and file.problem != "not UTF-8 text":
         yield Finding(file.name, 1, "", f"{file.problem}, so it was passed over", caution=True)
     for each in broken:
@@ -84,7 +84,7 @@ def _passed_over(file: File, broken: Iterable[Finding]) -> Iterator[Finding]:
 def of_trigger(
     owner: ScaledObject | ScaledJob, trigger: Trigger, authentications: Iterable[Authentication]
 ) -> Iterator[Finding]:
-    """Yield what is wrong with one trigger of ours; `authentications` are those that are known."""
+    """Yield the findings for one trigger of ours; `authentications` are those in the files."""
     if any(TEMPLATE in value for value in trigger.metadata.values()):
         text = f"values with {TEMPLATE} are not rendered yet, so they were not looked at"
         yield Finding(owner.file, trigger.line, "metadata", text, caution=True)
@@ -108,7 +108,7 @@ def _caution(owner: ScaledObject | ScaledJob, trap: traps.Trap) -> Finding:
 
 
 def address_problem(address: str) -> str:
-    """Return what is wrong with a `scalerAddress`, "" if nothing is: KEDA hands it to gRPC as it is."""
+    """Return what is wrong with a `scalerAddress`, "" if nothing is; KEDA passes it to gRPC unchanged."""
     if not address:
         return "required by KEDA: HOST:PORT of the scaler's gRPC"
     match = _ADDRESS.fullmatch(address)

@@ -1,13 +1,13 @@
-"""Numbers of simulations in words and units, for people."""
+"""Formats numbers of simulations for people."""
 
 import datetime as dt
 
 CLOCK_TIME = 1e9
-"""Times above are Unix seconds (2001 and later); below, a trace counts from its own beginning."""
+"""Larger times are Unix seconds (2001 and later); smaller ones count from the beginning of the trace."""
 
 
 def duration(seconds: float | None) -> str:
-    """Write seconds as people say them: `250 ms`, `17 s`, `2 min 5 s`, `1 h 10 min`, `3 d 2 h`; None is `-`."""
+    """Return seconds as text: `250 ms`, `17 s`, `2 min 5 s`, `1 h 10 min`, `3 d 2 h`; None is `-`."""
     if seconds is None:
         return "-"
     if 0 < seconds < 1:
@@ -23,7 +23,7 @@ def duration(seconds: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Write a count or an amount: thousands apart, and no more digits than mean something."""
+    """Return a count or an amount as text, with separated thousands and only significant digits."""
     if value is None:
         return "-"
     if value == round(value):
@@ -32,7 +32,7 @@ def number(value: float | None) -> str:
 
 
 def moment(when: float, start: float) -> str:
-    """Write a time: date and clock in UTC, or how long after the start where the trace has no clock."""
+    """Return a time as text: date and time in UTC, or the time since the start for a trace without a clock."""
     if when < CLOCK_TIME:
         return f"{duration(when - start)} after the start" if when > start else "the start"
     return dt.datetime.fromtimestamp(when, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,4 +1,4 @@
-"""A model of workers: jobs arrive, wait for a free thread, take their time, and may lose their pod."""
+"""A model of workers: jobs arrive, wait for a free thread, run, and may lose their pod."""
 
 import math
 import random
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 SpareBusy = Literal["off", "prefer", "hold"]
 NEVER = 2**62
-"""A step that does not come."""
+"""A step beyond every simulation."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerModel:
-    """One replica: `per_replica` threads, each of which takes `service_seconds` for a job, after `startup_seconds`.
+    """One replica: `per_replica` threads, ready after `startup_seconds`, each taking `service_seconds` for a job.
 
-    A pod that is removed has `grace_seconds` to end its jobs; what runs longer is interrupted and waits again.
-    `spare_busy` is how pods are chosen for removal among those that are ready: at random, or the idle ones first.
+    A removed pod has `grace_seconds` to end its jobs; longer ones are interrupted and wait again. `spare_busy` says how
+    ready pods are chosen for removal: at random, or idle ones first.
     """
 
     service_seconds: float = 1.0
@@ -35,7 +35,7 @@ class WorkerModel:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job under way: on which pod, and in which steps it began and will end."""
+    """A running job: its pod, and the steps in which it began and will end."""
 
     pod: int
     began: int
@@ -43,9 +43,9 @@ class Job:
 
 
 def victims(jobs: Iterable[Job], pods: list[int], count: int, step: int, dice: random.Random | None) -> list[int]:
-    """Return `count` of `pods` for removal, as a ReplicaSet chooses among ready ones of equal age: at random.
+    """Return `count` of `pods` to remove, chosen as by a ReplicaSet among ready pods of equal age: at random.
 
-    Without dice, those with the least deletion cost: 0 for an idle pod, for a busy one 1 + ⌊log2 of the thread-steps
+    Without `dice`, those with the lowest deletion cost: 0 for an idle pod, for a busy one 1 + ⌊log2 of the thread-steps
     of work that would be lost⌋; of equal ones the youngest.
     """
     if dice is not None:
@@ -57,32 +57,31 @@ def victims(jobs: Iterable[Job], pods: list[int], count: int, step: int, dice: r
 
 
 class Work(ABC):
-    """The jobs of one simulation. All times are steps of `grid`; `total` is how many jobs have arrived up to each.
+    """The jobs of one simulation. All times are steps of `grid`; `total` is the number of arrivals up to each step.
 
-    A free thread takes the oldest job, and of the free threads the one that has been free longest, as Redis serves
-    those who wait in BRPOP.
+    The oldest job goes to the thread that has been free longest, as Redis serves clients that wait in BRPOP.
     """
 
     def __init__(self, model: WorkerModel, grid: Grid, total: "array[int]", seed: int | None) -> None:
-        """Begin without pods and without jobs."""
+        """Start without pods and jobs."""
         self.model, self._grid, self._total = model, grid, total
         self.waiting = self.busy = self.running = 0
         self.interrupted = 0
         self.waits: Counter[int] = Counter()  # steps waited → jobs
-        self.waited: list[tuple[int, int]] = []  # step, the longest wait of the jobs that began in it, where not 0
+        self.waited: list[tuple[int, int]] = []  # step, the longest wait of the jobs that began in it, if not 0
         self._free = 0
         self._arrived = 0
-        self._queue: deque[list[int]] = deque()  # [arrived, how many], oldest first
-        self._starting: deque[tuple[int, int]] = deque()  # ready in step, how many
-        self._leaving: Counter[int] = Counter()  # jobs on pods that are going, by the step in which they end
+        self._queue: deque[list[int]] = deque()  # [step of arrival, number], oldest first
+        self._starting: deque[tuple[int, int]] = deque()  # step when ready, number
+        self._leaving: Counter[int] = Counter()  # jobs on pods being removed, by the step in which they end
         self._pods: list[int] = []
         self._born = 0
         self._replicas = 0
-        chosen = random.Random(f"{seed}/pods")  # noqa: S311 - a simulation that can be repeated
+        chosen = random.Random(f"{seed}/pods")  # noqa: S311 - for simulation, repeatable
         self._dice = chosen if model.spare_busy == "off" else None
 
     def step(self, step: int) -> None:
-        """Move on to `step`: jobs end, others arrive, pods become ready, and free threads take what waits."""
+        """Advance to `step`: jobs end, others arrive, pods become ready, and free threads take waiting jobs."""
         self._end(step)
         if self._leaving and (ended := self._leaving.pop(step, 0)):
             self.busy -= ended
@@ -113,14 +112,14 @@ class Work(ABC):
             self.waited.append((step, longest))
 
     def next(self, step: int, limit: int) -> int:
-        """Return the next step after `step` in which anything changes by itself, or `limit`."""
+        """Return the next step after `step` with a change, at most `limit`."""
         total, nearest = self._total, self._next_end()
         if step + 1 < len(total):
             if total[step + 1] > self._arrived:
                 return step + 1
             low, high = step + 1, min(limit, nearest, len(total) - 1)
             if low < high and total[high] > self._arrived:
-                while low < high:  # the first step with an arrival
+                while low < high:  # binary search for the first step with an arrival
                     middle = (low + high) // 2
                     low, high = (low, middle) if total[middle] > self._arrived else (middle + 1, high)
                 nearest = low
@@ -131,7 +130,7 @@ class Work(ABC):
         return max(step + 1, min(nearest, limit))
 
     def scale(self, replicas: int, step: int) -> None:
-        """Start pods, which are ready after their start-up, or remove some: first those that are not ready yet."""
+        """Start pods, which are ready after their start-up, or remove some, first those that are not ready yet."""
         change, self._replicas = replicas - self._replicas, replicas
         if change > 0:
             ready = self._grid.first(self._grid.at(step) + self.model.startup_seconds)
@@ -148,26 +147,26 @@ class Work(ABC):
             self._remove(removed, step)
 
     def begin_with(self, replicas: int) -> None:
-        """Have `replicas` pods ready in the first step."""
+        """Start with `replicas` ready pods."""
         self._replicas = replicas
         if replicas:
             self._starting.append((0, replicas))
 
     def oldest_seconds(self, step: int) -> float:
-        """Return how long the oldest job has waited."""
+        """Return how many seconds the oldest job has waited."""
         return (step - self._queue[0][0]) * self._grid.seconds if self._queue else 0.0
 
     def busy_pods(self) -> int:
-        """Return how many pods that stay have a job under way."""
+        """Return the number of pods with a running job, without pods being removed."""
         return len({job.pod for job in self._jobs()})
 
     def calm(self, step: int, until: int) -> "list[int] | None":
-        """Return the busy threads of each step after `step` and before `until` if nothing waits in any of them."""
+        """Return the busy threads of each step after `step` and before `until`, None if a job waits in one of them."""
         del step, until
         return None
 
     def skip(self, step: int) -> None:
-        """Move on to `step` over steps that `calm` has told of."""
+        """Advance to `step` over steps that `calm` has returned."""
         raise NotImplementedError(step)
 
     def _ready(self, count: int) -> None:
@@ -209,7 +208,7 @@ class Work(ABC):
 
     @abstractmethod
     def _jobs(self) -> list[Job]:
-        """Return the jobs on pods that stay, in the order of their beginning."""
+        """Return the running jobs by their beginning, without those on pods being removed."""
 
     @abstractmethod
     def _add(self, pods: Iterable[int]) -> None: ...

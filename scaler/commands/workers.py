@@ -1,4 +1,4 @@
-"""The two kinds of workers: those whose jobs all take equally long, and those whose jobs take random times."""
+"""The two kinds of workers: with equal and with random running times of jobs."""
 
 import random
 from array import array
@@ -13,17 +13,17 @@ from scaler.commands.work import NEVER, Job, Work, WorkerModel
 
 
 def working(model: WorkerModel, grid: Grid, total: "array[int]", seed: int | None) -> Work:
-    """Return workers for jobs of which `total` have arrived up to each step; with a seed their times are exponential."""
+    """Return workers for jobs of which `total` have arrived up to each step; with a seed their times are random."""
     return EvenWork(model, grid, total) if seed is None else RandomWork(model, grid, total, seed)
 
 
 class EvenWork(Work):
-    """Every job takes equally long, so jobs end in the order in which they began, and threads take turns.
+    """Workers with equal running times: jobs end in the order in which they began, and threads take turns.
 
-    `_ring` holds the pod of each thread: first the free ones, the longest free in front, then the busy ones in the
-    order of their jobs. Beginning jobs is turning the ring, and ending them moves only the border between the two.
-    While nothing waits, jobs begin when they arrive, so that the busy threads are those that arrived within the last
-    `service` steps: then `_calm` is set, and `_batches` is not kept.
+    `_ring` has the pod of each thread: first the free threads, the longest free one in front, then the busy ones in the
+    order of their jobs. To begin jobs the ring is rotated; to end them only the border between both parts moves. While
+    nothing waits, jobs begin when they arrive, so the number of busy threads is the arrivals of the last `service`
+    steps; then `_calm` is set, and `_batches` is not kept.
     """
 
     def __init__(self, model: WorkerModel, grid: Grid, total: "array[int]") -> None:
@@ -32,8 +32,8 @@ class EvenWork(Work):
         self._service = max(1, round(model.service_seconds / grid.seconds))
         self._before = array("q", [0]) * (self._service + 1) + total  # `_before[step + 1]` arrived before `service`
         self._ring: deque[int] = deque()
-        self._batches: deque[tuple[int, int]] = deque()  # began in step, how many
-        self._late = -1 - self._service  # the last step in which a job may have begun after it arrived
+        self._batches: deque[tuple[int, int]] = deque()  # step of beginning, number
+        self._late = -1 - self._service  # the last step in which a job may have begun later than it arrived
         self._calm = False
         self._now = -1
 
@@ -90,7 +90,7 @@ class EvenWork(Work):
         self._free = len(self._ring) - busy
 
     def _recent(self, step: int) -> list[tuple[int, int]]:
-        """Return the batches that are under way after `step`, if each began when it arrived."""
+        """Return the batches that run after `step`, if each began when it arrived."""
         total, first = self._total, max(0, step - self._service + 1)
         begun = ((at, total[at] - (total[at - 1] if at else 0)) for at in range(first, step + 1))
         return [(at, jobs) for at, jobs in begun if jobs]
@@ -119,7 +119,7 @@ class EvenWork(Work):
 
     def _add(self, pods: Iterable[int]) -> None:
         busy = len(self._ring) - self._free
-        self._ring.rotate(busy)  # new threads are free, and come after the other free ones
+        self._ring.rotate(busy)  # new threads come after the other free ones
         self._ring.extend([*pods] * self.model.per_replica)
         self._ring.rotate(-busy)
 
@@ -129,15 +129,15 @@ class EvenWork(Work):
 
 
 class RandomWork(Work):
-    """Jobs take exponentially distributed times, so that each one is kept by itself."""
+    """Workers with exponentially distributed running times, so each job is stored separately."""
 
     def __init__(self, model: WorkerModel, grid: Grid, total: "array[int]", seed: int) -> None:
         """Begin without pods and without jobs."""
         super().__init__(model, grid, total, seed)
         self._mean = model.service_seconds / grid.seconds
         self._service = random.Random(f"{seed}/service")  # noqa: S311 - a simulation that can be repeated
-        self._threads: deque[int] = deque()  # the pods of free threads, the longest free in front
-        self._ends: dict[int, list[tuple[int, int]]] = {}  # pod and beginning of the jobs that end in a step
+        self._threads: deque[int] = deque()  # the pods of free threads, the longest free one in front
+        self._ends: dict[int, list[tuple[int, int]]] = {}  # by step: pod and beginning of the jobs that end in it
         self._when: list[int] = []  # a heap of the keys of `_ends`
 
     def _end(self, step: int) -> None:

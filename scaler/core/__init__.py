@@ -1,1 +1,1 @@
-"""What every room speaks of: the words of the house, its errors, time, limits and logs."""
+"""Used by all other folders: the domain types, the errors, clocks, limits and logs."""

@@ -1,4 +1,4 @@
-"""Memory for what is read at the same time, of which no tenant can take so much that others find none."""
+"""A budget of memory for concurrent reads that no tenant (a namespace) can use up alone."""
 
 import asyncio
 from collections import deque
@@ -11,16 +11,16 @@ from scaler.core.tenant import TENANT
 
 
 class Held:
-    """Bytes of a `Budget` that are in use, for a tenant; whoever has one ends it with `resize(0)`."""
+    """Bytes of a `Budget` that a tenant holds; its owner must end it with `resize(0)`."""
 
     __slots__ = ("_budget", "amount", "tenant")
 
     def __init__(self, budget: "Budget", tenant: str) -> None:
-        """Hold nothing yet."""
+        """Hold 0 bytes."""
         self._budget, self.tenant, self.amount = budget, tenant, 0
 
     def resize(self, amount: int) -> None:
-        """Hold `amount` bytes from now on; raises `Unavailable`, and changes nothing, if there is no room for more."""
+        """Hold `amount` bytes from now on; raises `Unavailable`, and changes nothing, if there is no room for them."""
         more = amount - self.amount
         if more > 0 and not self._budget.fits(self.tenant, more):
             raise Unavailable(self._budget.refusal(self.tenant, more))
@@ -29,24 +29,24 @@ class Held:
 
 
 class Budget:
-    """Counts bytes in use, in all and for each tenant (`TENANT`), and lets those who find no room wait for it.
+    """Counts bytes in use, in total and for each tenant (`TENANT`), and makes a tenant without room wait.
 
-    A tenant may hold no more than it leaves free: one alone gets half of the limit, two get a third each, and there is
-    always room for the next (dynamic thresholds, Choudhury and Hahne 1998). Tenants who wait take turns, each in the
-    order of its own requests. A small request may go past a large one of another tenant that does not fit yet, so ask
-    for slices that are small beside the limit.
+    A tenant may hold at most as much as remains free: one alone gets half of the limit, two get a third each, and there
+    is always room for the next one (dynamic thresholds, Choudhury and Hahne 1998). Waiting tenants take turns, each in
+    the order of its own requests. A small request may overtake a large one of another tenant that does not fit yet, so
+    requests should be small compared with the limit.
     """
 
     def __init__(self, limit: int, name: str = "bytes under way") -> None:
-        """Allow `limit` bytes in all; `name` says in messages of what."""
+        """Allow `limit` bytes in total; `name` names them in messages."""
         self.limit, self._name = limit, name
         self.total = 0
         self._used: dict[str, int] = {}
-        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}  # the tenant whose turn it is first
+        self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}  # in the order of the turns
 
     @asynccontextmanager
     async def hold(self, amount: int) -> AsyncIterator[Held]:
-        """Hold `amount` bytes for the present tenant in the block, as soon as there is room; they may be resized in it.
+        """Wait for room, and hold `amount` bytes for the current tenant in the block, where they may be resized.
 
         Waits without a deadline of its own. Raises `Unavailable` for more than a tenant can ever hold.
         """
@@ -71,7 +71,7 @@ class Budget:
             yield held
 
     def held(self) -> Held:
-        """Return what holds nothing yet, for the present tenant, to `resize` without waiting."""
+        """Return a `Held` of 0 bytes for the current tenant, to `resize` without waiting."""
         return Held(self, TENANT.get())
 
     def fits(self, tenant: str, amount: int) -> bool:
@@ -79,7 +79,7 @@ class Budget:
         return self._used.get(tenant, 0) + amount <= self.limit - self.total - amount
 
     def refusal(self, tenant: str, amount: int) -> str:
-        """Return what to say to `tenant` if `amount` bytes do not fit."""
+        """Return the message for `tenant` if `amount` bytes do not fit."""
         used = self._used.get(tenant, 0)
         whose = f"namespace {tenant}" if tenant else "this read"
         return (
@@ -88,7 +88,7 @@ class Budget:
         )
 
     def change(self, tenant: str, amount: int) -> None:
-        """Count `amount` bytes more for `tenant`, or less if it is negative; the room so made goes to those who wait."""
+        """Count `amount` more bytes for `tenant`, fewer if it is negative; freed room goes to those that wait."""
         self.total += amount
         self._used[tenant] = self._used.get(tenant, 0) + amount
         if not self._used[tenant]:
@@ -109,13 +109,13 @@ class Budget:
             await turn[1]
         except asyncio.CancelledError:
             if turn[1].cancelled():
-                self._let_in()  # whoever stood behind it may fit
-            else:  # let in at the moment of the cancellation
+                self._let_in()  # requests behind it may fit now
+            else:  # it was let in while it was being cancelled
                 self.change(tenant, -amount)
             raise
 
     def _let_in(self) -> None:
-        """Let in all who fit, one of each tenant at a time; who was cancelled meanwhile has left."""
+        """Let in all requests that fit, one of each tenant at a time, and drop those that were cancelled."""
         before = -1
         while before != self.total:
             before = self.total

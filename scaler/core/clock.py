@@ -1,4 +1,4 @@
-"""Time as a part that can be replaced: the server runs on the machine's clock, tests on one they move by hand."""
+"""Clocks: the server uses the machine's, tests use one that they move by hand."""
 
 import asyncio
 import time
@@ -8,17 +8,17 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """A callback that will be called, unless it is cancelled."""
+    """A callback that will be called unless it is cancelled."""
 
     def cancel(self) -> None:
-        """Do not call it."""
+        """Do not call the callback."""
 
 
 class Clock(Protocol):
-    """What the house knows of time."""
+    """The time, and timers; nothing else in the scaler looks at a clock."""
 
     def now(self) -> float:
-        """Return monotonic seconds; only differences mean something."""
+        """Return monotonic seconds, of which only differences mean something."""
 
     def wall(self) -> float:
         """Return Unix time in seconds."""
@@ -30,7 +30,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock."""
 
-    now = staticmethod(time.monotonic)  # as the event loop's; asked several times for every call
+    now = staticmethod(time.monotonic)  # the event loop's clock, too; not a method, because it is called several times
+    # for every RPC
     wall = staticmethod(time.time)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
@@ -56,7 +57,7 @@ async def sleep(clock: Clock, seconds: float) -> None:
 
 @contextmanager
 def deadline(clock: Clock, seconds: float) -> Iterator[None]:
-    """Raise `TimeoutError` in the block when `seconds` of `clock` have passed: `asyncio.timeout` on another clock."""
+    """Raise `TimeoutError` in the block after `seconds` of `clock`: `asyncio.timeout` for any clock."""
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("a deadline needs a task")
@@ -75,7 +76,7 @@ def deadline(clock: Clock, seconds: float) -> Iterator[None]:
             raise TimeoutError from None
         raise
     else:
-        if expired:  # the block has not let itself be stopped; whoever waits for its task may still cancel it
+        if expired:  # the block has caught the cancellation, so it must not stay pending
             task.uncancel()
     finally:
         timer.cancel()

@@ -1,4 +1,4 @@
-"""The words of the house: what a trigger asks for, what was read, and what follows from it."""
+"""The domain types: what a trigger asks for, what was read, and what follows from it."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from scaler.core.errors import Fault
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One metric of a trigger as the HPA will know it: `name` is lowercase `[a-z0-9-]`, `target` is above 0."""
+    """One metric of a trigger as the HPA knows it: `name` is lowercase `[a-z0-9-]`, `target` is above 0."""
 
     name: str
     target: float
@@ -27,7 +27,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One number that a value was made of, for people: `note` says how it counts, or why it does not."""
+    """One number that a metric was computed from, for people; `note` says how it counts, or why it does not."""
 
     name: str
     value: float
@@ -37,10 +37,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What KEDA is told about a trigger, and why; `metrics` has one entry for every spec of the trigger.
+    """What follows from the readings of a trigger, and why; `metrics` has one entry for every spec of the trigger.
 
-    `until` is the Unix time at which the passing of time alone may change it: the next moment something falls due, or
-    `now` for a value that ages all the time (a latency).
+    `until` is the Unix time at which equal readings may first give another assessment: the next moment when something
+    falls due, or `now` for a value that grows all the time (a latency).
     """
 
     metrics: tuple[Metric, ...]
@@ -49,13 +49,13 @@ class Assessment:
     components: tuple[Component, ...] = ()
     until: float = math.inf
     doubts: tuple[str, ...] = ()
-    """What makes it doubtful that an empty answer is the whole truth (a misspelt name), each with what to look at."""
+    """Reasons why an empty queue may be a mistake (a misspelt name), each with what to look at."""
 
 
 def _once(written: Callable[[Any], int]) -> Callable[[Any], int]:
     def hashed(place: Any) -> int:
         try:
-            return place._hash  # type: ignore[no-any-return]  # noqa: SLF001 - a part of it
+            return place._hash  # type: ignore[no-any-return]  # noqa: SLF001 - it belongs to the class
         except AttributeError:
             object.__setattr__(place, "_hash", written(place))
             return hashed(place)
@@ -64,57 +64,57 @@ def _once(written: Callable[[Any], int]) -> Callable[[Any], int]:
 
 
 class Place(ABC):
-    """A hashable value (a frozen dataclass) that says exactly what to read: this queue in this region with this role.
+    """A hashable value (a frozen dataclass) that says exactly what to read: one queue in one region with one role.
 
-    Equal places are read once, whoever asks. Whatever may change the answer, the identity that reads included, is
-    part of the place. `str(place)` names it for people and holds no secret.
+    Equal places are read once for all ScaledObjects. Everything that may change the result is part of the place, also
+    the identity that reads. `str(place)` names it for people and contains no secret.
     """
 
     __slots__ = ("_hash",)
 
     def __init_subclass__(cls) -> None:
-        """Let the hash that `dataclass` writes be worked out once: a place is looked up at every step of a read."""
+        """Cache the hash that `dataclass` generates, because a place is looked up at every step of a read."""
         super().__init_subclass__()
-        written = cls.__dict__.get("__hash__")  # with slots, `dataclass` makes the class anew when it has written it
+        written = cls.__dict__.get("__hash__")  # absent at first: with slots, `dataclass` creates the class again
         if written is not None:
-            cls.__hash__ = _once(written)  # type: ignore[assignment]  # mypy takes it for unbound
+            cls.__hash__ = _once(written)  # type: ignore[assignment]  # mypy takes it for an unbound method
 
-    kind: ClassVar[str]  # chooses the reader
-    min_refresh_seconds: ClassVar[float] = 0.0  # for what changes rarely and is dear: never read more often than this
+    kind: ClassVar[str]  # chooses the reader (`Reader.kinds`)
+    min_refresh_seconds: ClassVar[float] = 0.0  # never read more often than this: for what changes rarely and is
+    # expensive
 
     @property
     @abstractmethod
     def backend(self) -> str:
-        """Who answers, for rate limits and metrics: `sqs/123456789012/eu-west-1`, `redis/main`. Holds no secret."""
+        """The system that is read, for rate limits and metrics, such as `sqs/123456789012/eu-west-1`; no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Why a value is believed: `whole` says what shows that the answer is complete, `origin` that the right one gave it.
+    """Why a value is trusted: `whole` says what shows that it is complete, `origin` what shows from whom it is.
 
-    Both are for people, hold no secret and are never empty: a source that cannot name its proof has none. Raises
-    `ValueError` for an empty one.
+    Both are for people, contain no secret and are never empty. Raises `ValueError` if one is.
     """
 
     whole: str
     origin: str
 
     def __post_init__(self) -> None:
-        """Refuse to be made of nothing."""
+        """Refuse empty texts."""
         if not (self.whole.strip() and self.origin.strip()):
             raise ValueError("a proof says what shows that an answer is whole, and from whom it is")
 
     def __str__(self) -> str:
-        """Write it as a line."""
+        """Return both as one line."""
         return f"whole: {self.whole}; from: {self.origin}"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a reader found at a place, with its proof: the only way to report a value.
+    """What a reader found at a place, with its proof. A reader can report a value in no other way.
 
-    `changed_at` is the monotonic time at which the backend says that it started or changed its role (Redis: `INFO
-    server`, a failover), and minus infinity where it does not say so: a low value soon after that proves little.
+    `changed_at` is the monotonic time at which the backend started or changed its role, as it says itself (Redis: `INFO
+    server`, a failover), minus infinity if it does not say. A low value soon after that proves little.
     """
 
     value: Any
@@ -124,13 +124,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found at a place. `at` is when the read began, in monotonic seconds: the value is no older.
+    """A value read at a place; its read began at `at` (monotonic seconds), so the value is no older than that.
 
-    `trouble_at` is the newest sign of trouble: when the first good read after the last fault began, or when the backend
-    itself started or changed its role; without one it is minus infinity.
+    `trouble_at` is the time of the newest trouble: when the first good read after the last fault began, or when the
+    backend started or changed its role; minus infinity without any.
 
-    Two readings with equal values lead to equal assessments at the same time, so a value leaves out of its equality
-    whatever only tells when it was read (`field(compare=False)`).
+    Readings with equal values must give equal assessments at the same time. So a field that only says when the value
+    was read must not count for equality (`field(compare=False)`).
     """
 
     value: Any
@@ -140,7 +140,7 @@ class Reading:
 
 
 def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
-    """Tell whether two readings of the same places have the same values; the store keeps equal values as one."""
+    """Tell whether readings of the same places have the same values; the store keeps equal values as one object."""
     if len(before) != len(after):
         return False
     for old, new in zip(before, after, strict=True):  # noqa: SIM110 - for one place, `all` costs twice as much
@@ -151,35 +151,37 @@ def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
 
 Readings = Mapping[Place, Any]
 Report = Callable[[Place, "Found | Fault"], None]
-"""Called by a reader once for each place it was given: with what it found and its proof, or with a `Fault`."""
+"""Called by a reader once for each place that it was given, with what it found or with a `Fault`."""
 Hint = Callable[[Place], None]
-"""Called by a reader that has heard that a place may have changed, so that it is read at once."""
+"""Called by a reader that has learned that a place may have changed, so that it is read at once."""
 
 CountRequests = Callable[[str, str, int], None]
-"""Called by a reader with the backend (`Place.backend`), the operation (`GetQueueAttributes`) and how many were sent."""
+"""Called by a reader with the backend (`Place.backend`), the operation (`GetQueueAttributes`) and the number of
+requests."""
 
 
 class Reader(ABC):
-    """Fetches readings from one outside system; the only part of a source that does I/O."""
+    """Reads the places of one kind of external system; the only part of a source that does I/O."""
 
-    kinds: ClassVar[frozenset[str]]  # the kinds of place it reads
-    together: ClassVar[bool] = False  # True: one read takes all places of a backend that are due soon
-    told: ClassVar[bool] = False  # True: the backend tells by itself, and to look at a known place asks it for nothing
-    timeout_seconds: ClassVar[float] = 5.0  # a place that is not reported by then has a fault
+    kinds: ClassVar[frozenset[str]]  # the kinds of place that it reads (`Place.kind`)
+    together: ClassVar[bool] = False  # True: one call of `read` gets all places of a backend that are due soon
+    watched: ClassVar[bool] = False  # True: a watch keeps read places up to date, so reading one again sends no request
+    timeout_seconds: ClassVar[float] = 5.0  # a place that is not reported by then gets a fault
 
     @abstractmethod
     async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Read all `places`, reporting each as soon as it is known, so that none waits for a slower one.
+        """Read all `places`, and report each as soon as it is read, so that none waits for a slower one.
 
-        A value is reported as `Found`, with what proves it. Whatever hinders that is reported as a `Fault`; a fault
-        raised counts for all places that were not reported. Several reads run at the same time, never of one place.
+        A value is reported as `Found`, with its proof, and everything else as a `Fault`. A fault that is raised counts
+        for all places that were not reported. Several calls may run at the same time, but never two with the same
+        place.
         """
 
     def listen(self, hint: Hint) -> None:  # noqa: B027 - an optional hook
-        """Take the function to call when a place may have changed; readers that hear nothing ignore it."""
+        """Take the function to call when a place may have changed; does nothing in readers that learn of no changes."""
 
     def forget(self, place: Place) -> None:  # noqa: B027 - an optional hook
-        """Nobody asks for `place` any more: close what was kept open for it."""
+        """Close what was kept open for `place`, which is no longer leased."""
 
     async def close(self) -> None:  # noqa: B027 - an optional hook
         """Close all connections."""

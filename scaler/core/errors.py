@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree; each leaf knows the gRPC status code that tells it to KEDA."""
+"""All errors, as one tree of classes; each has the gRPC status code that KEDA gets for it."""
 
 from typing import ClassVar, Self, TypeVar
 
@@ -6,15 +6,15 @@ AnyError = TypeVar("AnyError", bound=BaseException)
 
 
 class ScalerError(Exception):
-    """Base of all errors that a user may see; its text says what, where and what to do, and holds no secret."""
+    """Base of all errors that users may see; the text says what is wrong, where and what to do, and has no secret."""
 
     code: ClassVar[str] = "INTERNAL"  # the name of a grpc.StatusCode
 
     def untraced(self) -> Self:
-        """Return an equal error without history, and let this one forget its own.
+        """Return an equal error without traceback and causes, and remove those of this one.
 
-        One that is kept and raised at every poll of an outage would grow all the time. The copy is made without
-        `__init__`, which may take other arguments in each class.
+        Otherwise an error that is kept and raised at every poll of an outage would grow with each. The copy is made
+        without `__init__`, whose parameters differ between the classes.
         """
         twin = type(self).__new__(type(self), *let_go(self).args)
         twin.__dict__.update(self.__dict__)
@@ -51,41 +51,41 @@ class SettingsError(ScalerError):
     code = "FAILED_PRECONDITION"
 
 
-class Fault(ScalerError):  # noqa: N818 - the house's word: why there is no reading
-    """Why a place could not be read. Never turned into a value, and never into inactive."""
+class Fault(ScalerError):  # noqa: N818 - the project's word for it
+    """Why a place could not be read. Must never be turned into a value, nor into inactive."""
 
     code = "UNAVAILABLE"
 
 
 class Unavailable(Fault):
-    """The backend did not answer in time, broke off, or answered what cannot be understood."""
+    """The backend did not answer in time, closed the connection, or sent an answer that cannot be understood."""
 
 
 class Throttled(Unavailable):
-    """The backend asks to be asked less often; the store slows down for all of its places."""
+    """The backend throttles; the store lowers the read rate for all of its places."""
 
 
 class Refused(Fault):
-    """The backend answered that the credentials are refused or that the thing does not exist."""
+    """The backend refuses the credentials, or says that what is asked for does not exist."""
 
     code = "FAILED_PRECONDITION"
 
 
 class Unsettled(Unavailable):
-    """What was read proves little yet: the backend has just come back, and nothing was told before."""
+    """The backend has just come back, so its readings prove little, and there is no earlier answer to repeat."""
 
 
 class Defect(Fault):
-    """An error in the scaler itself, which its log tells; what was told before is held, as through any other fault."""
+    """An error in the scaler itself, which is in its log; as with any other fault the last answer is held."""
 
     code = "INTERNAL"
 
 
 def let_go(error: AnyError) -> AnyError:
-    """Return `error` without the frames that it and its history came through.
+    """Return `error` after removing the tracebacks of it and of its causes.
 
-    An exception keeps those frames, and so all that they held. Where a frame keeps the exception too, as in asyncio and
-    aiohttp, that is a cycle: each read that failed left 30 kB for the garbage collector.
+    A traceback keeps its frames and all of their variables alive. Where a frame also keeps the exception, as in asyncio
+    and aiohttp, that is a reference cycle: each failed read left 30 kB for the garbage collector.
     """
     history: list[BaseException | None] = [error]
     seen: set[int] = set()

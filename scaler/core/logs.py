@@ -1,4 +1,4 @@
-"""Structured logs: JSON for machines, colours for people, no message twice a second, and no secret in a crash."""
+"""Structured logs: JSON for machines, colours for people, and no secrets in tracebacks."""
 
 import logging
 import sys
@@ -14,18 +14,18 @@ from scaler.core.clock import Clock
 
 @contextmanager
 def _hidden(module: str) -> Iterator[None]:
-    """Let `module` look as if it were not installed."""
+    """Make `module` look as if it were not installed."""
     if module in sys.modules:
         yield
         return
-    sys.modules[module] = None  # type: ignore[assignment]  # the import system's mark for it
+    sys.modules[module] = None  # type: ignore[assignment]  # None makes the import fail
     try:
         yield
     finally:
         del sys.modules[module]
 
 
-with _hidden("rich"):  # structlog would load it to draw tracebacks; ours are plain, and it takes 4 MB of every server
+with _hidden("rich"):  # structlog would import it for its tracebacks, which are not used here; that takes 4 MB
     import structlog
 
 get_logger = structlog.get_logger
@@ -33,9 +33,9 @@ MAX_REMEMBERED = 10_000
 
 
 def crash(error: BaseException) -> str:
-    """Return where `error` and its causes come from: classes and lines, but never what they say.
+    """Return the classes and lines of `error` and its causes, but never their messages.
 
-    An exception that nobody has foreseen quotes what could not be handled: a URL, a header, an answer.
+    An unexpected exception may quote a URL, a header or an answer, and so a secret.
     """
     parts = []
     while True:
@@ -59,7 +59,7 @@ def _format_crash(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
 
 
 class _Formatter(logging.Formatter):
-    """Writes what libraries log, with crashes as `crash` tells them."""
+    """Formats what libraries log, with exceptions as `crash` returns them."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
         return crash(ei[1]) if ei[1] is not None else ""
@@ -85,7 +85,7 @@ def configure(level: str, style: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # Libraries log what they send at debug level, tokens included: they stay at warning whatever `level` says.
+    # Libraries log tokens at debug level, so they stay at warning, whatever `level` is.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -94,10 +94,10 @@ def configure(level: str, style: str) -> None:
 
 
 class Once:
-    """Lets an event through once in a while for each key, so that a thousand polls make one line."""
+    """Limits how often an event is logged for each key, so that a thousand polls give one line."""
 
     def __init__(self, clock: Clock, seconds: float = 300.0) -> None:
-        """Let one through every `seconds`."""
+        """Allow one event every `seconds` for each key."""
         self._clock, self._seconds = clock, seconds
         self._last: dict[object, float] = {}
 

@@ -4,20 +4,20 @@ from scaler.core.errors import LimitError
 
 
 class Quota:
-    """Counts what is in use, in all and for each namespace.
+    """Counts what is in use, in total and for each namespace.
 
-    A namespace may use `per_namespace`, or, without that, no more than is still free: one alone gets half, two get a
-    third each, and there is always room for the next (dynamic thresholds, Choudhury and Hahne 1998).
+    A namespace may use `per_namespace`; without that, at most as much as remains free: one alone gets half, two get a
+    third each, and there is always room for the next one (dynamic thresholds, Choudhury and Hahne 1998).
     """
 
     def __init__(self, limit: int, setting: str, per_namespace: int | None = None) -> None:
-        """Allow `limit` in all; `setting` names the limit in messages."""
+        """Allow `limit` in total; `setting` names the limit in messages."""
         self._limit, self._setting, self._per_namespace = limit, setting, per_namespace
         self._used: dict[str, int] = {}
         self.total = 0
 
     def take(self, namespace: str, amount: int = 1) -> None:
-        """Use `amount` of it, or raise `LimitError` that says whose limit is reached."""
+        """Count `amount` for `namespace`; raises `LimitError` that says which limit is reached."""
         if self.total + amount > self._limit:
             raise LimitError(f"the scaler has reached its limit of {self._limit} (setting {self._setting})")
         used = self._used.get(namespace, 0)
@@ -30,7 +30,7 @@ class Quota:
         self.total += amount
 
     def give_back(self, namespace: str, amount: int = 1) -> None:
-        """End the use of `amount`."""
+        """Undo `take`."""
         self._used[namespace] -= amount
         self.total -= amount
         if not self._used[namespace]:

@@ -1,4 +1,4 @@
-"""The base of every section of the configuration file: camelCase keys, no unknown ones, never changed after loading."""
+"""The base of every section of the configuration file: camelCase keys, no unknown keys, frozen after loading."""
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel

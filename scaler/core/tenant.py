@@ -1,6 +1,6 @@
-"""For whom a read is under way, so that clients can budget what it takes."""
+"""The tenant that a read is for, so that clients can budget its memory and connections."""
 
 from contextvars import ContextVar
 
 TENANT: ContextVar[str] = ContextVar("tenant", default="")
-"""The namespace that asked first for the places of the present read; empty outside of reads. The store sets it."""
+"""The namespace that first leased the places of the current read; empty outside of reads. The store sets it."""

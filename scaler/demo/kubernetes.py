@@ -177,40 +177,44 @@ class KubernetesDouble:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        told = self.store.version
+        sent_version = self.store.version
         if version in {"", "0"}:  # the state first, as added objects
-            for stored in self.store.snapshot(target.kind, matches, told):
+            for stored in self.store.snapshot(target.kind, matches, sent_version):
                 await response.write(_event("ADDED", stored.text))
         else:
-            told = int(version)
+            sent_version = int(version)
         watcher = _Watcher(bookmarks=request.query.get("allowWatchBookmarks") == "true")
         self._watchers.add(watcher)
         end = self._clock.now() + float(request.query.get("timeoutSeconds") or 1800)
         timer = self._clock.call_at(end, lambda: watcher.ring(ended=True))
         try:
-            await self._follow(response, target.kind, matches, told, watcher)
+            await self._follow(response, target.kind, matches, sent_version, watcher)
         finally:
             timer.cancel()
             self._watchers.discard(watcher)
         return response
 
     async def _follow(
-        self, response: web.StreamResponse, kind: Kind, matches: Matches, told: int, watcher: _Watcher
+        self, response: web.StreamResponse, kind: Kind, matches: Matches, sent_version: int, watcher: _Watcher
     ) -> None:
         while True:
             watcher.due.clear()
             try:
-                changes = self.store.changes(kind, told)
+                changes = self.store.changes(kind, sent_version)
             except ExpiredError:  # as an event, because the status line is sent already
-                expired = Refusal(410, "Expired", f"too old resource version: {told} ({self.store.oldest})")
+                expired = Refusal(410, "Expired", f"too old resource version: {sent_version} ({self.store.oldest})")
                 await response.write(_event("ERROR", json.dumps(expired.status)))
                 return
-            told = self.store.version
+            sent_version = self.store.version
             for event in filter(None, (seen_by(change, matches) for change in changes)):
                 await response.write(_event(event[0], event[1].text))
             if watcher.bookmark:
                 watcher.bookmark = False
-                mark = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": {"resourceVersion": str(told)}}
+                mark = {
+                    "kind": kind.kind,
+                    "apiVersion": kind.api_version,
+                    "metadata": {"resourceVersion": str(sent_version)},
+                }
                 await response.write(_event("BOOKMARK", json.dumps(mark)))
             if watcher.ended:
                 return

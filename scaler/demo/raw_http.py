@@ -39,11 +39,11 @@ class RawServer:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             self.heads.append(head)
             self.asked.set()
-            told = self.answer(head) if callable(self.answer) else self.answer
-            if told is None:
+            response = self.answer(head) if callable(self.answer) else self.answer
+            if response is None:
                 await reader.read()  # until the client gives up
             else:
-                writer.write(told)
+                writer.write(response)
                 await writer.drain()
                 if self.resets:
                     linger = struct.pack("ii", 1, 0)

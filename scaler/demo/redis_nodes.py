@@ -124,7 +124,7 @@ class SentinelNode(Node):
 
     async def knows(self, replicas: int, sentinels: int) -> bool:
         """Tell whether it has found so many replicas in good order, and so many other Sentinels."""
-        told = await self.ask("SENTINEL", "REPLICAS", "shop")
-        good = [one for one in told if one.get(b"master-link-status") == b"ok"]
+        listing = await self.ask("SENTINEL", "REPLICAS", "shop")
+        good = [one for one in listing if one.get(b"master-link-status") == b"ok"]
         others = await self.ask("SENTINEL", "SENTINELS", "shop")
         return len(good) >= replicas and len(others) >= sentinels

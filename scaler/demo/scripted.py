@@ -96,7 +96,7 @@ class ScriptedTrigger(Trigger):
             return (Map(self.prefix),)
         return tuple(Spot(*spot.split("@")) for spot in self.spots or ())
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the spots of the map."""
         return () if self.prefix is None else tuple(Spot(name) for name in readings[Map(self.prefix)])
 

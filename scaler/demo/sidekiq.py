@@ -119,7 +119,7 @@ class SidekiqProcess:
 
     async def start(self) -> None:
         """Beat for the first time, and begin to work."""
-        self._info = json.dumps(self._told())
+        self._info = json.dumps(self._info_of())
         await self.beat()
         for step in (self._beats, self._fetches, self._polls):
             self._tasks.append(asyncio.get_running_loop().create_task(self._keep(step)))
@@ -190,32 +190,32 @@ class SidekiqProcess:
     def _work_key(self) -> str:
         return f"{self._key}:{'work' if self._number >= (6, 5) else 'workers'}"
 
-    def _told(self) -> dict[str, Any]:
+    def _info_of(self) -> dict[str, Any]:
         """Return `info`, whose keys came and went with versions."""
-        told: dict[str, Any] = {
+        info: dict[str, Any] = {
             "hostname": self._options.hostname,
             "started_at": self._clock.wall(),
             "pid": os.getpid(),
             "tag": self._options.tag,
         }
         if self._number < (8, 1, 2):
-            told["concurrency"] = self._options.concurrency
+            info["concurrency"] = self._options.concurrency
         if self._number >= (8, 0, 9):
             capsule = {
                 "concurrency": self._options.concurrency,
                 "mode": "weighted",
                 "weights": dict(self._options.queues),
             }
-            told["capsules"] = {"default": capsule}
-        told["queues"] = list(self._options.queues)
+            info["capsules"] = {"default": capsule}
+        info["queues"] = list(self._options.queues)
         if self._number >= (7, 0, 2):
-            told["weights"] = [dict(self._options.queues)]
-        told |= {"labels": list(self._options.labels), "identity": self.identity}
+            info["weights"] = [dict(self._options.queues)]
+        info |= {"labels": list(self._options.labels), "identity": self.identity}
         if self._number >= (7, 0, 2):
-            told["version"] = self._options.version
+            info["version"] = self._options.version
         if self._number >= (7, 0, 3):
-            told["embedded"] = False
-        return told
+            info["embedded"] = False
+        return info
 
     async def _keep(self, step: Callable[[], Awaitable[None]]) -> None:
         """Go on after Redis was away, as every thread of a real process does."""

@@ -45,12 +45,12 @@ def cut_off(row: Row) -> str:
 def headline(row: Row, width: int) -> Text:
     """Return `row` as a line of `width` columns: the bars have what the numbers leave, and yield first."""
     if row.failing:  # the poll's activity is then no answer
-        told = ("error", "red")
+        label = ("error", "red")
     else:
-        told = {True: ("active", "green"), False: ("asleep", "dim"), None: ("not asked", "dim")}[row.active]
+        label = {True: ("active", "green"), False: ("asleep", "dim"), None: ("not asked", "dim")}[row.active]
     cells = [
         (row.workload.name, "bold"),
-        told,
+        label,
         (str(row.replicas), "bold"),
         (woke(row), "magenta"),
         (f"{row.waiting} {row.workload.label}", ""),
@@ -87,7 +87,7 @@ class View:
         self._console, self._address, self._next_steps = console, address, next_steps
         self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         self._began = time.monotonic()
-        self._told: dict[str, int] = {}
+        self._announced: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         """Begin to show; where lines are written, the first ones say what to do meanwhile."""
@@ -110,8 +110,8 @@ class View:
             self._live.update(self.picture(rows, time.monotonic() - self._began), refresh=True)
             return
         for row in rows:
-            if self._told.get(row.workload.name, 0) != row.replicas:
-                self._told[row.workload.name] = row.replicas
+            if self._announced.get(row.workload.name, 0) != row.replicas:
+                self._announced[row.workload.name] = row.replicas
                 seconds = time.monotonic() - self._began
                 self._console.print(
                     f"{seconds:5.1f} s  {row.workload.name:<11} {change_line(row)}; {row.waiting} {row.workload.label}",

@@ -1,1 +1,1 @@
-"""KEDA's and the HPA's side as code; knows nothing of sources."""
+"""Models of KEDA and the HPA, without any knowledge of sources: manifests, scaling decisions, a gRPC client."""

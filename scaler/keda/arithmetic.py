@@ -1,4 +1,4 @@
-"""How many replicas the HPA proposes for one external metric, and the same arithmetic written out for people."""
+"""The replicas that the HPA proposes for one external metric, and the steps of that calculation for people."""
 
 import math
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ _MOST = 2**31 - 1  # the HPA keeps replicas in 32 bits
 
 
 class Metric(NamedTuple):
-    """One metric of an HPA as a sync finds it; `value` is None when it could not be read."""
+    """One metric of an HPA at a sync; `value` is None if it could not be read."""
 
     type: MetricType
     target: float
@@ -28,7 +28,7 @@ class Pods(NamedTuple):
 
 
 class Tolerances(NamedTuple):
-    """How far the ratio of value and target may lie below and above 1 without a move; both ends are included."""
+    """How far the ratio of value and target may be below and above 1 without scaling; both limits are included."""
 
     down: float
     up: float
@@ -39,10 +39,10 @@ class Tolerances(NamedTuple):
 
 
 def propose(metric: Metric, value: float, pods: Pods, tolerances: Tolerances) -> int:
-    """Return the replicas that `metric` asks for at `value`; its target is at least a thousandth.
+    """Return the replicas that `metric` asks for at `value`; its target must be at least 0.001.
 
-    `AverageValue` wants ceil(value ÷ target). `Value` multiplies the ready pods by value ÷ target, so that a constant
-    ratio above 1 grows at every sync. Source: replica_calculator.go, GetExternalPerPodMetricReplicas and
+    `AverageValue` asks for ceil(value ÷ target). `Value` multiplies the ready pods by value ÷ target, so a constant
+    ratio above 1 adds replicas at every sync. Source: replica_calculator.go, GetExternalPerPodMetricReplicas and
     GetExternalMetricReplicas.
     """
     ratio = _ratio(metric, value, pods)
@@ -54,7 +54,7 @@ def propose(metric: Metric, value: float, pods: Pods, tolerances: Tolerances) ->
 
 
 def written_out(metric: Metric, pods: Pods, tolerances: Tolerances) -> tuple[str, ...]:
-    """Return the steps of `propose` as lines, the last of which holds the result: `ceil(128 / 5) = 26`."""
+    """Return the steps of `propose` as lines, the last one with the result: `ceil(128 / 5) = 26`."""
     if metric.value is None:
         return ("it could not be read: it proposes nothing, and until it can be read nothing scales down",)
     usage, target = milli(metric.value) / 1000, milli(metric.target) / 1000
@@ -76,7 +76,7 @@ def written_out(metric: Metric, pods: Pods, tolerances: Tolerances) -> tuple[str
 
 
 def _ratio(metric: Metric, value: float, pods: Pods) -> float:
-    """Return value ÷ what the present replicas should bear; infinite while `AverageValue` has no replica to ask."""
+    """Return value ÷ target, for `AverageValue` per current replica; infinite for `AverageValue` without replicas."""
     usage, target = float(milli(value)), float(milli(metric.target))
     if metric.type == "Value":
         return usage / target

@@ -1,17 +1,17 @@
-"""TriggerAuthentications as far as they decide about an external trigger: which parameters they hand over."""
+"""TriggerAuthentications: which parameters they pass to a trigger. External triggers can only use some."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 TLS_PARAMETERS = frozenset({"caCert", "tlsClientCert", "tlsClientKey"})
-"""All that KEDA gives an external scaler's connection of a TriggerAuthentication (KEDA pkg/scalers/external_scaler.go)."""
+"""The only parameters that KEDA uses for an external scaler's connection (KEDA pkg/scalers/external_scaler.go)."""
 KINDS = ("TriggerAuthentication", "ClusterTriggerAuthentication")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter that a TriggerAuthentication fills; `where` says from what, in words, without a value."""
+    """One parameter of a TriggerAuthentication; `where` says in words from where its value comes."""
 
     name: str
     where: str
@@ -21,7 +21,7 @@ class Parameter:
 class Authentication:
     """A TriggerAuthentication; a ClusterTriggerAuthentication has no namespace.
 
-    `provider` is the pod identity's ("" without one, `none` too), `role` the AWS role that it names.
+    `provider` is that of the pod identity ("" without one and for `none`), `role` its AWS role.
     """
 
     kind: str
@@ -35,12 +35,12 @@ class Authentication:
 
     @property
     def serves_tls(self) -> bool:
-        """Whether an external trigger has a use for it."""
+        """Whether an external trigger can use it."""
         return any(parameter.name in TLS_PARAMETERS for parameter in self.parameters)
 
 
 def authentication(data: dict[str, Any], file: str, line: int) -> Authentication | None:
-    """Return what `data`, an object of one of `KINDS`, is; None without a name, as in a patch."""
+    """Parse `data`, an object of one of `KINDS`; None without a name, as in a patch."""
     metadata, spec = _mapping(data.get("metadata")), _mapping(data.get("spec"))
     name = metadata.get("name")
     if not isinstance(name, str) or not name:

@@ -1,4 +1,4 @@
-"""KEDA and the HPA of one ScaledObject together, as the one state machine that stand-in and simulator both drive."""
+"""KEDA and the HPA of one ScaledObject as one state machine, used by the stand-in and the simulator."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ _PAUSED = "ScaledObjectPaused"
 
 
 class Autoscaler:
-    """Whoever drives it asks the scaler, and calls `poll`, `push` and `sync` when KEDA and the HPA would.
+    """The caller asks the scaler, and calls `poll`, `push` and `sync` at the times at which KEDA and the HPA would.
 
     `replicas` is `spec.replicas` of the workload; set it to scale by hand. Times are Unix seconds. The workload is
-    taken to run as many pods as it should, all of them ready, unless a call says otherwise.
+    assumed to have as many pods as it should, all of them ready, unless a call says otherwise.
     """
 
     def __init__(
         self, scaled_object: ScaledObject, created: float, replicas: int = 0, flags: ControllerFlags | None = None
     ) -> None:
-        """Begin with a ScaledObject made at `created` for a workload of `replicas`."""
+        """Start with a ScaledObject created at `created`, for a workload with `replicas`."""
         self.replicas = replicas
         self.paused = False
         self._flags = flags or ControllerFlags()
@@ -42,32 +42,32 @@ class Autoscaler:
     def poll(
         self, now: float, results: Sequence[MetricResult], ready: int | None = None, formula: float | None = None
     ) -> Outcome:
-        """Take the answers to KEDA's poll: one for each metric of every trigger, `NO_SPECS` for an unknown one.
+        """Process the answers to KEDA's poll: one for each metric of every trigger, `NO_SPECS` for an unknown one.
 
-        `formula` is the value of `scalingModifiers`, where the caller can work it out.
+        `formula` is the value of `scalingModifiers`, if the caller can compute it.
         """
         if self.paused:
             return Outcome(self.replicas, active=False, reason=_PAUSED)
         return self._scaled(self._executor.poll(now, self._pods(None, ready), results, formula))
 
     def push(self, now: float) -> Outcome:
-        """Take a `true` of StreamIsActive."""
+        """Process a `true` of StreamIsActive."""
         if self.paused:
             return Outcome(self.replicas, active=False, reason=_PAUSED)
         return self._scaled(self._executor.push(now, self.replicas))
 
     def cached(self, name: str) -> MetricResult | None:
-        """Return the result that a sync takes for the metric `name` in place of asking (`useCachedMetrics`)."""
+        """Return the result that a sync uses for the metric `name` without a call (`useCachedMetrics`)."""
         return self._executor.cached(name)
 
     def looks_at_metrics(self) -> bool:
-        """Return whether a sync would read metrics now."""
+        """Tell whether a sync would read metrics now."""
         return not self.paused and self._hpa.looks_at_metrics(self.replicas)
 
     def sync(
         self, now: float, results: Sequence[MetricResult], status_replicas: int | None = None, ready: int | None = None
     ) -> Decision:
-        """Take the answers to an HPA sync; without `looks_at_metrics` there are none."""
+        """Process the answers to an HPA sync; there are none if `looks_at_metrics` is False."""
         if self.paused:
             return Decision(self.replicas, scaling_active=_PAUSED)
         pods = self._pods(status_replicas, ready)
@@ -84,7 +84,7 @@ class Autoscaler:
         return outcome
 
     def _pause(self) -> None:
-        """Follow the pause annotations: a paused ScaledObject has no HPA, and resumes with one that knows nothing."""
+        """Follow the pause annotations: a paused ScaledObject has no HPA, and gets a new one when it resumes."""
         if self.paused and not self.scaled_object.paused:
             self._hpa = Hpa(self.scaled_object.hpa_spec(), self._flags)
         self.paused = self.scaled_object.paused

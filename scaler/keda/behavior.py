@@ -1,4 +1,4 @@
-"""The HPA's `behavior`: how far and how fast it may move, and the record of moves that its rate limits count."""
+"""The HPA's `behavior`: its rate limits and stabilization windows, and the scale events that the limits count."""
 
 import math
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from pydantic.alias_generators import to_camel
 from scaler.keda.quantity import parse_quantity
 
 CAMEL_CASE = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
-"""How a Kubernetes object is read into a dataclass: camelCase keys, no unknown ones, no guessing of types."""
+"""Parses a Kubernetes object into a dataclass: camelCase keys, no unknown keys, strict types."""
 
 
 def _quantity(value: object) -> object:
-    """Take a quantity as the API server does: a string or a whole number, never a decimal (int-or-string)."""
+    """Accept a quantity as the API server does: a string or a whole number, never a decimal (int-or-string)."""
     if isinstance(value, str):
         return parse_quantity(value)
     if isinstance(value, float):
@@ -42,7 +42,7 @@ _Policies = Annotated[tuple[Policy, ...], Field(min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class ScalingRules:
-    """The rules for one direction; the defaults of what is not given depend on the direction."""
+    """The rules for one direction; the defaults depend on the direction."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
@@ -54,7 +54,7 @@ class ScalingRules:
 
 @dataclass(frozen=True, slots=True)
 class ScaleUp(ScalingRules):
-    """The rules for growing, with the API server's defaults (pkg/apis/autoscaling/v2/defaults.go)."""
+    """The rules for scaling up, with the API server's defaults (pkg/apis/autoscaling/v2/defaults.go)."""
 
     policies: _Policies = (Policy("Pods", 4, 15), Policy("Percent", 100, 15))
     stabilization_window_seconds: Annotated[int, Field(ge=0, le=3600)] | None = 0
@@ -62,12 +62,12 @@ class ScaleUp(ScalingRules):
 
 @dataclass(frozen=True, slots=True)
 class ScaleDown(ScalingRules):
-    """The rules for shrinking; without a window, the controller's flag counts."""
+    """The rules for scaling down; without a window the controller's flag is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """`behavior` as given; once there is one at all, both directions have rules."""
+    """The field `behavior`; if it is set at all, both directions have rules."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
@@ -76,27 +76,27 @@ class Behavior:
 
 
 class ScaleEvents:
-    """The moves an HPA made lately, which rate limits count (horizontal.go, storeScaleEvent)."""
+    """The recent scale events of an HPA, which the rate limits count (horizontal.go, storeScaleEvent)."""
 
     __slots__ = ("_added", "_removed")
 
     def __init__(self) -> None:
-        """Start with no moves."""
+        """Start without events."""
         self._added: list[tuple[float, int]] = []
         self._removed: list[tuple[float, int]] = []
 
     def record(self, now: float, before: int, after: int, behavior: Behavior) -> None:
-        """Remember the move from `before` to `after` replicas."""
+        """Remember an event from `before` to `after` replicas."""
         if after > before:
             _store(self._added, now, after - before, behavior.scale_up)
         else:
             _store(self._removed, now, before - after, behavior.scale_down)
 
     def up_limit(self, now: float, replicas: int, rules: ScalingRules) -> int:
-        """Return how many replicas the policies allow at most; per cent are rounded up.
+        """Return the maximum replicas that the policies allow; percentages are rounded up.
 
-        Source: horizontal.go, calculateScaleUpLimitWithScalingRules. Moves of both directions count, and the limit may
-        lie below `replicas` when more was added than the policies allow.
+        Source: horizontal.go, calculateScaleUpLimitWithScalingRules. Events of both directions count, and the limit may
+        be below `replicas` if more were added than the policies allow.
         """
         if rules.select_policy == "Disabled":
             return replicas
@@ -107,7 +107,7 @@ class ScaleEvents:
         return min(limits) if rules.select_policy == "Min" else max(limits)
 
     def down_limit(self, now: float, replicas: int, rules: ScalingRules) -> int:
-        """Return how few replicas the policies allow at least; what remains after per cent is cut off.
+        """Return the minimum replicas that the policies allow; percentages are rounded down.
 
         Source: horizontal.go, calculateScaleDownLimitWithBehaviors.
         """
@@ -120,7 +120,7 @@ class ScaleEvents:
         return max(limits) if rules.select_policy == "Min" else min(limits)
 
     def _starts(self, now: float, replicas: int, policies: Iterable[Policy]) -> Iterable[tuple[Policy, int]]:
-        """Yield each policy with the replicas that there were when its period began."""
+        """Yield each policy with the number of replicas at the beginning of its period."""
         for policy in policies:
             since = now - policy.period_seconds
             added = sum(change for at, change in self._added if at > since)
@@ -129,9 +129,10 @@ class ScaleEvents:
 
 
 def _store(events: list[tuple[float, int]], now: float, change: int, rules: ScalingRules) -> None:
-    """Put a move into the last slot that no policy of its own direction looks at any more, as the controller does.
+    """Store an event in place of the last one that is outdated for all policies of its own direction, if there is any.
 
-    The policies of the other direction may look further back: for them the overwritten move stops counting early.
+    So does the controller. Policies of the other direction may look further back, and for them the replaced event stops
+    counting too early.
     """
     outdated = now - max(policy.period_seconds for policy in rules.policies)
     for slot in range(len(events) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""KEDA as a gRPC client: the calls for one external trigger, with KEDA's retries and its reading of the answers."""
+"""KEDA as a gRPC client: the calls for one external trigger, with KEDA's retries and its handling of answers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Spec(NamedTuple):
-    """A metric as KEDA writes it into the HPA: `s<trigger>-<metric>`."""
+    """A metric in the HPA of KEDA, named `s<trigger>-<metric>`."""
 
     name: str
     type: MetricType
@@ -35,23 +35,23 @@ def resolve(metadata: Mapping[str, str], env: Mapping[str, str]) -> dict[str, st
 
 
 class ScalersCache:
-    """KEDA's scalers of one ScaledObject: whoever meets an error closes them all, and whoever asks next makes new ones.
+    """KEDA's scalers of one ScaledObject: an error of one closes them all, and the next call makes new ones.
 
-    A call that fails while they are closed under it is not tried again, and KEDA notes no error for it. Source: KEDA
-    2.20.2 pkg/scaling/cache/scalers_cache.go, refreshScaler and acquireReader (`ErrCacheClosed`).
+    A call that fails because they are closed during it is not retried, and KEDA does not count it as an error. Source:
+    KEDA 2.20.2 pkg/scaling/cache/scalers_cache.go, refreshScaler and acquireReader (`ErrCacheClosed`).
     """
 
     __slots__ = ("closed",)
 
     def __init__(self) -> None:
-        """Begin with open ones."""
+        """Start with open scalers."""
         self.closed = False
 
 
 class ExternalScaler:
     """One trigger of type `external` or `external-push`. Like KEDA it sets no deadlines.
 
-    Source: KEDA pkg/scalers/external_scaler.go and pkg/scaling/cache/scalers_cache.go, which calls anew once, at once.
+    Source: KEDA pkg/scalers/external_scaler.go and pkg/scaling/cache/scalers_cache.go, which retries once, immediately.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ExternalScaler:
         env: Mapping[str, str],
         on_error: Callable[[str], None],
     ) -> None:
-        """Speak for the trigger `index` of `owner`; `on_error` takes the text of every failed call."""
+        """Make the calls for trigger `index` of `owner`; `on_error` is called with the text of every failed call."""
         trigger = owner.triggers[index]
         self.index = index
         self.pushes = trigger.type == "external-push"
@@ -75,7 +75,7 @@ class ExternalScaler:
         )
 
     async def specs(self, cache: ScalersCache, tries: int = 2) -> tuple[Spec, ...] | Missing:
-        """Call GetMetricSpec; `NO_SPECS` if it failed or was empty, which is the same to KEDA."""
+        """Call GetMetricSpec; returns `NO_SPECS` if it failed or was empty, which KEDA treats alike."""
         for _ in range(tries):
             if cache.closed:
                 return Missing.CACHE_CLOSED
@@ -85,7 +85,7 @@ class ExternalScaler:
         return Missing.NO_SPECS
 
     async def result(self, spec: Spec, cache: ScalersCache) -> MetricResult:
-        """Call GetMetrics and then IsActive; an error of either loses both."""
+        """Call GetMetrics and then IsActive; after an error of either there is neither a value nor an activity."""
         request = GetMetricsRequest(scaledObjectRef=self._ref, metricName=spec.name.removeprefix(f"s{self.index}-"))
         for _ in range(2):
             if cache.closed:
@@ -100,21 +100,21 @@ class ExternalScaler:
                 milli(value.metricValueFloat if value.metricValueFloat > 0 else value.metricValue)
                 for value in metrics.metricValues
             ]
-            total = sum(values) / 1000 if values else Missing.NO_VALUES  # the HPA adds them up
+            total = sum(values) / 1000 if values else Missing.NO_VALUES  # the HPA adds up the values
             return self._result(spec, total, active=activity.result)
         return self._result(spec, Missing.FAILED)
 
     def without_specs(self, why: Missing) -> MetricResult:
-        """Return what a poll makes of a trigger whose specs could not be read."""
+        """Return the result of a poll for a trigger whose specs could not be read."""
         return MetricResult("", self._type, 0, why)
 
     async def activity(self) -> AsyncIterator[bool]:
-        """Open StreamIsActive and yield what comes; raises `grpc.aio.AioRpcError` unless the server ends it well."""
+        """Open StreamIsActive and yield its messages; raises `grpc.aio.AioRpcError` if it ends with an error."""
         async for response in self._stream(self._stub.StreamIsActive(self._ref)):
             yield response.result
 
     async def streamed_specs(self) -> AsyncIterator[tuple[Spec, ...]]:
-        """Open StreamMetricSpec and yield what comes, an empty list too; raises like `activity`."""
+        """Open StreamMetricSpec and yield its lists, also empty ones; raises like `activity`."""
         async for response in self._stream(self._stub.StreamMetricSpec(self._ref)):
             yield self._read_specs(response)
 
@@ -133,7 +133,7 @@ class ExternalScaler:
             call.cancel()
 
     def _read_specs(self, response: GetMetricSpecResponse) -> tuple[Spec, ...]:
-        """Prefer the float target, if it is above 0 (external_scaler.go, buildMetricSpecs)."""
+        """Use the float target if it is above 0, as KEDA does (external_scaler.go, buildMetricSpecs)."""
         return tuple(
             Spec(
                 f"s{self.index}-{spec.metricName}",

@@ -1,4 +1,4 @@
-"""KEDA's own part of scaling, as a state machine without I/O: 0 ↔ 1, cooldown, idle, fallback, cached metrics."""
+"""KEDA's own decisions as a state machine without I/O: 0 ↔ 1, cooldown, idle replicas, fallback, cached metrics."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from scaler.keda.arithmetic import Metric, MetricType, Pods
 from scaler.keda.scalable import Fallback, ScaledObject
 
 _CACHE_LAG_SECONDS = 0.05
-"""How long after KEDA scaled to 0 its cache may still show the old count: a push then wakes nothing."""
+"""For so long after KEDA scaled to 0 its cache may have the old count, so that a push has no effect."""
 
 
 class Missing(Enum):
@@ -19,13 +19,13 @@ class Missing(Enum):
     FAILED = "GetMetrics or IsActive failed"
     NO_SPECS = "GetMetricSpec failed"  # fallback does not count it (KEDA issue 8056)
     NO_VALUES = "GetMetrics answered an empty list"
-    CACHE_CLOSED = "KEDA closed its scalers during the call"  # KEDA counts it neither as an error nor as an answer
+    CACHE_CLOSED = "KEDA closed its scalers during the call"  # KEDA counts it neither as an error nor as a result
 
 
 class MetricResult(NamedTuple):
-    """What one metric of a trigger answered to a poll, or to an HPA sync.
+    """The result of one metric of a trigger, at a poll or an HPA sync.
 
-    `name` is the HPA's, `s0-sqs-orders`; it is "" when a trigger's metrics are not even known (`NO_SPECS`).
+    `name` is that of the HPA, `s0-sqs-orders`; it is "" if the metrics of the trigger are not known (`NO_SPECS`).
     """
 
     name: str
@@ -37,12 +37,12 @@ class MetricResult(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether KEDA counts it as an error of the trigger; an empty answer is none."""
+        """Whether KEDA counts it as an error of the trigger; an empty answer does not count."""
         return self.value is Missing.FAILED or self.value is Missing.NO_SPECS
 
 
 class Outcome(NamedTuple):
-    """What KEDA made of a poll or a push."""
+    """KEDA's decision after a poll or a push."""
 
     replicas: int  # what spec.replicas becomes
     active: bool
@@ -51,11 +51,11 @@ class Outcome(NamedTuple):
 
 @dataclass(slots=True)
 class Executor:
-    """KEDA's scale executor for one ScaledObject, with the memory that KEDA keeps in its status.
+    """KEDA's scale executor for one ScaledObject, with the state that KEDA keeps in its status.
 
     Times are Unix seconds: KEDA keeps them as whole seconds, so the fractions matter. Source: KEDA
     pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. The formula of `scalingModifiers` is not
-    evaluated here: without its value a poll goes by the activity of the triggers.
+    evaluated here; without its value a poll uses the activity of the triggers.
     """
 
     scaled_object: ScaledObject
@@ -66,11 +66,11 @@ class Executor:
     _before_zero: tuple[float, int] = field(default=(-math.inf, 0), init=False)
 
     def poll(self, now: float, pods: Pods, results: Sequence[MetricResult], formula: float | None = None) -> Outcome:
-        """Judge the results of all triggers, one for each metric, and remember them.
+        """Process the results of all triggers, one for each metric, and remember them.
 
-        `formula` is the value of `scalingModifiers`, NaN if it has none: it alone decides about activity, and after an
-        error nothing is active; fallback passes it over (scale_handler.go, getScaledObjectState, and
-        modifiers/formula.go). A push does not look at it.
+        `formula` is the value of `scalingModifiers`, NaN if it has none. It alone decides about activity, and after an
+        error nothing is active; with fallback it is not used (scale_handler.go, getScaledObjectState, and
+        modifiers/formula.go). A push ignores it.
         """
         active = error = fallen_back = False
         for result in results:
@@ -88,28 +88,28 @@ class Executor:
         return self._request_scale(now, pods.replicas, active=active or fallen_back, error=error)
 
     def push(self, now: float, replicas: int) -> Outcome:
-        """Take a `true` of StreamIsActive; a `false` is not passed on, KEDA ignores it."""
+        """Process a `true` of StreamIsActive; KEDA ignores a `false`."""
         zeroed_at, count = self._before_zero
         if replicas == 0 and now < zeroed_at + _CACHE_LAG_SECONDS:
             return self._request_scale(now, count, active=True, error=False)._replace(replicas=0)
         return self._request_scale(now, replicas, active=True, error=False)
 
     def cached(self, name: str) -> MetricResult | None:
-        """Return the last poll's result that an HPA sync gets in place of a call (`useCachedMetrics`)."""
+        """Return the result of the last poll that an HPA sync gets instead of a call (`useCachedMetrics`)."""
         return self._cache.get(name)
 
     def for_hpa(self, pods: Pods, results: Sequence[MetricResult]) -> list[Metric]:
-        """Return what the HPA reads for `results`; fallback stands in, and counts its failures here too."""
+        """Return the metrics that the HPA gets for `results`, with fallback, which also counts failures here."""
         metrics = []
         for result in results:
             value, _ = self._value(result, pods)
             metrics.append(Metric(result.type, result.target, value, result.name))
             if value is None and result.failed:
-                self._cache.clear()  # one failed read drops the whole cache; the next sync asks the scaler
+                self._cache.clear()  # one failed read drops the whole cache, so the next sync calls the scaler
         return metrics
 
     def _value(self, result: MetricResult, pods: Pods) -> tuple[float | None, bool]:
-        """Return the value or what fallback puts in its place, and whether it did."""
+        """Return the value, or that of fallback, and whether it is that of fallback."""
         fallback, value = self.scaled_object.fallback, result.value
         if not isinstance(value, Missing):
             if fallback is not None:
@@ -129,7 +129,7 @@ class Executor:
         return int(result.target * 1000 * replicas) / 1000, True
 
     def _request_scale(self, now: float, replicas: int, *, active: bool, error: bool) -> Outcome:
-        """Decide like KEDA's RequestScale, whose order of cases this and the next two keep."""
+        """Decide like KEDA's RequestScale; this and the next two methods have its cases in the same order."""
         if active or self.scaled_object.force_activation:
             return self._while_active(now, replicas, error=error)
         spec = self.scaled_object
@@ -141,10 +141,10 @@ class Executor:
         spec = self.scaled_object
         least = spec.min_replica_count
         if replicas == 0 or (spec.idle_replica_count is not None and replicas < least):
-            if spec.paused_scale_out:  # not even the time of the activity is noted
+            if spec.paused_scale_out:  # KEDA does not even note the time of the activity
                 return Outcome(replicas, active=True, reason="ScalerActive")
             replicas = max(least, 1)
-        elif error:  # a partial error does not count as activity for the cooldown
+        elif error:  # an error of some triggers does not count as activity for the cooldown
             return Outcome(replicas, active=True, reason="PartialTriggerError")
         self._last_active = int(now)
         return Outcome(replicas, active=True, reason="ScalerActive")
@@ -164,7 +164,7 @@ class Executor:
         return Outcome(replicas, active=False, reason=reason)
 
     def _cooled_down(self, now: float) -> bool:
-        """Return whether the cooldown is over; a workload that was never active waits initialCooldownPeriod."""
+        """Tell whether the cooldown is over; a workload that was never active has initialCooldownPeriod."""
         if self._last_active is None:
             return int(self.created) + self.scaled_object.initial_cooldown_period < now
         return self._last_active + self.scaled_object.cooldown_period < now

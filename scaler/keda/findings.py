@@ -1,4 +1,4 @@
-"""What is found in manifests: objects, and all that is wrong with them."""
+"""The results of reading manifests: objects, and everything that is wrong with them."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class ManifestError(ScalerError):
 class Finding:
     """Something that KEDA, the API server or the scaler refuses or ignores; `str` is `FILE:LINE: key: problem`.
 
-    A `caution` is accepted by all of them, but does not do what its author thinks.
+    A `caution` is accepted by all of them, but probably not meant.
     """
 
     file: str
@@ -29,17 +29,17 @@ class Finding:
     def __str__(self) -> str:
         key = f"{self.key}: " if self.key else ""
         line = f"{self.file}:{self.line}: {'caution: ' * self.caution}{key}{self.problem}"
-        return line if line.isprintable() else repr(line)[1:-1]  # one finding, one line
+        return line if line.isprintable() else repr(line)[1:-1]  # a finding must stay on one line
 
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """What a file holds, in its order."""
+    """The objects of a file, in its order."""
 
     objects: tuple[ScaledObject | ScaledJob, ...] = ()
     findings: tuple[Finding, ...] = ()
     refusals: tuple[Finding, ...] = ()
-    """Findings that keep an object, or a part of it, from being read; what is left of it is in `objects`."""
+    """Findings because of which an object was read only partly, or not at all; the rest of it is in `objects`."""
     unreadable: tuple[Finding, ...] = ()
-    """Documents that are not YAML, or beyond its limits."""
+    """Documents that are not YAML, or exceed the limits."""
     authentications: tuple[Authentication, ...] = ()

@@ -1,4 +1,4 @@
-"""The formula of `scalingModifiers`, as far as it is plain arithmetic; KEDA's language is expr-lang.org, which has more."""
+"""The formula of `scalingModifiers`, if it is plain arithmetic; KEDA's language (expr-lang.org) has more."""
 
 import ast
 import math
@@ -15,7 +15,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: lambda above, below: above / below if below else math.inf * above,  # 0 / 0 is no number
+    ast.Div: lambda above, below: above / below if below else math.inf * above,  # 0 / 0 is NaN
 }
 _OF_NUMBERS: dict[str, Callable[..., float]] = {
     "abs": abs,
@@ -34,10 +34,11 @@ _OF_A_LIST: dict[str, Callable[..., float]] = {
 
 
 def compiled(text: str, names: Collection[str]) -> Formula | None:
-    """Return a function of the values by trigger name; None for what is more than arithmetic over `names`.
+    """Return a function of the values by trigger name, or None if `text` is more than arithmetic over `names`.
 
-    It knows `+ - * /`, brackets, abs, ceil, floor, and max, min, mean, median and sum of numbers or a list. The result
-    is what the HPA reads: thousandths, and 0 for what is negative or no number (KEDA pkg/scaling/modifiers/formula.go).
+    Supported are `+ - * /`, brackets, abs, ceil, floor, and max, min, mean, median and sum of numbers or a list. The
+    result is what the HPA gets: in thousandths, and 0 for a negative number or NaN (KEDA
+    pkg/scaling/modifiers/formula.go).
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -55,7 +56,7 @@ def compiled(text: str, names: Collection[str]) -> Formula | None:
 
 
 def _value(node: ast.expr, values: Mapping[str, float]) -> float:
-    """Work `node` out; raises `KeyError` for an unknown name or function, and `ValueError` for any other thing."""
+    """Evaluate `node`; raises `KeyError` for an unknown name or function, `ValueError` for anything else unknown."""
     match node:
         case ast.Constant(value=bool()):
             raise ValueError("a truth value")

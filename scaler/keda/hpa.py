@@ -20,7 +20,7 @@ MESSAGES = {
     "TooFewReplicas": "fewer than the minimum",
     "TooManyReplicas": "more than the maximum",
 }
-"""What the reasons in a `Decision` mean."""
+"""The meaning of the reasons in a `Decision`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ControllerFlags:
 
 @dataclass(frozen=True, slots=True)
 class HpaSpec:
-    """The HPA object, but for its metrics."""
+    """The HPA object without its metrics."""
 
     min_replicas: int = 1
     max_replicas: int = 100
@@ -42,18 +42,18 @@ class HpaSpec:
 
 
 class Decision(NamedTuple):
-    """The end of a sync. The reasons are those of the HPA's conditions; "" is a condition that this sync left alone."""
+    """The result of a sync. The reasons are those of the HPA's conditions; "" if the sync did not set the condition."""
 
     desired: int  # what spec.replicas becomes
-    proposal: int | None = None  # from the metrics alone; None if they were not looked at or not readable
-    stabilized: int | None = None  # the proposal after the stabilisation windows
-    reason: str = ""  # of the rescale; "" without one
+    proposal: int | None = None  # from the metrics alone; None if they were not read or not readable
+    stabilized: int | None = None  # the proposal after the stabilization windows
+    reason: str = ""  # for scaling; "" without a change
     able_to_scale: str = "SucceededGetScale"
     scaling_active: str = ""
     scaling_limited: str = ""
 
     def steps(self) -> tuple[str, ...]:
-        """Return what happened between the metrics and `desired`, written out as lines."""
+        """Return the steps from the metrics to `desired`, as lines for people."""
         if self.proposal is None or self.stabilized is None:
             return (self.reason or MESSAGES[self.scaling_active],)
         lines = [f"the metrics ask for {self.proposal}"]
@@ -67,10 +67,10 @@ class Decision(NamedTuple):
 
 @dataclass(slots=True)
 class Hpa:
-    """One HPA with its memory; a deleted and remade HPA is a new object. Time is in seconds, on any one clock.
+    """One HPA with its state; an HPA that is created again needs a new object. Times are in seconds of any one clock.
 
-    The algorithm is Kubernetes' pkg/controller/podautoscaler/horizontal.go. Where it compares times, a real sync
-    comes some milliseconds later than a period after the one before: what is exactly as old as a window is outside.
+    The algorithm is that of Kubernetes' pkg/controller/podautoscaler/horizontal.go. A real sync comes some milliseconds
+    later than one period after the last, so here an age that equals a window is outside of it.
     """
 
     spec: HpaSpec
@@ -80,13 +80,13 @@ class Hpa:
     _events: ScaleEvents = field(default_factory=ScaleEvents, init=False)
 
     def looks_at_metrics(self, replicas: int) -> bool:
-        """Return whether a sync at `replicas` reads metrics: not at 0 and not outside the bounds."""
+        """Tell whether a sync at `replicas` reads metrics: not at 0, and not outside of the bounds."""
         return replicas > 0 and self.spec.min_replicas <= replicas <= self.spec.max_replicas
 
     def sync(self, now: float, pods: Pods, metrics: Sequence[Metric]) -> Decision:
-        """Decide once, and remember the decision as carried out."""
+        """Do one sync, and assume that its decision is carried out."""
         replicas = pods.replicas
-        if not self._synced:  # a new HPA's first recommendation is the count that it finds, 0 included
+        if not self._synced:  # the first recommendation of a new HPA is the current number, even 0
             self._recommend(now, replicas)
             self._synced = True
         if replicas == 0:
@@ -104,7 +104,7 @@ class Hpa:
         return decision._replace(able_to_scale="SucceededRescale")
 
     def tolerances(self) -> Tolerances:
-        """Return the tolerances in force: the behavior's, or the controller's flag."""
+        """Return the tolerances: those of `behavior`, or of the controller's flag."""
         behavior, flag = self.spec.behavior, self.flags.tolerance
         if behavior is None:
             return Tolerances(flag, flag)
@@ -112,7 +112,7 @@ class Hpa:
         return Tolerances(flag if down is None else down, flag if up is None else up)
 
     def _from_metrics(self, now: float, pods: Pods, metrics: Sequence[Metric]) -> Decision:
-        """Take the largest proposal; with a metric missing, only if it is no scale-down."""
+        """Use the largest proposal; if a metric is missing, only unless it scales down."""
         tolerances = self.tolerances()
         proposal, name, missing = 0, "", not metrics
         for metric in metrics:
@@ -133,14 +133,14 @@ class Hpa:
         return Decision(desired, proposal, stabilized, reason, window, "ValidMetricFound", limited)
 
     def _recommend(self, now: float, count: int) -> None:
-        """Remember a recommendation; of equal ones in a row the latest is enough, as it leaves every window last."""
+        """Remember a recommendation; of equal ones in a row only the latest, because it leaves every window last."""
         recent = self._recommendations
         if recent and recent[-1][1] == count:
             recent.pop()
         recent.append((now, count))
 
     def _stabilize(self, now: float, replicas: int, proposal: int) -> tuple[str, int]:
-        """Hold the proposal between the recommendations of the windows; return AbleToScale's reason and the result."""
+        """Limit the proposal by the recommendations of the windows; return AbleToScale's reason and the result."""
         behavior = self.spec.behavior
         down_window, up_window = self.flags.downscale_stabilization_seconds, 0.0
         if behavior is not None:
@@ -164,7 +164,7 @@ class Hpa:
     def _limit(self, now: float, replicas: int, wanted: int) -> tuple[str, int]:
         """Apply the bounds and the rate limits; return ScalingLimited's reason and the result.
 
-        Without `behavior` an HPA may double in a sync, or reach 4; with it, the policies count.
+        Without `behavior` an HPA may double its replicas in a sync, or go up to 4; with it, the policies are the limit.
         """
         behavior, least, most = self.spec.behavior, self.spec.min_replicas, self.spec.max_replicas
         too_many, too_few = "TooManyReplicas", "TooFewReplicas"

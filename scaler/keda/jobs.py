@@ -1,4 +1,4 @@
-"""How many Jobs KEDA starts for a ScaledJob: the arithmetic of its polls, without I/O."""
+"""The number of Jobs that KEDA starts for a ScaledJob at a poll, without I/O."""
 
 import math
 import re
@@ -12,23 +12,24 @@ from scaler.keda.scalable import ScaledJob, ScalingStrategy
 class JobCounts(NamedTuple):
     """The Jobs of a ScaledJob that are neither complete nor failed, and how many of those are pending.
 
-    Pending are those of which no pod runs or has succeeded; with `pendingPodConditions`, of which no pod has them all.
+    A Job is pending if no pod of it runs or has succeeded; with `pendingPodConditions`, if no pod of it has all of
+    them.
     """
 
-    running: int = 0  # KEDA's word for every unfinished Job, the pending ones among them
+    running: int = 0  # KEDA's word for all unfinished Jobs, also pending ones
     pending: int = 0
 
 
 class Demand(NamedTuple):
-    """What all triggers together ask for."""
+    """The demand of all triggers together."""
 
     active: bool
-    queue_length: int  # jobs waiting: never more Jobs than this are started
-    max_scale: int  # Jobs that there should be
+    queue_length: int  # waiting jobs; never more Jobs than this are started
+    max_scale: int  # the wanted number of Jobs
 
 
 class Started(NamedTuple):
-    """What KEDA made of a poll."""
+    """KEDA's decision after a poll."""
 
     jobs: int  # to start now
     demand: Demand
@@ -36,7 +37,7 @@ class Started(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """What one metric asks for."""
+    """The demand of one metric."""
 
     queue_length: float
     max_value: float
@@ -44,10 +45,10 @@ class _Asked(NamedTuple):
 
 
 def poll(scaled_job: ScaledJob, answers: Iterable[Sequence[MetricResult]], jobs: JobCounts) -> Started:
-    """Return what a poll starts; `answers` are the results of each trigger, nothing where GetMetricSpec failed.
+    """Return the Jobs to start; `answers` are the results of each trigger, empty if GetMetricSpec failed.
 
-    An error of one trigger leaves the others to decide. Source: KEDA pkg/scaling/executor/scale_jobs.go,
-    RequestJobScale, and pkg/scaling/scale_handler.go, getScaledJobMetrics.
+    After an error of one trigger the others decide. Source: KEDA pkg/scaling/executor/scale_jobs.go, RequestJobScale,
+    and pkg/scaling/scale_handler.go, getScaledJobMetrics.
     """
     if scaled_job.paused:
         return Started(0, Demand(active=False, queue_length=0, max_scale=0), "ScaledJobPaused")
@@ -61,10 +62,10 @@ def poll(scaled_job: ScaledJob, answers: Iterable[Sequence[MetricResult]], jobs:
 
 
 def demand(scaled_job: ScaledJob, answers: Iterable[Sequence[MetricResult]]) -> Demand:
-    """Return what the triggers ask for (KEDA pkg/scaling/scaledjob/metrics.go, IsScaledJobActive).
+    """Return the demand of the triggers (KEDA pkg/scaling/scaledjob/metrics.go, IsScaledJobActive).
 
-    Only the first metric of a trigger has a queue length, its value; it is divided by the mean of the trigger's targets.
-    The other metrics still count as entries of length 0: with `min` and `avg` they pull the result down.
+    Only the value of a trigger's first metric is used as queue length, divided by the mean of the trigger's targets.
+    Its other metrics count as entries of length 0, which lower the result of `min` and `avg`.
     """
     most = _most(scaled_job)
     asked = [entry for results in answers for entry in _of_trigger(results, most)]
@@ -84,13 +85,13 @@ def _of_trigger(results: Sequence[MetricResult], most: int) -> Iterable[_Asked]:
 
 
 def _calculated(how: str, asked: Sequence[_Asked]) -> tuple[float, float, bool]:
-    """Combine the metrics that are active by `multipleScalersCalculation`."""
+    """Combine the active metrics by `multipleScalersCalculation`."""
     asked = [entry for entry in asked if entry.active]
     match how:
         case "min":
             length, value = 0.0, 0.0
             for entry in asked:
-                if length == 0 or entry.queue_length < length:  # so a length of 0 does not stay the smallest
+                if length == 0 or entry.queue_length < length:  # as in KEDA: a length of 0 is replaced by the next
                     length, value = entry.queue_length, entry.max_value
             return length, value, bool(asked)
         case "avg" | "sum":
@@ -103,7 +104,7 @@ def _calculated(how: str, asked: Sequence[_Asked]) -> tuple[float, float, bool]:
 
 
 def _bounds(scaled_job: ScaledJob, wanted: Demand, jobs: JobCounts) -> tuple[int, int]:
-    """Return how many Jobs may be started, by the strategy and by the queue's length."""
+    """Return how many Jobs may be started, by the strategy and by the queue length."""
     least = min(scaled_job.min_replica_count, scaled_job.max_replica_count)
     if jobs.running < least:
         return least - jobs.running, least - jobs.running
@@ -112,9 +113,9 @@ def _bounds(scaled_job: ScaledJob, wanted: Demand, jobs: JobCounts) -> tuple[int
 
 
 def effective_max(strategy: ScalingStrategy, wanted: Demand, jobs: JobCounts, most: int) -> tuple[int, int]:
-    """Return how many Jobs `strategy` starts at most, and the queue length that it goes by.
+    """Return the maximum of Jobs that `strategy` starts, and the queue length that it uses.
 
-    `jobs` are those above minReplicaCount, and `most` is maxReplicaCount less minReplicaCount.
+    `jobs` are those above minReplicaCount, and `most` is maxReplicaCount minus minReplicaCount.
     """
     scale, length = wanted.max_scale, wanted.queue_length
     match strategy.strategy:
@@ -130,7 +131,7 @@ def effective_max(strategy: ScalingStrategy, wanted: Demand, jobs: JobCounts, mo
 
 
 def running_share(strategy: ScalingStrategy) -> float | None:
-    """Return `customScalingRunningJobPercentage` as a share; None if KEDA cannot read it, and so goes by default."""
+    """Return `customScalingRunningJobPercentage` as a share; None if KEDA cannot parse it and uses `default`."""
     text = strategy.custom_scaling_running_job_percentage
     return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) else None
 

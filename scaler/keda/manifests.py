@@ -1,4 +1,4 @@
-"""Reads ScaledObjects and ScaledJobs from YAML, and knows on which line of the file everything stands."""
+"""Reads ScaledObjects and ScaledJobs from YAML, with the line of everything for messages."""
 
 import difflib
 import json
@@ -31,15 +31,15 @@ _FLAGS = {
 
 
 MAX_NAME = 253
-"""Characters of a name in Kubernetes."""
+"""Maximum characters of a name in Kubernetes."""
 UNKNOWN = "(refused)"
-"""Stands for a name or a type that was refused, where the rest can still be looked at."""
+"""Replaces a refused name or type, so that the rest can still be checked."""
 
 
 def parse(text: str, file: str = "-") -> Manifests:
-    """Read every ScaledObject and ScaledJob in `text`; other kinds are passed over, a `List` is opened.
+    """Read every ScaledObject and ScaledJob in `text`, also in a `List`; other kinds are skipped.
 
-    A finding does not keep an object from being read; what cannot be read at all raises `ManifestError`.
+    An object with findings is read nevertheless; raises `ManifestError` for what cannot be read at all.
     """
     manifests = survey(text, file)
     worst = sorted((*manifests.refusals, *manifests.unreadable), key=lambda finding: finding.line)
@@ -49,7 +49,7 @@ def parse(text: str, file: str = "-") -> Manifests:
 
 
 def survey(text: str, file: str = "-") -> Manifests:
-    """Read as `parse` does, but whatever can be read: nothing is raised, and no document hides the others."""
+    """Read as `parse` does, but everything that can be read, without raising an error."""
     objects: list[ScaledObject | ScaledJob] = []
     authentications: list[Authentication] = []
     findings: list[Finding] = []
@@ -73,7 +73,7 @@ def survey(text: str, file: str = "-") -> Manifests:
 
 
 def known_objects(data: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the ScaledObjects, ScaledJobs and TriggerAuthentications in a document, with the path that leads to them."""
+    """Yield the ScaledObjects, ScaledJobs and TriggerAuthentications in a document, each with its path."""
     if not isinstance(data, dict):
         return
     kind, items = data.get("kind"), data.get("items")
@@ -86,21 +86,21 @@ def known_objects(data: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]
             yield from known_objects(item, (*path, "items", index))
 
 
-class _Refused(Exception):  # noqa: N818 - a way out of the reader, never seen outside
-    """Nothing can be made of the object."""
+class _Refused(Exception):  # noqa: N818 - used inside of the reader only
+    """The object cannot be read."""
 
 
 class _Reader:
-    """Reads one object, and collects what KEDA or the API server would not take."""
+    """Reads one object, and collects what KEDA or the API server would refuse."""
 
     def __init__(self, file: str, document: Document, path: Path, data: dict[str, Any]) -> None:
         self.findings: list[Finding] = []
         self.refusals: list[Finding] = []
-        self._left_out: set[Path] = set()  # and what they are a part of, which may lack them now
+        self._left_out: set[Path] = set()  # also their parents, which now may lack something
         self._file, self._document, self._path, self._data = file, document, path, data
 
     def read(self) -> ScaledObject | ScaledJob | None:
-        """Return the object, without what was refused; None if nothing is left of it."""
+        """Return the object without its refused parts, or None if nothing is left."""
         try:
             return self._read()
         except _Refused:
@@ -135,7 +135,7 @@ class _Reader:
         return names
 
     def _annotations(self, kind: str) -> dict[str, Any]:
-        """Return what the annotations say that hold or move replicas (KEDA apis/keda/v1alpha1, getBoolAnnotation)."""
+        """Return the annotations that control scaling, parsed (KEDA apis/keda/v1alpha1, getBoolAnnotation)."""
         path = ("metadata", "annotations")
         annotations = self._mapping("metadata").get("annotations")
         texts = self._texts(path, annotations) if isinstance(annotations, dict) else {}
@@ -143,7 +143,7 @@ class _Reader:
         known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
         for key in sorted(texts.keys() - known):
             self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{_nearest(key, known)}")
-        falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes anything else for true
+        falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes everything else for true
         values: dict[str, Any] = {
             ours: texts[key] not in falsehoods for key, ours in _FLAGS.items() if key in texts.keys() & known
         }
@@ -156,7 +156,7 @@ class _Reader:
         return values
 
     def _plain(self, path: Path, data: Any) -> Any:
-        """Return `data` without nulls, which the API server takes for absent; trigger metadata becomes text."""
+        """Return `data` without nulls, which the API server treats as missing; trigger metadata becomes text."""
         if isinstance(data, list):
             return [self._plain((*path, index), item) for index, item in enumerate(data)]
         if not isinstance(data, dict):
@@ -166,7 +166,7 @@ class _Reader:
         return {key: self._plain((*path, key), value) for key, value in data.items() if value is not None}
 
     def _texts(self, path: Path, data: dict[str, Any]) -> dict[str, Any]:
-        """Return a mapping of texts, a number or boolean as it is written; each of those is a finding."""
+        """Return `data` with all values as text, as written; a number or boolean is a finding."""
         texts = {}
         for key, value in data.items():
             written = self._document.unquoted((*self._path, *path, key))
@@ -183,7 +183,7 @@ class _Reader:
             trigger[scalable.KEY_LINES] = {key: self._line((*path, "metadata", key)) for key in trigger["metadata"]}
 
     def _validated(self, kind: str, values: dict[str, Any]) -> ScaledObject | ScaledJob:
-        """Check `values` as the API server would, which reads JSON; an unknown field is a finding and left out."""
+        """Validate `values` like the API server; an unknown field is a finding and left out."""
         try:
             return _ADAPTERS[kind].validate_json(json.dumps(values))
         except ValidationError as error:
@@ -222,9 +222,9 @@ class _Reader:
 
 
 def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) -> None:
-    """Take what is wrong at `path` out of the spec `values`, or what lacks something; a trigger keeps its place.
+    """Remove the wrong value at `path` from `values`, or the parent of a missing one; triggers keep their index.
 
-    Raises `_Refused` where nothing can be left out.
+    Raises `_Refused` if nothing can be left out.
     """
     target = path[:-1] if missing else path
     if target[:1] == ("triggers",) and len(target) == 2:
@@ -241,11 +241,11 @@ def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) 
     for step in target[:-1]:
         holder = holder[step] if isinstance(holder, dict | list) else {}
     if isinstance(holder, dict):
-        holder.pop(target[-1], None)  # an error before this one may have taken it out
+        holder.pop(target[-1], None)  # may already be removed because of another error
 
 
 def _nearest(key: str, known: set[str]) -> str:
-    """Return "; did you mean …?" if one of `known` looks like `key`."""
+    """Return "; did you mean …?" if one of `known` is similar to `key`, else ""."""
     nearest = difflib.get_close_matches(key, sorted(known), n=1)
     return f"; did you mean {nearest[0]}?" if nearest else ""
 

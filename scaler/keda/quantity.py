@@ -1,4 +1,4 @@
-"""Numbers as KEDA and Kubernetes keep them: in thousandths."""
+"""Numbers of KEDA and Kubernetes, which are in thousandths."""
 
 import math
 import re
@@ -8,10 +8,11 @@ _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([numkMGTPE]
 
 
 def milli(value: float) -> int:
-    """Return `value` in thousandths as the HPA reads it from KEDA.
+    """Return `value` in thousandths, as the HPA gets it from KEDA.
 
-    KEDA writes `%.3f`, and 0 for what is negative, infinite or NaN (pkg/scalers/scaler.go, GenerateMetricInMili). The
-    HPA reads 64 bits of thousandths; what does not fit is 0 (apimachinery, Quantity.MilliValue). So 1e16 is nothing.
+    KEDA writes `%.3f`, and 0 for a negative, infinite or NaN value (pkg/scalers/scaler.go, GenerateMetricInMili). The
+    HPA reads thousandths of 64 bits, and 0 for what does not fit (apimachinery, Quantity.MilliValue). So 1e16 becomes
+    0.
     """
     if not 0 < value < math.inf:
         return 0
@@ -20,7 +21,7 @@ def milli(value: float) -> int:
 
 
 def parse_quantity(text: str) -> float:
-    """Read a decimal Kubernetes quantity (`0.1`, `100m`, `2k`); raise `ValueError` for anything else."""
+    """Parse a decimal Kubernetes quantity (`0.1`, `100m`, `2k`); raises `ValueError` for anything else."""
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError("must be a quantity such as 0.1 or 100m")

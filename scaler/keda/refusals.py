@@ -1,4 +1,4 @@
-"""What KEDA refuses in ScaledObjects and ScaledJobs though the API server takes it."""
+"""Checks for what KEDA refuses in ScaledObjects and ScaledJobs although the API server accepts it."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from scaler.keda.yaml_nodes import Path
 
 
 def refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
-    """Yield what KEDA's admission webhook or reconciler refuses, though the API server takes it.
+    """Yield what KEDA's admission webhook or reconciler refuses although the API server accepts it.
 
     Sources: KEDA apis/keda/v1alpha1, CheckReplicaCountBoundsAreValid and ValidateTriggers; pkg/scalers/scaler.go,
     GetMetricTargetType; controllers/keda/scaledjob_controller.go.
@@ -38,7 +38,7 @@ def refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
 
 
 def _unknown_strategy(strategy: ScalingStrategy) -> Iterator[tuple[Path, str]]:
-    """Yield what KEDA reads in a scalingStrategy without a word, and does otherwise (scale_jobs.go, metrics.go)."""
+    """Yield what KEDA silently ignores in a scalingStrategy (scale_jobs.go, metrics.go)."""
     path = ("spec", "scalingStrategy")
     if strategy.strategy not in {"", "default", "custom", "accurate", "eager"}:
         yield (*path, "strategy"), "KEDA takes it for default; it knows default, custom, accurate and eager"

@@ -1,4 +1,4 @@
-"""ScaledObjects and ScaledJobs (keda.sh/v1alpha1) as dataclasses: the fields that decide about scaling, KEDA's defaults."""
+"""ScaledObjects and ScaledJobs (keda.sh/v1alpha1) as dataclasses, with the fields for scaling and KEDA's defaults."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def _number(text: str) -> str:
-    """Take what Go reads as a number, or nothing."""
+    """Accept a text that Go parses as a number, or ""."""
     if text and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
         raise ValueError("must be a number in quotes")
     return text
@@ -24,7 +24,7 @@ def _number(text: str) -> str:
 
 NumberText = Annotated[str, AfterValidator(_number)]
 
-# The keys by which the reader of manifests hands over what does not stand in the spec; no YAML key is called that.
+# Keys for values from outside of the spec, which the reader of manifests adds; no YAML key has such a name.
 NAME, NAMESPACE, FILE, LINE, KEY_LINES = "(name)", "(namespace)", "(file)", "(line)", "(keyLines)"
 PAUSED, PAUSED_REPLICAS = "(paused)", "(pausedReplicas)"
 PAUSED_SCALE_IN, PAUSED_SCALE_OUT, FORCED = "(pausedScaleIn)", "(pausedScaleOut)", "(forceActivation)"
@@ -42,12 +42,12 @@ class AuthenticationRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """One trigger; `line` is where it begins in its file, `key_lines` where each key of its metadata stands."""
+    """One trigger; `line` is its first line in the file, `key_lines` are the lines of its metadata keys."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
     type: str
-    metadata: Mapping[str, str] = field(repr=False)  # may hold passwords
+    metadata: Mapping[str, str] = field(repr=False)  # may have passwords
     name: str = ""
     metric_type: Literal["AverageValue", "Value", "Utilization"] | None = None
     use_cached_metrics: bool = False
@@ -63,7 +63,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """What stands in for a metric that failed more than `failure_threshold` times in a row."""
+    """The replacement for a metric that failed more than `failure_threshold` times in a row."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
@@ -76,7 +76,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingModifiers:
-    """A formula over the metrics of all triggers, in place of the metrics themselves."""
+    """A formula over the metrics of all triggers, which replaces these metrics."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
@@ -87,18 +87,18 @@ class ScalingModifiers:
 
     @property
     def target_value(self) -> float:
-        """The HPA's target; KEDA refuses a formula without one above 0."""
+        """The target in the HPA; KEDA refuses a formula without a target above 0."""
         return float(self.target or 0)
 
     @property
     def activation_above(self) -> float:
-        """The value above which a poll takes the formula for active; a push wakes whatever it is."""
+        """The value of the formula above which a poll counts as active; a push does not look at it."""
         return float(self.activation_target or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizontalPodAutoscalerConfig:
-    """What KEDA passes on to the HPA as it is."""
+    """Fields that KEDA copies to the HPA."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
@@ -135,7 +135,7 @@ class Scalable:
 
     __pydantic_config__: ClassVar = CAMEL_CASE
     kind: ClassVar[str]
-    unread: ClassVar[frozenset[str]] = frozenset()  # fields of the spec that nothing here depends on
+    unread: ClassVar[frozenset[str]] = frozenset()  # fields of the spec that are not used here
 
     name: Annotated[str, Field(alias=NAME)]
     namespace: Annotated[str, Field(alias=NAMESPACE)] = "default"
@@ -152,8 +152,9 @@ class Scalable:
 class ScaledObject(Scalable):
     """A ScaledObject; `paused_replicas` and the three flags after it are annotations (`autoscaling.keda.sh/…`).
 
-    `paused_scale_in` and `paused_scale_out` stop KEDA and the HPA in one direction; `force_activation` counts every
-    trigger as active. KEDA looks at them at each poll, and keeps the HPA (controllers/keda/scaledobject_controller.go).
+    `paused_scale_in` and `paused_scale_out` stop KEDA and the HPA in one direction; with `force_activation` every
+    trigger counts as active. KEDA reads them at each poll, and keeps the HPA
+    (controllers/keda/scaledobject_controller.go).
     """
 
     kind: ClassVar[str] = "ScaledObject"
@@ -171,11 +172,11 @@ class ScaledObject(Scalable):
 
     @property
     def sleeps(self) -> bool:
-        """Whether KEDA takes it down while nothing is active: to 0, or to `idleReplicaCount`."""
+        """Whether KEDA scales it to 0 or `idleReplicaCount` while nothing is active."""
         return self.min_replica_count == 0 or self.idle_replica_count is not None
 
     def held_by(self) -> tuple[str, ...]:
-        """Return what each annotation in force does, as sentences; nothing without one."""
+        """Return one sentence for each annotation that is set, about its effect."""
         if self.paused:
             count = "at its replicas" if self.paused_replicas is None else f"at {self.paused_replicas} replicas"
             return (f"paused by annotation: KEDA holds it {count} and has deleted the HPA",)
@@ -187,9 +188,9 @@ class ScaledObject(Scalable):
         return tuple(f"annotation autoscaling.keda.sh/{effect}" for in_force, effect in effects if in_force)
 
     def hpa_spec(self) -> HpaSpec:
-        """Return the HPA that KEDA makes; one never goes below 1 (KEDA controllers/keda/hpa.go).
+        """Return the HPA that KEDA creates; its minimum is at least 1 (KEDA controllers/keda/hpa.go).
 
-        The pause of a direction is a `selectPolicy: Disabled`, and brings a `behavior` where there was none.
+        A paused direction becomes `selectPolicy: Disabled`, in a new `behavior` if there is none.
         """
         behavior = self.advanced.horizontal_pod_autoscaler_config.behavior
         if self.paused_scale_in or self.paused_scale_out:
@@ -203,7 +204,7 @@ class ScaledObject(Scalable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingStrategy:
-    """How many Jobs a queue is worth. KEDA takes an unknown `strategy` for default, and a calculation for max."""
+    """How Jobs are counted. KEDA treats an unknown `strategy` as default, and an unknown calculation as max."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
@@ -216,7 +217,7 @@ class ScalingStrategy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledJob(Scalable):
-    """A ScaledJob; it has no HPA, no cooldown and no fallback. Of the annotations only `paused` holds it."""
+    """A ScaledJob; it has no HPA, no cooldown and no fallback. Of the annotations only `paused` has an effect."""
 
     kind: ClassVar[str] = "ScaledJob"
     scaling_strategy: ScalingStrategy = ScalingStrategy()

@@ -1,4 +1,4 @@
-"""A stand-in for KEDA and the HPA: asks a running external scaler over gRPC and scales a workload, without a cluster."""
+"""A stand-in for KEDA and the HPA: calls an external scaler over gRPC and scales a workload, without a cluster."""
 
 import asyncio
 import math
@@ -27,51 +27,53 @@ class Event:
 
     at: float  # Unix seconds
     cause: Literal["reconcile", "poll", "push", "sync"]
-    replicas: int  # what the workload has from now on
+    replicas: int  # of the workload, from now on
     reason: str
-    active: bool | None = None  # a sync of the HPA does not look at it
+    active: bool | None = None  # None for a sync of the HPA
     results: tuple[MetricResult, ...] = ()
-    decision: Decision | None = None  # of a sync
-    errors: tuple[str, ...] = ()  # the texts of the calls that failed since the event before
+    decision: Decision | None = None  # only of a sync
+    errors: tuple[str, ...] = ()  # texts of the calls that failed since the last event
 
 
 def _ignore(_event: Event) -> None:
-    """Take an event and do nothing."""
+    """Do nothing."""
 
 
 @dataclass(eq=False, repr=False)
 class StandIn:
-    """KEDA and the HPA of one ScaledObject, from the moment it is made. Triggers that are not external are passed over.
+    """KEDA and the HPA of one ScaledObject, from its creation on. Only external triggers are used.
 
-    `scale` is awaited with every new count of replicas and should return at once. Modelled on KEDA 2.20.2 and, for
-    StreamMetricSpec, on its main branch: controllers/keda, pkg/scaling/scale_handler.go, pkg/scalers/external_scaler.go.
+    `scale` is awaited with every new number of replicas and should return at once. Modelled on KEDA 2.20.2 and, for
+    StreamMetricSpec, on its main branch: controllers/keda, pkg/scaling/scale_handler.go,
+    pkg/scalers/external_scaler.go.
 
-    KEDA's fault is part of the model: an HPA query that fails closes the scalers under a poll's failing call, and the
-    poll then finds neither an error nor activity, whatever `fallback` says: to zero once the cooldown is over.
+    A bug of KEDA is part of the model: an HPA query that fails closes the scalers during a failing call of a poll, and
+    the poll then has neither an error nor activity, whatever `fallback` says. So KEDA scales to zero after the
+    cooldown.
     """
 
     scaled_object: ScaledObject
     channel: grpc.aio.Channel
     scale: Callable[[int], Awaitable[None]]
     initial_replicas: InitVar[int] = 0
-    """What the workload has at first."""
+    """The first number of replicas of the workload."""
     ready: Callable[[], int] | None = None
-    """How many pods Kubernetes would call ready; all of them, if it is not given."""
+    """Returns the number of ready pods; without it all pods are ready."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The environment of the workload's container, for the keys `…FromEnv`."""
     on_event: Callable[[Event], None] = _ignore
     clock: Clock = field(default_factory=SystemClock)
     flags: ControllerFlags = field(default_factory=ControllerFlags)
     notes_closed_scalers: bool = False
-    """True for a KEDA without that fault: a call that was cut off by closed scalers is an error like any other."""
+    """True for a KEDA without that bug: a call that was interrupted by closed scalers counts as an error."""
     formula: Formula | None = None
-    """The formula of `scalingModifiers`, where the manifest's is more than arithmetic over the external triggers.
+    """The formula of `scalingModifiers`, for one that is more than arithmetic over the external triggers.
 
-    Without either the modifiers are passed over.
+    If the manifest's is more than that and this is None, the modifiers are ignored.
     """
 
     def __post_init__(self, initial_replicas: int) -> None:
-        """Prepare; nothing is called before `run`."""
+        """Prepare without calling anything; `run` starts it."""
         self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags)
         self._errors: list[str] = []
         self._scalers = external_scalers(self.channel, self.scaled_object, self.env, self._errors.append)
@@ -79,7 +81,7 @@ class StandIn:
         if self.formula is None and modifiers is not None and modifiers.target_value > 0:
             names = {self.scaled_object.triggers[scaler.index].name for scaler in self._scalers}
             self.formula = compiled(modifiers.formula, names)
-        self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, as the last reconcile wrote them
+        self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, since the last reconcile
         self._streamed: dict[int, tuple[Spec, ...]] = {}
         self._cache = ScalersCache()
         self._scaling = asyncio.Lock()  # KEDA's scalingMutex: a poll that hangs blocks pushes
@@ -88,11 +90,11 @@ class StandIn:
 
     @property
     def replicas(self) -> int:
-        """What the workload should have now."""
+        """The number of replicas that the workload should have now."""
         return self._autoscaler.replicas
 
     async def run(self) -> None:
-        """Poll, sync and listen until cancelled; a paused ScaledObject is only brought to its count."""
+        """Poll, sync and listen until cancelled; a paused ScaledObject is only scaled to its fixed number."""
         await self._apply()
         if self._autoscaler.paused:
             return
@@ -110,7 +112,7 @@ class StandIn:
                     loops.create_task(self._keep_open("StreamMetricSpec", self._hear_specs, scaler))
 
     async def _reconcile(self) -> bool:
-        """Write the metrics into the HPA, those of a failing trigger left out; return whether there is an HPA now."""
+        """Write the metrics into the HPA, without those of failing triggers; tell whether there is an HPA now."""
         specs: dict[int, tuple[Spec, ...]] = {}
         for scaler in self._scalers:
             answer = await self._specs(scaler, self._cache)
@@ -122,12 +124,12 @@ class StandIn:
         return True
 
     async def _specs(self, scaler: ExternalScaler, cache: ScalersCache) -> tuple[Spec, ...] | Missing:
-        """Return what was streamed, an empty list too, or else ask."""
+        """Return the streamed specs, also an empty list; without a stream call GetMetricSpec."""
         streamed = self._streamed.get(scaler.index)
         return await scaler.specs(cache) if streamed is None else streamed
 
     async def _poll_forever(self) -> None:
-        """Poll at a fixed interval; after an error is over, KEDA reconciles, because Ready turns true."""
+        """Poll at a fixed interval; when an error is over, KEDA reconciles, because Ready becomes true."""
         ready = True
         while True:
             due = self.clock.now() + self._autoscaler.scaled_object.polling_interval
@@ -154,29 +156,29 @@ class StandIn:
         return [await scaler.result(spec, cache) for spec in specs]
 
     def _noted(self, results: Sequence[MetricResult]) -> list[MetricResult]:
-        """Return `results` as a KEDA without the fault notes them, if this is to be one."""
+        """Return `results`, with `notes_closed_scalers` as a KEDA without the bug would note them."""
         closed = Missing.CACHE_CLOSED if self.notes_closed_scalers else None
         return [result._replace(value=Missing.FAILED) if result.value is closed else result for result in results]
 
     def _clear(self, cache: ScalersCache) -> None:
-        """Close the scalers that met an error, under whoever is using them; the next call makes new ones."""
+        """Close the scalers after an error, even if other calls use them; the next call makes new ones."""
         cache.closed = True
         self._streamed.clear()
         if cache is self._cache:
             self._cache = ScalersCache()
 
     async def _sync_forever(self) -> None:
-        """Sync a period after the HPA was made, and again a period after each sync ended."""
+        """Sync one period after the HPA was created, and again one period after the end of each sync."""
         while True:
             await sleep(self.clock, self.flags.sync_period_seconds)
             replicas, read = self.replicas, await self._hpa_reads()
             if replicas != self.replicas:
-                continue  # KEDA scaled meanwhile: the HPA's update is refused as a conflict
+                continue  # KEDA has scaled meanwhile, so the HPA's update fails as a conflict
             decision = self._autoscaler.sync(self.clock.wall(), read, ready=self._ready_pods())
             await self._done("sync", decision.reason or decision.scaling_active, read, decision=decision)
 
     async def _hpa_reads(self) -> list[MetricResult]:
-        """Read what a sync does: metric by metric, or with a formula all of them in one query."""
+        """Read the metrics of a sync: one by one, or with a formula all in one query."""
         if not self._autoscaler.looks_at_metrics():
             return []
         metrics = [(scaler, spec) for scaler in self._scalers for spec in self._hpa_metrics[scaler.index]]
@@ -186,7 +188,7 @@ class StandIn:
         return [result for metric in metrics for result in await self._hpa_query([metric])]
 
     async def _hpa_query(self, metrics: Sequence[tuple[ExternalScaler, Spec]]) -> list[MetricResult]:
-        """Answer one query of the HPA: KEDA asks every trigger for its specs first, and needs them all."""
+        """Answer one query of the HPA: KEDA first gets the specs of every trigger, and needs all of them."""
         cache = self._cache
         lists = [await self._specs(scaler, cache) for scaler in self._scalers]
         missing = [specs for specs in lists if isinstance(specs, Missing)]
@@ -207,7 +209,7 @@ class StandIn:
         return results
 
     def _composite(self, results: Sequence[MetricResult]) -> MetricResult | None:
-        """Return the formula's metric, which the HPA sees in place of all others; None without a formula."""
+        """Return the metric of the formula, which the HPA gets instead of all others; None without a formula."""
         modifiers = self.scaled_object.advanced.scaling_modifiers
         if self.formula is None or modifiers is None or not results:
             return None
@@ -224,7 +226,7 @@ class StandIn:
     async def _keep_open(
         self, stream: str, hear: Callable[[ExternalScaler], Awaitable[None]], scaler: ExternalScaler
     ) -> None:
-        """Open a stream again 2 s after it ended, then after twice as long up to 60 s; only a good end resets that."""
+        """Open a stream again 2 s after its end, then after doubled pauses up to 60 s; a clean end resets that."""
         retry = _FIRST_RETRY_SECONDS
         while True:
             try:
@@ -238,7 +240,7 @@ class StandIn:
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
     async def _hear_activity(self, scaler: ExternalScaler) -> None:
-        """Act on every `true`, as soon as the HPA has the trigger's metrics; KEDA drops it before, and every `false`."""
+        """Process every `true`; KEDA drops every `false`, and a `true` before the HPA has the trigger's metrics."""
         async for active in scaler.activity():
             if active and self._hpa_metrics[scaler.index]:
                 async with self._scaling:
@@ -246,7 +248,7 @@ class StandIn:
                     await self._done("push", outcome.reason, (), active=True)
 
     async def _hear_specs(self, scaler: ExternalScaler) -> None:
-        """Take every list in place of GetMetricSpec, an empty one too, and write it into the HPA."""
+        """Use every list, also an empty one, instead of GetMetricSpec, and write it into the HPA."""
         async for specs in scaler.streamed_specs():
             self._streamed[scaler.index] = specs
             await self._reconcile()
@@ -260,7 +262,7 @@ class StandIn:
         active: bool | None = None,
         decision: Decision | None = None,
     ) -> None:
-        """Tell what happened, and bring the workload to its replicas."""
+        """Report the event, and scale the workload."""
         errors = tuple(self._errors)
         self._errors.clear()
         at = self.clock.wall()

@@ -1,4 +1,4 @@
-"""A stand-in for KEDA and one ScaledJob: asks a running external scaler over gRPC and starts Jobs, without a cluster."""
+"""A stand-in for KEDA and one ScaledJob: calls an external scaler over gRPC and starts Jobs, without a cluster."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,36 +18,36 @@ class JobEvent:
 
     at: float  # Unix seconds
     started: Started
-    jobs: JobCounts  # as KEDA saw them before it started any
-    answers: tuple[tuple[MetricResult, ...], ...] = ()  # of each trigger; nothing where GetMetricSpec failed
-    errors: tuple[str, ...] = ()  # the texts of the calls that failed
+    jobs: JobCounts  # before KEDA started any
+    answers: tuple[tuple[MetricResult, ...], ...] = ()  # of each trigger; empty if GetMetricSpec failed
+    errors: tuple[str, ...] = ()  # texts of the failed calls
 
 
 def _ignore(_event: JobEvent) -> None:
-    """Take an event and do nothing."""
+    """Do nothing."""
 
 
 @dataclass(eq=False, repr=False)
 class JobStandIn:
-    """KEDA of one ScaledJob, from the moment it is made. Triggers that are not external are passed over.
+    """KEDA of one ScaledJob, from its creation on. Only external triggers are used.
 
-    A ScaledJob has no HPA, KEDA asks its triggers one after the other and GetMetricSpec only once, and a push starts
+    A ScaledJob has no HPA. KEDA calls its triggers one after the other, without a retry of GetMetricSpec. A push starts
     nothing, so no stream is opened here. Source: KEDA pkg/scaling/scale_handler.go, getScaledJobMetrics.
     """
 
     scaled_job: ScaledJob
     channel: grpc.aio.Channel
     start: Callable[[int], Awaitable[None]]
-    """Awaited with every count of Jobs to start; should return at once."""
+    """Awaited with the number of Jobs to start; should return at once."""
     jobs: Callable[[], JobCounts]
-    """Counts the Jobs that are neither complete nor failed."""
+    """Returns the counts of unfinished Jobs."""
     env: Mapping[str, str] = field(default_factory=dict)
     """The environment of the Job's container, for the keys `…FromEnv`."""
     on_event: Callable[[JobEvent], None] = _ignore
     clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
-        """Prepare; nothing is called before `run`."""
+        """Prepare without calling anything; `run` starts it."""
         self._errors: list[str] = []
         self._scalers = external_scalers(self.channel, self.scaled_job, self.env, self._errors.append)
 
@@ -66,6 +66,6 @@ class JobStandIn:
             await sleep(self.clock, max(0.0, due - self.clock.now()))
 
     async def _ask(self, scaler: ExternalScaler) -> Sequence[MetricResult]:
-        cache = ScalersCache()  # nobody else asks, so nobody closes it
+        cache = ScalersCache()  # no other caller can close it
         specs = await scaler.specs(cache, tries=1)
         return [] if isinstance(specs, Missing) else [await scaler.result(spec, cache) for spec in specs]

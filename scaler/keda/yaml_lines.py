@@ -1,8 +1,8 @@
-"""YAML into plain data within bounds, knowing where everything stands and how it is spelled.
+"""Parses YAML within limits into a tree that knows the place and the spelling of every value.
 
-Aliases and merge keys let a few lines stand for billions of values. So every node knows how many values, characters and
-levels it stands for; the sums are made while it is read, and what goes beyond the limits is refused before any of it is
-built.
+Because of aliases and merge keys a few lines can mean billions of values. So every node counts the values, characters
+and levels that it means; the counts are made while it is read, and a document beyond the limits is refused before its
+data is built.
 """
 
 import re
@@ -15,25 +15,25 @@ import yaml
 from scaler.keda.yaml_nodes import STR, Document, Mapping, Node, Scalar, Sequence
 
 MAX_VALUES = 250_000
-"""Values in one file, aliases and merges followed: 1,000 ScaledObjects in a `List` have 200,000."""
+"""Values in one file, with aliases and merges expanded; 1,000 ScaledObjects in a `List` have 200,000."""
 VALUES_A_DOCUMENT = 10
-"""A document counts as so many: making a parser takes as long."""
+"""Each document counts as so many values, because making its parser takes as long."""
 MAX_CHARACTERS = 32 * 2**20
-"""Characters of these values together, aliases followed."""
+"""Characters of all values together, with aliases expanded."""
 MAX_DEPTH = 100
 """Levels of nesting; a ScaledJob with all of a pod's fields has about 20."""
 MAX_NUMBER = 100
-"""Characters of a number: Python needs quadratic time for the digits of a long one."""
+"""Characters of a number; Python needs quadratic time to parse a long one."""
 
 MAX_BROKEN = 100
-"""Broken documents that are told of one file."""
+"""Broken documents that are reported for one file."""
 
 _DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _DIRECTIVES = re.compile(r"(?:[ \t]*(?:[#%].*)?\r?\n)*")
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
-try:  # a tenth of the time; PyYAML's wheels have it, a build without libyaml does not
+try:  # libyaml's parser takes a tenth of the time; PyYAML's wheels have it
     from yaml._yaml import CParser as _Parser
 
     _FAST = True
@@ -48,13 +48,13 @@ except ImportError:  # pragma: no cover - wheels have it
 
 
 class LimitError(yaml.MarkedYAMLError):
-    """More values, characters or levels than anything that is meant for Kubernetes has."""
+    """More values, characters or levels than any manifest for Kubernetes has."""
 
 
 class _Scalars(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
-    """Scalars as Kubernetes takes them: a date is text."""
+    """Scalars as in Kubernetes, where a date is text."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's API
         first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -73,9 +73,9 @@ class Broken:
 
 
 def documents(text: str) -> Iterator[Document | Broken]:
-    """Yield every document of `text`, which has no byte order mark; one that is broken hides no other.
+    """Yield every document of `text`, which must have no byte order mark; a broken one does not affect the others.
 
-    Broken is bad YAML, a key that is there twice, a tag that Kubernetes does not know, and what is beyond the limits.
+    A document is broken if it is malformed, has a duplicate key or a tag unknown to Kubernetes, or exceeds the limits.
     """
     composer, broken = _Composer(), 0
     for start, above, part in _parts(text):
@@ -88,16 +88,16 @@ def documents(text: str) -> Iterator[Document | Broken]:
             if broken > MAX_BROKEN:
                 yield Broken(above + 1, f"more than {MAX_BROKEN} documents are not YAML; the rest was not read")
                 return
-            line, problem = _told(error, part)
+            line, problem = _problem_of(error, part)
             yield Broken(above + line, problem)
             if composer.seen > MAX_VALUES:
                 return
 
 
 def _parts(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each document begins, how many lines are above it and its text, without parsing.
+    """Yield the first character of each document, the number of lines before it, and its text, without parsing.
 
-    `---` at the start of a line is nothing else in YAML.
+    In YAML `---` at the start of a line always begins a document.
     """
     start = above = 0
     for marker in _DOCUMENT.finditer(text):
@@ -109,7 +109,7 @@ def _parts(text: str) -> Iterator[tuple[int, int, str]]:
     yield start, above, text[start:]
 
 
-def _told(error: yaml.YAMLError | UnicodeEncodeError, part: str) -> tuple[int, str]:
+def _problem_of(error: yaml.YAMLError | UnicodeEncodeError, part: str) -> tuple[int, str]:
     """Return the line of `part`, from 1, and the problem."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
@@ -122,17 +122,17 @@ def _told(error: yaml.YAMLError | UnicodeEncodeError, part: str) -> tuple[int, s
 
 
 class _Composer:
-    """Makes nodes from the events of a parser, for one document after the other of a file."""
+    """Makes nodes from the parser's events, one document of a file after the other."""
 
     def __init__(self) -> None:
         self._scalars = _Scalars()
         self._resolve: Callable[[type, str, tuple[bool, bool]], str] = self._scalars.resolve
         self._anchors: dict[str, Node | None] = {}
         self.seen = 0
-        """The values so far in the whole file."""
+        """The number of values in the file so far."""
 
     def open(self, part: str, start: int, above: int) -> None:
-        """Turn to `part` of the text, which begins at character `start`, after `above` lines."""
+        """Begin with `part` of the text, which begins at character `start`, after `above` lines."""
         self._parser = _Parser(part)
         self._start, self._above = start, above
         self.seen += VALUES_A_DOCUMENT
@@ -157,7 +157,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, level)
         if event.anchor is not None:
-            self._anchors[event.anchor] = None  # until it is complete
+            self._anchors[event.anchor] = None  # None until it is complete
         node: Node
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event)
@@ -233,18 +233,18 @@ class _Composer:
         return self._parser.get_event()
 
     def _within(self, node: Node, end: type[yaml.Event]) -> Iterator[Any]:
-        """Yield the first event of each part of `node`, and note where its last one ends."""
+        """Yield the first event of each child of `node`, and set the end of `node`."""
         while not isinstance(event := self._event(), end):
             yield event
         node.end = self._place(event)[2]
 
     def _place(self, event: Any) -> tuple[int, int, int]:
-        """Return the fields of a node that say where it is."""
+        """Return the fields of a node for its place in the text."""
         start, end = event.start_mark, event.end_mark
         return self._above + start.line + 1, self._start + start.index, self._start + end.index
 
     def _merged(self, value: Node, mark: Any) -> dict[str, tuple[Scalar, Node]]:
-        """Return the entries that `<<` takes over; of several mappings the first one wins."""
+        """Return the entries that `<<` merges; of several mappings the first one wins."""
         parts = value.items if isinstance(value, Sequence) else [value]
         found: dict[str, tuple[Scalar, Node]] = {}
         for part in reversed(parts):

@@ -1,4 +1,4 @@
-"""What YAML holds, with the place of everything in its text: a tree in which aliases share their part."""
+"""A tree of YAML nodes with their places in the text; aliases share their node."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +9,13 @@ STR = "tag:yaml.org,2002:str"
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One value as it stands in the text, from character `start` up to `end`, on `line` (from 1)."""
+    """One value, from character `start` up to `end` of the text, on `line` (from 1)."""
 
     line: int
     start: int
     end: int
     flow: bool = False
-    """Whether a collection is written in brackets, as all of JSON is."""
+    """Whether a collection is written in brackets, as in JSON."""
     values: int = 1
     characters: int = 0
     depth: int = 1
@@ -27,7 +27,7 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Scalar(Node):
-    """Text, or a number, boolean or null, with its spelling."""
+    """A text, number, boolean or null, with its spelling."""
 
     text: str = ""
     value: str | float | None = ""
@@ -53,7 +53,7 @@ class Sequence(Node):
 
 @dataclass(slots=True, eq=False)
 class Mapping(Node):
-    """A mapping; `entries` has the keys merged by `<<` too, in front of the written ones."""
+    """A mapping; `entries` has the keys merged by `<<` first, then its own."""
 
     entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
     merged: frozenset[str] = frozenset()
@@ -71,16 +71,16 @@ class Document:
     data: Any
 
     def node(self, path: Path) -> Node | None:
-        """Return what stands at `path`."""
+        """Return the node at `path`, or None."""
         found = self._walk(path)
         return found[1] if found[2] else None
 
     def line(self, path: Path) -> int:
-        """Return the line of `path`, from 1, or of the nearest thing above it that is there; of an entry that of its key."""
+        """Return the line of `path`, from 1, or of its nearest existing parent; for a mapping entry that of its key."""
         return self._walk(path)[0]
 
     def unquoted(self, path: Path) -> str | None:
-        """Return the spelling of what is a number, a boolean or null to YAML; None for anything else."""
+        """Return the spelling of a number, boolean or null at `path`; None for anything else."""
         node = self.node(path)
         return node.text if isinstance(node, Scalar) and not isinstance(node.value, str) else None
 

@@ -1,1 +1,1 @@
-"""What the scaler shows of itself: metrics, logs, status page."""
+"""What the scaler shows about itself: metrics, the journal, the status page, explanations."""

@@ -1,4 +1,4 @@
-"""Bounds on the HTTP port: how many connections there are, how long one may stay silent, and by which names it is asked."""
+"""Limits of the HTTP port: the number of connections, how long one may be idle, and the allowed host names."""
 
 import asyncio
 import ipaddress
@@ -11,33 +11,33 @@ from aiohttp.typedefs import Middleware
 from scaler.core.clock import Clock, Timer
 
 MAX_CONNECTIONS = 256
-"""Open connections; a further one takes the place of the one that has been silent longest, else of the oldest."""
+"""Open connections; one more closes the one that has been idle longest, else the oldest."""
 SILENT_SECONDS = 15.0
-"""How long a connection may take for the head of a request, from when it was made or the answer before was sent."""
+"""Timeout for the head of a request, from when the connection was made or the last answer was sent."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Connections:
-    """Knows every connection of the port by its transport."""
+    """Tracks every connection of the port by its transport."""
 
     def __init__(self, clock: Clock) -> None:
-        """Begin with none."""
+        """Start without connections."""
         self._clock = clock
-        self._silent: dict[asyncio.BaseTransport, Timer] = {}  # in the order in which they fell silent
+        self._silent: dict[asyncio.BaseTransport, Timer] = {}  # idle connections, the one idle longest first
         self._asking: dict[asyncio.BaseTransport, None] = {}
 
     def __len__(self) -> int:
-        """Return how many are open."""
+        """Return the number of open connections."""
         return len(self._silent) + len(self._asking)
 
     def listener(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """Return the factory of protocols for `loop.create_server` that lets `make` serve the connections."""
+        """Return a protocol factory for `loop.create_server`, whose connections are served by `make`."""
         return lambda: _Watched(make(), self)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Take note of how long a connection is busy with a request."""
+        """Mark the connection as busy during a request."""
         transport = request.transport
         if transport is not None and (timer := self._silent.pop(transport, None)) is not None:
             timer.cancel()
@@ -50,13 +50,13 @@ class Connections:
                 self._fall_silent(transport)
 
     def made(self, transport: asyncio.BaseTransport) -> None:
-        """Take note of a new connection; it may cost the life of another."""
+        """Note a new connection; it may close another one."""
         if len(self) >= MAX_CONNECTIONS:
             self._drop(next(iter(self._silent or self._asking)))
         self._fall_silent(transport)
 
     def lost(self, transport: asyncio.BaseTransport) -> None:
-        """Take note of the end of a connection."""
+        """Note the end of a connection."""
         self._asking.pop(transport, None)
         if (timer := self._silent.pop(transport, None)) is not None:
             timer.cancel()
@@ -68,11 +68,11 @@ class Connections:
     def _drop(self, transport: asyncio.BaseTransport) -> None:
         self.lost(transport)
         if isinstance(transport, asyncio.Transport):
-            transport.abort()  # a close would wait for a peer that reads nothing
+            transport.abort()  # `close` would wait for a peer that reads nothing
 
 
 class _Watched(asyncio.Protocol):
-    """Hands everything on to the protocol that serves, and tells `Connections` of the beginning and the end."""
+    """Passes everything on to the protocol that serves, and reports begin and end to `Connections`."""
 
     def __init__(self, serving: asyncio.Protocol, connections: Connections) -> None:
         self._serving, self._connections = serving, connections
@@ -94,10 +94,10 @@ class _Watched(asyncio.Protocol):
 
 
 def only_for(hosts: Iterable[str]) -> Middleware:
-    """Return the middleware that answers 421 unless the Host header is an IP address or one of `hosts`, with `*`.
+    """Return a middleware that answers 421 unless the Host header is an IP address or matches one of `hosts`.
 
-    A page of some other site whose name leads here (DNS rebinding) has that name in it. A client that sends no Host
-    header is no browser.
+    With DNS rebinding, a page of another site reaches this port by that site's name, and the Host header has that name.
+    A client without a Host header is no browser, and allowed. `*` in `hosts` matches any characters.
     """
     allowed = tuple(host.lower() for host in hosts)
 

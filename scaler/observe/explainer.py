@@ -1,4 +1,4 @@
-"""What is behind the answers that KEDA gets: one trigger as plain data, for `explain`, the status page and its API."""
+"""Explains the answers that KEDA gets: one trigger as plain data, for `explain`, the status page and its API."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from scaler.store.snapshots import PlaceStatus, Snapshots
 
 
 class Explainer:
-    """Explains what ScaledObjects are told."""
+    """Explains what KEDA is told about ScaledObjects."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts it reads
+    def __init__(  # noqa: PLR0913, PLR0917 - these are the parts that it reads
         self,
         registry: Registry,
         answers: Answers,
@@ -28,50 +28,52 @@ class Explainer:
         clock: Clock,
         cost: CostSettings,
     ) -> None:
-        """Explain what these hold; requests cost what `cost` says."""
+        """Read these parts; `cost` has the prices of requests."""
         self._registry, self._answers, self._snapshots = registry, answers, snapshots
         self._sparing, self._clock, self._cost = sparing, clock, cost
 
     async def explain(
         self, namespace: str, name: str, metadata: Mapping[str, str], wait_seconds: float
     ) -> dict[str, Any]:
-        """Judge a trigger as GetMetrics would, waiting at most `wait_seconds`; an error is part of the explanation."""
+        """Judge a trigger as GetMetrics does, waiting at most `wait_seconds`, and explain its answer or its error."""
         try:
-            asker = self._registry.look_up(namespace, name, metadata)
+            scaled_object = self._registry.look_up(namespace, name, metadata)
         except ScalerError as error:
             return {"namespace": namespace, "name": name, "state": "error", "error": error_view(error)}
         try:
-            await self._answers.answer(asker, wait_seconds)
+            await self._answers.answer(scaled_object, wait_seconds)
         except ScalerError as error:
-            return {**self.view(asker), "state": "error", "error": error_view(error)}
-        await self._sparing.look(asker)
-        return self.view(asker)
+            return {**self.view(scaled_object), "state": "error", "error": error_view(error)}
+        await self._sparing.look(scaled_object)
+        return self.view(scaled_object)
 
-    def view(self, asker: ScaledObject) -> dict[str, Any]:
-        """Return what is known of `asker`, without asking anybody. Ages are seconds; nothing in it is a secret."""
+    def view(self, scaled_object: ScaledObject) -> dict[str, Any]:
+        """Return what is known about `scaled_object`, without reading anything. Ages are in seconds; has no secret."""
         now = self._clock.now()
-        told, error, answer = asker.told, asker.error, asker.answer
+        told, error, answer = scaled_object.told, scaled_object.error, scaled_object.answer
         values = {metric.name: metric.value for metric in told.metrics} if told is not None else {}
-        places = dict.fromkeys(asker.places)
+        places = dict.fromkeys(scaled_object.places)
         statuses = [status for place in places if (status := self._snapshots.status(place)) is not None]
         return {
-            "namespace": asker.namespace,
-            "name": asker.name,
-            "source": asker.trigger.source,
-            "state": state_of(asker),
+            "namespace": scaled_object.namespace,
+            "name": scaled_object.name,
+            "source": scaled_object.trigger.source,
+            "state": state_of(scaled_object),
             "error": None if error is None else error_view(error.error),
-            "held": None if answer is None or answer.fault is None else self._held_view(asker, answer.fault),
+            "held": None if answer is None or answer.fault is None else self._held_view(scaled_object, answer.fault),
             "metrics": [
                 {
                     "name": spec.name,
                     "value": values.get(spec.name),
                     "target": spec.target,
-                    "metricType": asker.trigger.metric_type,
+                    "metricType": scaled_object.trigger.metric_type,
                 }
-                for spec in asker.specs
+                for spec in scaled_object.specs
             ],
             "active": None if told is None else told.active,
-            "activeSince": None if math.isnan(asker.active_since) else round(now - asker.active_since, 3),
+            "activeSince": None
+            if math.isnan(scaled_object.active_since)
+            else round(now - scaled_object.active_since, 3),
             "reasons": [] if told is None else list(told.reasons),
             "doubts": [] if told is None else list(told.doubts),
             "components": []
@@ -80,24 +82,24 @@ class Explainer:
                 {"name": part.name, "value": part.value, "unit": part.unit, "note": part.note}
                 for part in told.components
             ],
-            "spareBusy": None if asker.spared is None else spared_view(asker.spared),
+            "spareBusy": None if scaled_object.spared is None else spared_view(scaled_object.spared),
             "places": [place_view(status) for status in statuses],
             "cost": self._bill(statuses),
-            "lastCall": round(now - asker.asked_at, 3) if asker.calls else None,
-            "calls": asker.calls,
-            "streams": len(asker.listeners),
+            "lastCall": round(now - scaled_object.asked_at, 3) if scaled_object.calls else None,
+            "calls": scaled_object.calls,
+            "streams": len(scaled_object.listeners),
         }
 
-    def _held_view(self, asker: ScaledObject, fault: Fault) -> dict[str, Any]:
-        """Return why the last answer is held, how old it is and how long it goes on being told."""
-        age = self._clock.now() - asker.settling.told_at
-        left = asker.trigger.stale_seconds + asker.trigger.hold_seconds - age
+    def _held_view(self, scaled_object: ScaledObject, fault: Fault) -> dict[str, Any]:
+        """Return why the last answer is held, how old it is, and how much longer it is held."""
+        age = self._clock.now() - scaled_object.settling.told_at
+        left = scaled_object.trigger.stale_seconds + scaled_object.trigger.hold_seconds - age
         return {"why": str(fault), "age": round(age, 3), "secondsLeft": round(max(0.0, left), 3)}
 
     def _bill(self, statuses: list[PlaceStatus]) -> dict[str, Any] | None:
-        """Return what reading these places at the present intervals costs, or None if nobody bills it.
+        """Return the cost of reading these places at their current intervals, or None if it is free.
 
-        Places are shared, so the bills of several triggers do not add up.
+        Places are shared, so the bills of several triggers must not be added up.
         """
         rates = [(status.place.backend, 3600 / status.interval) for status in statuses if status.interval]
         bills = [
@@ -114,15 +116,15 @@ class Explainer:
         }
 
 
-def state_of(asker: ScaledObject) -> str:
+def state_of(scaled_object: ScaledObject) -> str:
     """Return `error`, `held`, `settling`, `unknown` (not read lately), `active` or `inactive`: what KEDA is told."""
-    if asker.error is not None:
+    if scaled_object.error is not None:
         return "error"
-    return "unknown" if asker.answer is None else asker.answer.state
+    return "unknown" if scaled_object.answer is None else scaled_object.answer.state
 
 
 def place_view(status: PlaceStatus) -> dict[str, Any]:
-    """Return one place as plain data."""
+    """Return a place as plain data."""
     return {
         "place": str(status.place),
         "backend": status.place.backend,

@@ -1,4 +1,4 @@
-"""The scaler's own Prometheus metrics; the house is read when they are scraped, so that calls pay little."""
+"""The scaler's own Prometheus metrics; most are collected at scrape time, so that they cost the calls little."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,18 +30,18 @@ from scaler.store.snapshots import BackendStatus, Snapshots
 
 READ_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 MAX_BACKENDS = 1_000
-"""Backends with a series of their own; metadata can name any number of hosts, and series stay for ever."""
+"""Backends with their own series; metadata can name any number of hosts, and series stay for ever."""
 
 REFUSED_SECONDS = 900.0
 MAX_PLACES = 1_000
-"""Places with a series of their own: with all that may be held, a scrape would take 80 MB more for a moment."""
+"""Places with their own series; with all possible places a scrape would take 80 MB more for a moment."""
 
 
 class Metrics:
-    """All counters of one server, on a registry of their own."""
+    """All metrics of one server, with its own registry."""
 
     def __init__(self, clock: Clock, cost: CostSettings) -> None:
-        """Register the counters; `watch` adds what is read at scrape time."""
+        """Register the counters; `watch` adds what is collected at scrape time."""
         self.traffic, self._cost = Traffic(clock), cost
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -94,14 +94,14 @@ class Metrics:
         return self._requests.labels(backend, operation)
 
     def watch(self, registry: Registry, snapshots: Snapshots, streams: Streams, journal: Journal) -> None:
-        """Show also what these hold at the time of a scrape."""
+        """Also collect the state of these parts at scrape time."""
         self._looking = (_House(registry, snapshots, streams), _Bill(self.traffic, self._cost), _Refused(journal))
         for collector in self._looking:
             self.registry.register(collector)
 
     @contextmanager
     def looked(self) -> Iterator[None]:
-        """Look at what only the event loop's thread may; in the block the registry may be collected in another."""
+        """Take a snapshot of what only the event loop's thread may read; in the block another thread may collect."""
         for collector in self._looking:
             collector.seen = collector.look()
         try:
@@ -112,7 +112,7 @@ class Metrics:
 
 
 class _Looking(Collector):
-    """Shows what was seen, or else what there is now."""
+    """Collects the snapshot of `looked`, or without one the current state."""
 
     seen: list[Any] | None = None
 
@@ -202,20 +202,20 @@ class _House(_Looking):
         held: dict[tuple[str, ...], float] = {}
         settling: dict[tuple[str, ...], float] = {}
         doubtful: dict[tuple[str, ...], float] = {}
-        for asker in self._registry:
-            # After an edit two of one name are known for a while, and two triggers may have metrics of one name: a
-            # series may appear but once, so the one that asked last stands.
-            told = asker.told
-            trigger = (asker.namespace, asker.name, asker.specs[0].name)
-            failing[trigger] = asker.error is not None
-            state = None if asker.answer is None else asker.answer.state
+        for scaled_object in self._registry:
+            # After an edit there are two ScaledObjects of one name for a while, and two triggers may have metrics of
+            # one name. A series may appear only once, so the one with the last call wins.
+            told = scaled_object.told
+            trigger = (scaled_object.namespace, scaled_object.name, scaled_object.specs[0].name)
+            failing[trigger] = scaled_object.error is not None
+            state = None if scaled_object.answer is None else scaled_object.answer.state
             held[trigger], settling[trigger] = state == "held", state == "settling"
             doubtful[trigger] = told is not None and bool(told.doubts)
             active.pop(trigger, None)
             if told is not None:
                 active[trigger] = told.active
-            for index, spec in enumerate(asker.specs):
-                metric = (asker.namespace, asker.name, spec.name)
+            for index, spec in enumerate(scaled_object.specs):
+                metric = (scaled_object.namespace, scaled_object.name, spec.name)
                 target[metric] = spec.target
                 value.pop(metric, None)
                 if told is not None:
@@ -261,7 +261,7 @@ class _House(_Looking):
         reads: dict[tuple[str, str], float] = {}
         paces = ((interval, place) for place, interval in self._snapshots.paces() if interval)
         for interval, place in nsmallest(MAX_PLACES, paces, key=itemgetter(0)):
-            row = (place.backend, str(place))  # of two that people would not tell apart, the sum
+            row = (place.backend, str(place))  # places with equal texts are added up
             reads[row] = reads.get(row, 0.0) + 3_600 / interval
         family = GaugeMetricFamily(
             "queue_scaler_place_reads_per_hour",

@@ -1,4 +1,4 @@
-"""Calls of the gRPC server, counted without locks."""
+"""Metrics of gRPC calls, counted without locks."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -14,10 +14,10 @@ RPC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.
 
 
 class Rpcs(Collector):
-    """Counts calls: prometheus_client's own counters take locks, and cost ten times as much."""
+    """Counts calls; prometheus_client's own counters take locks and ten times as long."""
 
     def __init__(self) -> None:
-        """Know of no call yet."""
+        """Start with no calls."""
         self.codes: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._buckets: dict[str, list[int]] = {}
         self._sums: dict[str, list[float]] = {}
@@ -44,7 +44,7 @@ class Rpcs(Collector):
         ended = CounterMetricFamily(
             "queue_scaler_rpc", "RPCs that ended, by their status code.", labels=["rpc", "code"]
         )
-        for name, codes in list(self.codes.items()):  # copies, as calls may come while another thread collects
+        for name, codes in list(self.codes.items()):  # a copy, because calls may come while another thread collects
             for code, count in list(codes.items()):
                 ended.add_metric((name, code), count)
         lasted = HistogramMetricFamily("queue_scaler_rpc_duration_seconds", "Duration of unary RPCs.", labels=["rpc"])

@@ -1,4 +1,4 @@
-"""What is done to spare busy pods, as plain data and as Prometheus metrics."""
+"""The state of `spareBusy`, as plain data and as Prometheus metrics."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from scaler.answers.scaledobject import ScaledObject
 
 
 def spared_view(spared: Spared) -> dict[str, Any]:
-    """Return how it stands with a trigger that wants its busy pods spared."""
+    """Return the state of `spareBusy` of one trigger as plain data."""
     return {
         "pods": spared.pods,
         "busy": spared.busy,
@@ -24,10 +24,12 @@ def spared_view(spared: Spared) -> dict[str, Any]:
     }
 
 
-def spared_families(askers: Iterable[ScaledObject]) -> Iterable[Metric]:
-    """Return the gauges of all triggers that want their busy pods spared; of two of one name the last counts."""
+def spared_families(scaled_objects: Iterable[ScaledObject]) -> Iterable[Metric]:
+    """Return the gauges of all triggers with `spareBusy`; of two with one name the last wins."""
     rows = {
-        (asker.namespace, asker.name, asker.specs[0].name): asker.spared for asker in askers if asker.spared is not None
+        (scaled_object.namespace, scaled_object.name, scaled_object.specs[0].name): scaled_object.spared
+        for scaled_object in scaled_objects
+        if scaled_object.spared is not None
     }
     for name, text, field in (
         (

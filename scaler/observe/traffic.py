@@ -1,4 +1,4 @@
-"""What each backend was asked in the last hour: requests, reads, faults and how long they took."""
+"""The traffic of each backend in the last hour: requests, reads, faults, and durations."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from scaler.core.clock import Clock
 
 STEP_SECONDS, STEPS = 30.0, 120
 RATE_STEPS = 10
-"""The present rate is that of the last five minutes."""
+"""The current rate is that of the last five minutes."""
 SHORTEST_RATE_SECONDS = 30.0
-"""A rate over less time says nothing: the first reads of many places come in a burst."""
+"""A rate over less time says nothing, because the first reads of many places come in a burst."""
 MAX_BACKENDS = 1_000
 OTHER = "other"
-"""Stands for all backends beyond `MAX_BACKENDS`; metadata can name any number of hosts."""
+"""Counts all backends beyond `MAX_BACKENDS`, because metadata can name any number of hosts."""
 
 
 @dataclass(slots=True)
 class Step:
-    """What happened in one half minute."""
+    """The traffic of one half minute."""
 
     slot: int
     requests: int = 0
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The present rate of one backend; None where there is nothing to judge by."""
+    """The current rates of one backend; None if they are not known yet."""
 
     seconds: float
     requests_per_hour: float | None
@@ -55,7 +55,7 @@ class Traffic:
     """Counts by backend (`Place.backend`)."""
 
     def __init__(self, clock: Clock) -> None:
-        """Know of no backend yet."""
+        """Start with no traffic."""
         self._clock = clock
         self._courses: dict[str, _Course] = {}
 
@@ -87,12 +87,12 @@ class Traffic:
         self._courses = {name: course for name, course in self._courses.items() if course.steps[-1].slot > oldest}
 
     def backends(self) -> list[str]:
-        """Return who was asked in the last hour."""
+        """Return the backends with traffic in the last hour."""
         self._forget_silent(self._clock.now())
         return list(self._courses)
 
     def rate(self, backend: str) -> Rate:
-        """Return the present rate of `backend`."""
+        """Return the current rate of `backend`."""
         now, course = self._clock.now(), self._courses.get(backend)
         if course is None:
             return Rate(0.0, None, 0, 0, None, None)
@@ -111,7 +111,7 @@ class Traffic:
         )
 
     def recent(self, backend: str) -> list[Step | None]:
-        """Return the half minutes of the last hour, oldest first, None where nothing was asked."""
+        """Return the half minutes of the last hour, oldest first, None for those without traffic."""
         slot, course = int(self._clock.now() / STEP_SECONDS), self._courses.get(backend)
         by_slot = {step.slot: step for step in course.steps} if course is not None else {}
         return [by_slot.get(each) for each in range(slot - STEPS + 1, slot + 1)]

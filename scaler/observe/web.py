@@ -1,4 +1,4 @@
-"""The HTTP side: own metrics, health for probes, and the status page."""
+"""The HTTP application: the scaler's own metrics, health for probes, and the status page."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,7 +16,8 @@ def make_app(
 ) -> web.Application:
     """Return the application with `/metrics`, `/healthz`, `/readyz` and, if there is one, the status page.
 
-    Requests pass `middlewares` first. `ready` does not depend on any backend: an outage of one must not take the scaler away from the others.
+    Requests pass `middlewares` first. `ready` does not depend on any backend, because an outage of one must not take
+    the scaler away from the others.
     """
     app = web.Application(middlewares=middlewares)
 
@@ -25,7 +26,9 @@ def make_app(
     async def metrics_page(request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
         async with scraping:
-            with metrics.looked():  # ten thousand ScaledObjects take 0.3 s, in which calls must be answered
+            with (
+                metrics.looked()
+            ):  # in a thread: with 10,000 ScaledObjects it takes 0.3 s, in which calls must be answered
                 body = await asyncio.to_thread(encoder, metrics.registry)
         return web.Response(body=body, headers={"Content-Type": content_type})
 

@@ -1,1 +1,1 @@
-"""The gRPC and HTTP servers, and what they are made of."""
+"""The gRPC and HTTP servers: `app` builds them, `service` has the five RPCs, `handlers` connects them to grpc."""

@@ -1,4 +1,4 @@
-"""Builds the server out of its parts, and starts and drains it as one readable sequence."""
+"""Builds the server from its parts, starts it, and drains it."""
 
 import asyncio
 import contextlib
@@ -53,28 +53,29 @@ log = get_logger()
 
 FORGET_SECONDS = 30.0
 HOLD_SECONDS = 0.5
-"""How long answers are held at most: with thousands of callers there is no moment without a call."""
+"""How long `drain` keeps answers back at most, to get a moment without calls: with thousands of callers there is
+none."""
 QUIET_SECONDS = 0.05
-"""How long no call has come when the server stops: KEDA's polls come in bursts."""
+"""The server stops when no call has come for so long, because KEDA's polls come in bursts."""
 KEEP_SECONDS = 900.0
-"""How long what a ScaledObject was told is remembered after it asked last."""
+"""How long a ScaledObject is remembered after its last call, with what KEDA was told."""
 
 
 def grpc_options(settings: Settings) -> list[tuple[str, int]]:
     """Return the options of grpc's core, each with its reason."""
     age = int(settings.connection_age_seconds * 1000)
     return [
-        ("grpc.so_reuseport", 0),  # two servers on one port are a mistake, not a cluster
-        # A burst of opens (KEDA restarting with thousands of triggers) is cancelled beyond the default of 1,000.
+        ("grpc.so_reuseport", 0),  # two servers on one port are a mistake; without this, both would start
+        # With the default of 1,000, calls are cancelled when KEDA restarts with thousands of triggers.
         ("grpc.server.max_pending_requests", 50_000),
         ("grpc.server.max_pending_requests_hard_limit", 100_000),
-        # KEDA sends no keepalives; without the server's, a vanished peer holds its streams for ever.
+        # KEDA sends no keepalives; without the server's, streams of a peer that vanished would stay for ever.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
-        # KEDA keeps its connection; it looks for new replicas only when it has to reconnect.
+        # KEDA keeps its connection, and finds new replicas only when it has to reconnect.
         ("grpc.max_connection_age_ms", age),
-        # Streams end by themselves within the connection's age, so none is cut off.
+        # Streams end by themselves within this time, so none is cut off.
         ("grpc.max_connection_age_grace_ms", age + 30_000),
         ("grpc.max_receive_message_length", 2 * settings.limits.max_metadata_bytes + 65_536),
         ("grpc.max_metadata_size", 16_384),
@@ -82,10 +83,10 @@ def grpc_options(settings: Settings) -> list[tuple[str, int]]:
 
 
 class Server:
-    """A running server; `run` makes one."""
+    """The gRPC and HTTP servers with all their parts; `serve` runs one."""
 
     def __init__(self, settings: Settings, clock: Clock, readers: Iterable[Reader] | None = None) -> None:
-        """Join the parts; nothing listens yet. `readers` stand in for those of the sources."""
+        """Build the parts without listening yet. `readers` replace those of the sources, for tests."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
         limits, access = settings.limits, Access(settings.access, settings.aws)
@@ -233,19 +234,19 @@ class Server:
             self.garbage.tidy()
 
     async def drain(self) -> None:
-        """End so that KEDA notices nothing but a reconnect.
+        """Stop in such a way that KEDA only has to reconnect.
 
-        First the health service says NOT_SERVING, so that nobody new is sent here; after a short wait the streams end
-        normally. At a moment without calls the server stops, because grpc cancels those that have arrived and are not
-        begun. Callers that never pause are brought to such a moment by answers that are held until the server has told
-        them to connect elsewhere; calls under way get their grace, then all connections close.
+        First the health service reports NOT_SERVING, so that no new client is sent here; after a short wait the streams
+        end without an error. The server stops at a moment without calls, because grpc cancels calls that have arrived
+        but not begun. If callers never pause, answers are kept back to get such a moment, until grpc has sent GOAWAY,
+        so that the callers connect elsewhere. Calls in flight get their grace period, then all connections close.
         """
         self.draining = True
         log.info("draining", streams=len(self.streams))
         await self.health.enter_graceful_shutdown()
         await sleep(self._clock, self.settings.drain.wait_seconds)
         with contextlib.suppress(TimeoutError), deadline(self._clock, self.settings.drain.grace_seconds):
-            await self.streams.drain()  # but for a peer that reads no more; it is cut off below
+            await self.streams.drain()  # a stream whose peer reads no more does not end here; it is cut off below
         held = self.calls.hold()
         with (
             contextlib.suppress(TimeoutError),
@@ -253,13 +254,13 @@ class Server:
         ):
             await self.calls.quiet(self._clock, QUIET_SECONDS)
         closing = asyncio.create_task(self.close())
-        await asyncio.sleep(0)  # it has begun: the connections are told
+        await asyncio.sleep(0)  # lets the stop begin, which sends GOAWAY on every connection
         held.set()
         await closing
         log.info("stopped")
 
     async def close(self) -> None:
-        """Stop serving, with the grace for calls under way, and close all connections."""
+        """Stop serving, with the grace period for calls in flight, and close all connections."""
         await asyncio.gather(*(server.stop(self.settings.drain.grace_seconds) for server in self._grpc))
         await self._stack.aclose()
         await self.snapshots.close()
@@ -268,14 +269,14 @@ class Server:
 
 
 def open_readers(backends: Backends) -> list[Reader]:
-    """Return one reader of each class that the sources name."""
+    """Return one reader of each class that the sources declare."""
     return [
         backends.hand(make) for make in dict.fromkeys(make for source in SOURCES.values() for make in source.readers)
     ]
 
 
 async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; at SIGHUP, go on with what `load` returns."""
+    """Serve until SIGTERM or SIGINT, then drain; on SIGHUP, apply what `load` returns."""
     server = Server(settings, SystemClock())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

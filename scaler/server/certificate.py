@@ -1,4 +1,4 @@
-"""How long clients accept the server's certificate, found out as a client does: in a handshake, here in memory."""
+"""Finds out how long clients accept the server's certificate, by a TLS handshake in memory."""
 
 import contextlib
 import ssl
@@ -13,16 +13,16 @@ NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which `ssl`
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From `begin` to `end`, in Unix time; `refused` is why no client accepts the certificate at any time."""
+    """Valid from `begin` to `end`, in Unix time; `refused` says why no client accepts the certificate at any time."""
 
     begin: float = 0.0
     end: float = 0.0
     refused: str = ""
 
     def complaint(self, now: float) -> str:
-        """Return what is wrong with the certificate at the Unix time `now`, or nothing.
+        """Return what is wrong with the certificate at the Unix time `now`, or "".
 
-        Whoever renews in time does so before the last tenth of a certificate's life, or the last 30 days of a long one.
+        It should have been renewed before the last tenth of its lifetime, or the last 30 days of a long one.
         """
         if self.refused:
             return f"no client accepts it ({self.refused})"
@@ -42,15 +42,15 @@ def _date(seconds: float) -> str:
 def validity(server: ssl.SSLContext, cert_file: Path) -> Validity:
     """Return the validity of the certificate in `cert_file`, which `server` has loaded."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False  # the names that clients use are not known here,
-    client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # nor the CAs that they trust,
-    client.verify_flags |= NO_CHECK_TIME  # and an expired certificate is to tell its dates
+    client.check_hostname = False  # the names that clients use are not known here
+    client.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # nor are the CAs that they trust
+    client.verify_flags |= NO_CHECK_TIME  # so that the dates of an expired certificate can be read
     client.load_verify_locations(cert_file)
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     there = client.wrap_bio(to_client, to_server)
     here = server.wrap_bio(to_server, to_client, server_side=True)
     try:
-        for side in (there, here) * 3:  # three turns are enough for TLS 1.2; what is done stays done
+        for side in (there, here) * 3:  # three turns are enough for TLS 1.2; more do no harm
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
     except ssl.SSLCertVerificationError as error:

@@ -1,29 +1,29 @@
-"""Keeps what stays out of the garbage collector's sight: walking ten thousand ScaledObjects stops the loop for 0.2 s."""
+"""Hides long-lived objects from the garbage collector, which takes 0.2 s to walk 10,000 ScaledObjects."""
 
 import gc
 from collections.abc import Callable
 
 STEP = 500
 QUICK_OBJECTS = 20_000
-"""In the old generation, walked in about 15 ms."""
+"""A collection of so many objects in the old generation takes about 15 ms."""
 PATIENCE = 10
 NEVER = 1_000_000
 
 
 class Garbage:
-    """Freezes what is there whenever that has grown by a step; not again for what only comes and goes.
+    """Freezes all objects (`gc.freeze`) whenever the number of long-lived ones has grown by a step.
 
-    What is frozen is still freed when nobody refers to it any more. Only a cycle would stay, and the long-lived things
-    of the house, ScaledObjects, places and streams, leave none.
+    A frozen object is still freed when its last reference goes. Only reference cycles would stay, and the long-lived
+    objects (ScaledObjects, places and streams) are in none.
     """
 
     def __init__(self, size: Callable[[], int]) -> None:
-        """Judge by `size`, the number of long-lived things."""
+        """Take `size`, which returns the number of long-lived objects."""
         self._size, self._next, self._put_off = size, STEP, 0
         self._settled = False
 
     def settle(self) -> None:
-        """Freeze what a start has left, and let the old generation be collected by `tidy` alone; takes a while."""
+        """Freeze what the start has left, and collect the old generation only in `tidy` from now on; takes a while."""
         gc.collect()
         gc.freeze()
         young, middle, _ = gc.get_threshold()
@@ -31,16 +31,16 @@ class Garbage:
         self._settled = True
 
     def grown(self) -> None:
-        """Something long-lived has come."""
+        """Take note of a new long-lived object."""
         size = self._size()
         if size >= self._next:
             self._next = size + STEP
-            gc.collect(1)  # the young: most of what is garbage, and what a burst has just made
+            gc.collect(1)  # the young generations have most of the garbage
             gc.freeze()
 
     def tidy(self) -> None:
-        """Collect the old generation, to be called every half minute: not in a burst, in which it holds every call."""
-        if not self._settled:  # Python does it by itself
+        """Collect the old generation; called every half minute, not during a burst of calls, which it would delay."""
+        if not self._settled:  # Python still does it by itself
             return
         if len(gc.get_objects(2)) > QUICK_OBJECTS and self._put_off < PATIENCE:
             self._put_off += 1

@@ -1,4 +1,4 @@
-"""Puts the service on grpc: measures each call, and turns errors into status codes."""
+"""Connects the service to grpc: measures each call, and turns errors into status codes."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ EXPLAINER_NAME = explainer_pb2.DESCRIPTOR.services_by_name["Explainer"].full_nam
 log = get_logger()
 
 MAX_MESSAGE_BYTES = 2_000
-"""Of an error. It travels percent-encoded in a header, and clients refuse headers from 8 KiB on."""
+"""Limit of an error message. It is sent percent-encoded in a header, and clients refuse headers of 8 KiB and more."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Unary = Callable[[bytes], Awaitable[Any]]
@@ -35,16 +35,16 @@ Streaming = Callable[[bytes, Send], Awaitable[None]]
 
 
 class Calls:
-    """Makes grpc's handlers of the service's methods."""
+    """Makes grpc handlers of the service's methods."""
 
     def __init__(self, metrics: Metrics, once: Once) -> None:
-        """Count in `metrics`; log the same error of the same caller as seldom as `once` lets it."""
+        """Count in `metrics`; log the same error of the same caller only as often as `once` allows."""
         self._metrics, self._once = metrics, once
         self._arrived = 0
         self._held: asyncio.Event | None = None
 
     def hold(self) -> asyncio.Event:
-        """Keep the answers of unary calls until the event is set: who waits for an answer sends no other call."""
+        """Keep back the answers of unary calls until the event is set: a caller that waits sends no further call."""
         self._held = asyncio.Event()
         return self._held
 
@@ -84,7 +84,7 @@ class Calls:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for name, method in service.methods_by_name.items():
             write = message_factory.GetMessageClass(method.output_type).SerializeToString
-            # Requests come as bytes: whoever asks again need not be parsed again.
+            # Requests are taken as bytes, so that a known request need not be parsed again.
             if name in unary:
                 handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(name, unary[name]), None, write)
             else:
@@ -107,7 +107,7 @@ class Calls:
                 code = self._code(name, request, error)
                 if self._held is not None:
                     await self._held.wait()
-                ending = context.abort(grpc.StatusCode[code], told(error))
+                ending = context.abort(grpc.StatusCode[code], status_details(error))
                 del context  # grpc keeps what it raises in it: with this frame a cycle, 10 kB at each poll of an outage
                 await ending
             else:
@@ -118,7 +118,7 @@ class Calls:
         return handler
 
     def _streaming(self, name: str, call: Streaming) -> Callable[[Any, Context], Awaitable[None]]:
-        # Not a generator, which would take 2 kB more for each of thousands of streams.
+        # Not an async generator, which would take 2 kB more for each stream.
         async def handler(request: bytes, context: Context) -> None:
             code = "CANCELLED"
             try:
@@ -126,7 +126,7 @@ class Calls:
                 code = "OK"
             except Exception as error:  # noqa: BLE001 - the last line: whatever it is becomes a status code
                 code = self._code(name, request, error)
-                ending = context.abort(grpc.StatusCode[code], told(error))
+                ending = context.abort(grpc.StatusCode[code], status_details(error))
                 del context  # as above
                 await ending
             finally:
@@ -135,7 +135,7 @@ class Calls:
         return handler
 
     def _code(self, name: str, request: bytes, error: Exception) -> str:
-        """Return the status code of `error`, and log it, but not at every poll."""
+        """Return the status code of `error`, and log the error, but not at every poll."""
         ref = named(name, request)
         about = {"rpc": name, "namespace": ref.namespace[:253], "scaledobject": ref.name[:253]}
         code = error.code if isinstance(error, ScalerError) else "INTERNAL"
@@ -148,7 +148,7 @@ class Calls:
 
 
 def named(rpc: str, request: bytes) -> pb.ScaledObjectRef:
-    """Return whom `request` is about; an empty message where that cannot be told."""
+    """Return the ScaledObjectRef of `request`, an empty one if it cannot be parsed."""
     with suppress(MetadataError):
         if rpc == "GetMetrics":
             return parsed(pb.GetMetricsRequest, request).scaledObjectRef
@@ -156,7 +156,7 @@ def named(rpc: str, request: bytes) -> pb.ScaledObjectRef:
     return pb.ScaledObjectRef()
 
 
-def told(error: Exception) -> str:
-    """Return what the caller may know of `error`."""
+def status_details(error: Exception) -> str:
+    """Return the message for the caller: the text of our own errors, and nothing of an unexpected one."""
     text = str(error) if isinstance(error, ScalerError) else "internal error of the scaler; its log says more"
     return text.encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""Addresses to listen on: checked first, so that a port in use is one clear line instead of grpc's own complaints."""
+"""Addresses to listen on: checked before grpc gets them, so that a port in use gives one clear message."""
 
 import errno
 import socket
@@ -11,7 +11,7 @@ from scaler.core.errors import SettingsError
 
 
 def bind(server: grpc.aio.Server, setting: str, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
-    """Let `server` listen on the `address` of `setting`, and return its port; raises `SettingsError`."""
+    """Make `server` listen on the `address` of `setting`, and return its port; raises `SettingsError`."""
     check(setting, address)
     try:
         if credentials is None:
@@ -22,9 +22,9 @@ def bind(server: grpc.aio.Server, setting: str, address: str, credentials: grpc.
 
 
 def both_families(port: int) -> socket.socket:
-    """Return a listening socket for IPv6 and IPv4, as gRPC makes it of `[::]`; asyncio's own takes IPv6 alone.
+    """Return a listening socket for IPv6 and IPv4, as grpc makes one for `[::]`; asyncio's would be for IPv6 only.
 
-    Without IPv6 it is one for IPv4, again as gRPC does it: a cluster may prefer both families and have one.
+    On a machine without IPv6 it is one for IPv4 only, again as with grpc.
     """
     if socket.has_dualstack_ipv6():
         return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -32,7 +32,7 @@ def both_families(port: int) -> socket.socket:
 
 
 def check(setting: str, address: str) -> None:
-    """Raise `SettingsError` unless `address`, HOST:PORT, can be listened on; of several addresses of a host, one."""
+    """Raise `SettingsError` unless `address`, HOST:PORT, can be listened on (at least one, if the host has several)."""
     host, _, port = address.rpartition(":")
     failed: OSError | None = None
     try:

@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read again, and what may change while the server runs does."""
+"""SIGHUP: reads the configuration again, and applies what may change while the server runs."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -12,12 +12,12 @@ from scaler.settings import Settings
 log = get_logger()
 
 LIVE = frozenset({"access"})
-"""Sections that take effect at once. Files that the configuration names (certificates, passwords, tokens) are looked at
-by themselves when they change."""
+"""Sections that take effect at once. Files that the configuration names (certificates, passwords, tokens) are read
+again when they change, without a SIGHUP."""
 
 
 class Running(Protocol):
-    """The parts of a server that a new configuration reaches."""
+    """The parts of a server that a new configuration can change."""
 
     settings: Settings
     registry: Registry
@@ -25,10 +25,10 @@ class Running(Protocol):
 
 
 def reload(server: Running, load: Callable[[], Settings]) -> None:
-    """Let `server` run with what `load` returns as far as it can, and say which sections need a restart.
+    """Apply to `server` what `load` returns, as far as that is possible, and log which sections need a restart.
 
-    A configuration that is wrong changes nothing. Whoever the new access rules do not allow any more is forgotten, and
-    told so at its next call.
+    A wrong configuration changes nothing. ScaledObjects that the new access rules do not allow are forgotten, and get
+    an error at their next call.
     """
     try:
         new = load()

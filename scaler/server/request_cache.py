@@ -1,4 +1,4 @@
-"""What requests meant that came lately, by their bytes, so that they need not be parsed to be understood."""
+"""Finds the ScaledObject of a request by the request's bytes, so that a known request need not be parsed again."""
 
 from typing import Generic, TypeVar
 
@@ -13,24 +13,24 @@ Kind = TypeVar("Kind", bound=Message)
 Meaning = TypeVar("Meaning")
 CACHE_BYTES = 4 << 20
 REQUEST_BYTES = 150
-"""What one request takes in the cache besides its own bytes."""
+"""Memory of one request in the cache, besides its own bytes."""
 
 
 class Meanings(Generic[Meaning]):
-    """What each request meant; what goes beyond the limit clears all.
+    """Maps the bytes of requests to their meaning; when the limit is reached, everything is forgotten.
 
-    Go writes a map in another order each time, but a map of up to 8 keys in 8 orders only, and one of 200 keys in 256
-    (internal/runtime/maps, Iter: a random offset into the table), so that a thousand ScaledObjects fit.
+    Go serializes a map in another order each time, but one of up to 8 keys in only 8 orders, and one of 200 keys in 256
+    (internal/runtime/maps, Iter: a random offset into the table). So the requests of a thousand ScaledObjects fit.
     """
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
-        """Keep about `max_bytes`."""
+        """Keep at most about `max_bytes`."""
         self._meanings: dict[bytes, Meaning] = {}
         self._max_bytes = self._left = max_bytes
         self.get = self._meanings.get
 
     def keep(self, raw: bytes, meaning: Meaning) -> None:
-        """Note what `raw` means."""
+        """Remember the meaning of `raw`."""
         if len(raw) + REQUEST_BYTES > self._left:
             self.clear()
         self._left -= len(raw) + REQUEST_BYTES
@@ -46,14 +46,14 @@ class RequestCache:
     """Finds ScaledObjects by the bytes of requests."""
 
     def __init__(self, registry: Registry) -> None:
-        """Look in `registry` for what is not cached, and forget when it forgets."""
+        """Ask `registry` for requests that are not cached, and forget everything when it forgets a ScaledObject."""
         self._registry = registry
         self._refs = Meanings[ScaledObject]()
         self._metrics = Meanings[tuple[ScaledObject, int]]()
-        registry.on_forget.append(lambda _asker: self._clear())
+        registry.on_forget.append(lambda _scaled_object: self._clear())
 
     def find(self, raw: bytes) -> ScaledObject:
-        """Return whom the bytes of a ScaledObjectRef name, noting that it asks; raises as `Registry.find_ref` does."""
+        """Return the ScaledObject of a ScaledObjectRef's bytes, noting its call; raises as `Registry.find_ref`."""
         if (found := self._refs.get(raw)) is not None:
             return self._registry.note(found)
         found = self._registry.find_ref(parsed(pb.ScaledObjectRef, raw))
@@ -61,7 +61,7 @@ class RequestCache:
         return found
 
     def find_metric(self, raw: bytes) -> tuple[ScaledObject, int]:
-        """Return whom the bytes of a GetMetricsRequest name, and which of its metrics; raises also `UnknownMetricError`."""
+        """Return the same for a GetMetricsRequest, with the index of its metric; raises also `UnknownMetricError`."""
         if (meaning := self._metrics.get(raw)) is not None:
             self._registry.note(meaning[0])
             return meaning
@@ -77,7 +77,7 @@ class RequestCache:
 
 
 def parsed(kind: type[Kind], raw: bytes) -> Kind:
-    """Return the message; raises `MetadataError` if `raw` is none."""
+    """Return `raw` as a message of `kind`; raises `MetadataError` if it is none."""
     try:
         return kind.FromString(raw)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""The server's certificate and the CA of its clients, read again when the files change."""
+"""TLS of the gRPC server: its certificate and the CA of its clients, read again when the files change."""
 
 import ssl
 import threading
@@ -18,7 +18,7 @@ REMIND_SECONDS = 86_400.0
 
 
 class _Files:
-    """The files as grpc's certificate configuration; grpc asks at every handshake, from threads of its own."""
+    """The files as grpc's certificate configuration; grpc calls `changed` at every handshake, from its own threads."""
 
     def __init__(self, settings: TlsSettings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
@@ -37,9 +37,10 @@ class _Files:
         return tuple((stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in (path.stat() for path in self._paths()))
 
     def load(self) -> grpc.ServerCertificateConfiguration:
-        """Read the files; raises `OSError`, of which `ssl.SSLError` is one, unless they belong together."""
+        """Read the files; raises `OSError` (or `ssl.SSLError`) if one is unreadable or they do not belong together."""
         stamp, ca = self._stamps(), self._settings.client_ca_file
-        check = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # grpc would only say that the port cannot be had
+        check = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # checked here, because grpc would only say that it cannot use
+        # the port
         check.load_cert_chain(self._settings.cert_file, self._settings.key_file, password=lambda: "")
         if ca is not None:
             check.load_verify_locations(ca)
@@ -47,12 +48,12 @@ class _Files:
             [(self._settings.key_file.read_bytes(), self._settings.cert_file.read_bytes())],
             root_certificates=ca.read_bytes() if ca else None,
         )
-        self._stamp = stamp  # of before: files that changed while they were read are read again
+        self._stamp = stamp  # taken before the read, so that files that changed during it are read again
         self._validity = validity(check, self._settings.cert_file)
         return loaded
 
     def look(self) -> None:
-        """Warn of a certificate that clients refuse or soon will, once a day for each reason."""
+        """Log a warning, once a day for each reason, if clients refuse the certificate or soon will."""
         complaint = self._validity.complaint(self._clock.wall())
         if complaint and self._remind(complaint):
             log.warning(
@@ -68,7 +69,7 @@ class _Files:
         return f"tls: {names}: no certificate chain, private key and CA in PEM that belong together ({error.reason or 'not PEM, or encrypted'})"
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return the new configuration if a file has changed; open connections keep what they have."""
+        """Return the new configuration if a file has changed; open connections keep the old one."""
         with self._lock:
             try:
                 if self._stamps() == self._stamp:
@@ -87,7 +88,7 @@ class _Files:
 
 
 def server_credentials(settings: TlsSettings, clock: Clock) -> grpc.ServerCredentials:
-    """Return credentials for TLS 1.2 and above (grpc's floor), with client certificates required if there is a CA.
+    """Return credentials for TLS 1.2 and newer (grpc's minimum); client certificates are required if there is a CA.
 
     Raises `SettingsError` if a file cannot be read, or if the files do not belong together.
     """
@@ -99,6 +100,6 @@ def server_credentials(settings: TlsSettings, clock: Clock) -> grpc.ServerCreden
     files.look()
     return grpc.dynamic_ssl_server_credentials(
         first,
-        files.changed,  # type: ignore[arg-type]  # None means unchanged (grpc's documentation); the stubs lack it
+        files.changed,  # type: ignore[arg-type]  # the stubs lack that None means unchanged, as grpc documents
         require_client_authentication=settings.client_ca_file is not None,
     )

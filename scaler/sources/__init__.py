@@ -1,4 +1,4 @@
-"""The registry of sources: one line each."""
+"""The registry of sources, with one line for each."""
 
 from scaler.sources import argocd, flux, sidekiq, sqs, workqueue
 from scaler.sources.base import Source

@@ -1,4 +1,4 @@
-"""Who may read what: the access rules of the configuration, held against what a trigger wants to use."""
+"""The access rules: which namespaces may use which queues, roles, Redis servers and URLs."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from scaler.sources.base import Claim
 
 
 class AccessRule(Section):
-    """What the triggers of some namespaces may use; everything is globbed, where `*` matches any characters."""
+    """What the triggers of some namespaces may use; every value is a glob, in which `*` matches any characters."""
 
     namespaces: tuple[str, ...] = Field(min_length=1, description="Namespaces of the ScaledObjects.")
     sqs: tuple[str, ...] = Field((), description="ARNs of queues.")
@@ -29,7 +29,7 @@ _FIELDS = {"sqs": "sqs", "redis": "redis", "prometheus": "prometheus", "url": "u
 
 
 class Access:
-    """Judges claims. Without any rule everything is allowed but AWS roles and foreign AWS endpoints."""
+    """Checks claims. Without any rule everything is allowed except AWS roles and foreign AWS endpoints."""
 
     def __init__(self, rules: Iterable[AccessRule] = (), aws: AwsSettings | None = None) -> None:
         """Use `rules`, and the role grants and endpoints of `aws`."""
@@ -37,12 +37,12 @@ class Access:
         self._aws = aws or AwsSettings()
 
     def replace_rules(self, rules: Iterable[AccessRule]) -> None:
-        """Judge by `rules` from now on, whoever asks."""
+        """Use `rules` from now on."""
         self._rules = tuple(rules)
 
     @property
     def restricted(self) -> bool:
-        """Whether any rule exists, so that what no rule allows is denied."""
+        """Whether there is any rule, so that everything else is denied."""
         return bool(self._rules)
 
     def check(self, namespace: str, claims: Iterable[Claim]) -> None:
@@ -59,7 +59,7 @@ class Access:
                 )
 
     def check_hop(self, url: str) -> None:
-        """Raise `Refused` unless the tenant of the present read may fetch `url`, to which a redirect leads."""
+        """Raise `Refused` unless the tenant of the current read may fetch `url`, the target of a redirect."""
         try:
             self.check(TENANT.get(), (Claim("url", url),))
         except NotAllowedError as error:
@@ -86,8 +86,8 @@ class Access:
 
 
 def _matches(value: str, patterns: Iterable[str]) -> bool:
-    """Tell whether a pattern grants `value`; one that ends with `*` stands for all that begin so, and so must the pattern."""
+    """Tell whether a pattern grants `value`; a `value` with `*` at its end needs a pattern for all it stands for."""
     if not value.endswith("*"):
         return any(fnmatchcase(value, pattern) for pattern in patterns)
-    # `shop-?` and `shop-[!x]` would match the character `*`, but not all that it stands for.
+    # `shop-?` and `shop-[!x]` match the character `*`, but not everything that it stands for.
     return any(pattern.endswith("*") and fnmatchcase(value[:-1], pattern) for pattern in patterns)

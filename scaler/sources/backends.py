@@ -1,4 +1,4 @@
-"""The clients of the process, of which each reader is handed those that its constructor names."""
+"""The clients of the process; each reader gets those that the parameters of its constructor name."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 
 
 def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
-    """Count nothing: for commands that have no metrics."""
+    """Do nothing, for commands without metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Backends:
 
     @property
     def may_fetch(self) -> Callable[[str], None]:
-        """The judge of redirects: raises `Refused` for a URL that the tenant of the present read may not fetch."""
+        """Checks redirects: raises `Refused` for a URL that the tenant of the current read may not fetch."""
         return self.access.check_hop
 
     def hand(self, make: Callable[..., Made]) -> Made:
-        """Return what `make` makes of the clients that its parameters name; one with a default may be named otherwise.
+        """Call `make` with the clients that its parameters name; a parameter with a default may have any name.
 
-        Raises `AttributeError` for a parameter without a default that is no client of this process.
+        Raises `AttributeError` for a parameter without a default that does not name a client.
         """
         parameters = inspect.signature(make).parameters.values()
         wanted = [each.name for each in parameters if hasattr(self, each.name) or each.default is each.empty]

@@ -1,4 +1,4 @@
-"""What every source is made of: the metadata types, the `Trigger` that a source declares, and what its reader gets."""
+"""The base of every source: metadata types, `Trigger`, `Claim`, and `Source`, which declares a source."""
 
 import math
 import re
@@ -58,19 +58,19 @@ def _interval(value: float) -> float:
 
 
 MAX_LIST = 200
-"""Items that one comma-separated value may hold: each is a place to read, so that one trigger cannot ask for 10,000."""
+"""Items of one comma-separated value; each is a place to read, so the limit keeps a trigger from naming 10,000."""
 
 Count = Annotated[int, BeforeValidator(_integer), Field(ge=0, le=2**63 - 1)]
 Number = Annotated[float, BeforeValidator(_decimal)]
 Target = Annotated[float, BeforeValidator(_decimal), Field(ge=0.001, le=1e12)]
-"""A target of the HPA, which keeps three decimals and refuses 0 (facts: KEDA `pkg/scalers/scaler.go`)."""
+"""A target of the HPA, which keeps three decimals and refuses 0 (KEDA `pkg/scalers/scaler.go`)."""
 Seconds = Annotated[float, BeforeValidator(_decimal), Field(ge=0, le=86_400)]
 Interval = Annotated[float, BeforeValidator(_decimal), AfterValidator(_interval), Field(ge=0, le=3_600)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 
 NAMESPACE = "(namespace)"
-"""Stands for the ScaledObject's namespace among the fields of a trigger; the parser lets no metadata key through to it."""
+"""The field of a trigger that holds the ScaledObject's namespace; no metadata key can set it."""
 
 MetricType = Literal["AverageValue", "Value"]
 
@@ -98,7 +98,7 @@ def settle_field(default: float) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One thing that a trigger wants to use, for the access rules.
+    """One thing that a trigger wants to use; the access rules must allow it.
 
     `kind` is `sqs` (a queue's ARN), `role` (an ARN), `endpoint` (a URL for AWS requests), `redis` or `prometheus`
     (a name in the configuration), `url` (a URL that is fetched) or `kubernetes` (a namespace whose objects are read,
@@ -110,10 +110,11 @@ class Claim:
 
 
 class Trigger(BaseModel, ABC):
-    """The metadata of one trigger, parsed: what a ScaledObject asks of a source. Frozen, hashable, and pure.
+    """The parsed metadata of one trigger. Frozen, hashable, and without I/O.
 
-    A source subclasses it: its fields are the metadata keys (camelCase by alias; `Field(description=…)` becomes the
-    reference page), its methods the source's rules. `validator` functions raise `ValueError` with what is allowed.
+    Each source subclasses it: the fields are the metadata keys (camelCase by alias; `Field(description=…)` becomes the
+    reference page), the methods are the rules of the source. Validators raise `ValueError` whose text says what is
+    allowed.
     """
 
     model_config = ConfigDict(
@@ -122,11 +123,11 @@ class Trigger(BaseModel, ABC):
         alias_generator=to_camel,
         validate_by_alias=True,
         validate_by_name=False,
-        defer_build=True,  # a server that never sees a source need not hold its validators
+        defer_build=True,  # validators of unused sources would take memory
     )
 
     namespace: str = Field(alias=NAMESPACE)
-    """The namespace of the ScaledObject, as KEDA tells it."""
+    """The namespace of the ScaledObject, as KEDA sends it."""
 
     source: str = Field(description="Which source reads the metric.")
     metric_type: MetricType = Field(
@@ -158,29 +159,29 @@ class Trigger(BaseModel, ABC):
 
     @abstractmethod
     def places(self) -> tuple[Place, ...]:
-        """Return what must be read before this trigger can be assessed, without duplicates."""
+        """Return the places to read before this trigger can be assessed, without duplicates."""
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the further places that the readings of `places()` name (the queues of a listing); usually none."""
         del readings
         return ()
 
     @abstractmethod
     def claims(self) -> tuple[Claim, ...]:
-        """Return everything that the access rules must grant to the namespace."""
+        """Return everything that the access rules must allow."""
 
     counts: ClassVar[tuple[str, ...]] = ()
-    """What `imagined` takes, for `simulate`: first what waits, then what is being worked on, then anything else."""
+    """The counts that `imagined` takes, for `simulate`: first the waiting work, then the running work, then others."""
 
     def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:
         """Return the readings that the source would find with `counts` while `replicas` run, at Unix time `now`."""
         raise NotImplementedError(f"source {self.source} cannot be imagined from {sorted(counts)}, {replicas}, {now}")
 
     one_metric_each: ClassVar[str] = ""
-    """How to split a trigger with several metrics into triggers of one, where the source needs a word for that."""
+    """For sources with several metrics: how to split a trigger into triggers with one metric each."""
 
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Return what is allowed but will not do what its author thinks, for `explain` and `validate`; usually nothing.
+        """Return warnings about settings that are allowed but probably not meant, for `explain` and `validate`.
 
         `target_kind` is the kind of the workload that is scaled (`Deployment`, `StatefulSet`, `Job`).
         """
@@ -189,25 +190,25 @@ class Trigger(BaseModel, ABC):
 
     @property
     def spares_busy(self) -> bool:
-        """Whether scale-in is to take idle pods first, by `deletion_costs`."""
+        """Whether `deletion_costs` are written to the pods, so that scaling in removes idle ones first."""
         return False
 
     def deletion_costs(self, readings: Readings, now: float) -> Mapping[str, int]:
-        """Return `pod-deletion-cost` for each pod of the workload by its name, at Unix time `now`; 0 is idle."""
+        """Return the deletion cost of each pod of the workload by its name, at Unix time `now`; 0 is idle."""
         raise NotImplementedError(f"source {self.source} knows no pods from {len(readings)} readings at {now}")
 
     @abstractmethod
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge from one reading for each of `places()` and `found()`, at Unix time `now`; one metric for every spec, in its order.
+        """Return the assessment at Unix time `now`, with one metric for every spec, in the order of `specs()`.
 
-        Pure: equal readings give an equal assessment until `Assessment.until`. Raises `Fault` where the readings do not
-        tell what is asked.
+        `readings` has one reading for each of `places()` and `further_places()`. Pure: equal readings give an equal
+        assessment until `Assessment.until`. Raises `Fault` if the readings do not contain what is needed.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many requests a second one backend of a kind (the first part of `Place.backend`) takes, by default."""
+    """The default rate limit of each backend of a kind (the first part of `Place.backend`), in requests per second."""
 
     kind: str
     per_second: float
@@ -215,16 +216,17 @@ class Rate:
 
 
 def free(_backend: str, _cost: Any) -> float | None:
-    """Return no price: most backends bill no requests."""
+    """Return None: most backends do not bill requests."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One line of the registry: a name for `source:`, the trigger that it declares and the readers of its places.
+    """One line of the registry: the name for `source:`, the trigger class, and the readers of its places.
 
-    `rates` limit the kinds of backend that no source before it has declared. `price_per_million` returns the US dollars
-    that a million requests to a backend cost by the section `cost:` of the configuration, or None if nobody bills them.
+    `rates` are the rate limits of backend kinds that no earlier source has declared. `price_per_million` returns what a
+    million requests to a backend cost in US dollars, by the section `cost:` of the configuration, or None if they are
+    free.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Keys of KEDA's own scalers that people bring along, and what stands in their place here."""
+"""Metadata keys of KEDA's own scalers that users may carry over, and what to use here instead."""
 
 _METRIC_NAME = "the metric's name follows from the other keys; leave it out"
 _CREDENTIALS = "the scaler reads with its own identity; leave it out, or set awsRoleArn to a role that its configuration grants to the namespace"
@@ -42,5 +42,5 @@ _BY_SOURCE = {"sqs": _SQS, "sidekiq": _SIDEKIQ, "workqueue": _PAGES, "argocd": _
 
 
 def hint(key: str, source: str) -> str | None:
-    """Return what to do with `key`, which source `source` does not have; None for one that no scaler of KEDA's has."""
+    """Return what to use instead of `key` in `source`; None if no scaler of KEDA has that key."""
     return _BY_SOURCE.get(source, {}).get(key) or _EVERY.get(key)

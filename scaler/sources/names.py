@@ -1,18 +1,18 @@
-"""How a metric is named in the HPA: from metadata alone, the same for ever, different for different things."""
+"""Names of metrics in the HPA: from the metadata alone, stable, and different for different triggers."""
 
 import re
 from hashlib import blake2b
 
 MAX_LENGTH = 59
-"""Characters of a name. KEDA puts `s0-` … `s99-` before it, and the sum stays within the 63 of a label value."""
+"""Characters of a name. KEDA puts `s0-` … `s99-` before it, and a label value may have 63 characters."""
 
 _HASH_LENGTH = 8
 
 
 def metric_name(*parts: str) -> str:
-    """Return `parts` joined to one lowercase name of `[a-z0-9-]`, at most `MAX_LENGTH` characters long.
+    """Return `parts` joined to a lowercase name of `[a-z0-9-]` with at most `MAX_LENGTH` characters.
 
-    Where that loses something (case, another character, the end) a short hash is appended, so that what differs keeps
+    If that loses something (case, another character, the end), a short hash is appended, so that different parts get
     different names: `orders` and `Orders` are two queues of SQS.
     """
     joined = "-".join(parts)

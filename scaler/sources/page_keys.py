@@ -1,4 +1,4 @@
-"""The metadata keys that say where pages of metrics are, for every source that reads some."""
+"""The metadata keys that say where pages of metrics are, for every source that reads pages."""
 
 import re
 from functools import lru_cache
@@ -19,7 +19,7 @@ WAYS = {
     "prometheus": "prometheus",
     "prometheusURL": "prometheus_url",
 }
-"""The keys that each name a way to the pages, and the fields behind them."""
+"""The keys of which each names a way to reach pages, and their fields."""
 _BELONGS_TO = {
     "podNamespace": ("pod_namespace", ("podSelector",)),
     "scheme": ("scheme", ("podSelector",)),
@@ -32,12 +32,12 @@ _REQUIREMENT = r"\s*+(![\w./-]++|[\w./-]++(\s*+(==?|!=)\s*+[\w.-]*+|\s++(in|noti
 
 @lru_cache(maxsize=64)
 def _shared(wanted: Wanted) -> Wanted:
-    """Return one object for equal ones: each has 800 bytes, and most triggers of a source want the same."""
+    """Return the same object for equal ones: each takes 800 bytes, and most triggers of a source want the same."""
     return wanted
 
 
 class PageKeys(Trigger):
-    """A trigger on pages of metrics, which are reached in at most one of four ways."""
+    """A trigger on pages of metrics, reached in at most one of the four ways of `WAYS`."""
 
     metrics_url: CommaList | None = Field(
         None,
@@ -116,11 +116,11 @@ class PageKeys(Trigger):
 
     @property
     def ways(self) -> list[str]:
-        """The keys given of `WAYS`."""
+        """The keys of `WAYS` that are set."""
         return [key for key, field in WAYS.items() if getattr(self, field) is not None]
 
     def page_places(self, wanted: Wanted) -> tuple[Place, ...]:
-        """Return the places that hold `wanted`; each is read as a tuple of `Page`. None if no way is given."""
+        """Return the places of pages with `wanted`, each read as a tuple of `Page`; empty if no way is set."""
         wanted = _shared(wanted)
         if self.metrics_url is not None:
             return tuple(UrlPages(url, wanted) for url in self.metrics_url)
@@ -132,7 +132,7 @@ class PageKeys(Trigger):
         return ()
 
     def page_claims(self) -> tuple[Claim, ...]:
-        """Return what the access rules must grant for `page_places`; a URL without credentials and query."""
+        """Return what the access rules must allow for `page_places`; a URL without credentials and query."""
         if self.pod_selector is not None:
             return (Claim("kubernetes", self.pod_namespace or self.namespace),)
         if self.prometheus is not None:

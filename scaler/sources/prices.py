@@ -1,14 +1,14 @@
-"""What reading costs, as the sources price it."""
+"""What the requests to a backend cost, by the prices of the sources."""
 
 from scaler.sources import SOURCES
 from scaler.sources.sqs.prices import CostSettings
 
 HOURS_PER_MONTH = 730
-"""As AWS's pricing calculator counts."""
+"""As in AWS's pricing calculator."""
 
 
 def dollars_per_month(backend: str, requests_per_hour: float | None, cost: CostSettings) -> float | None:
-    """Return what `backend` costs at this rate in US dollars, or None if nobody bills it or its rate is not known yet."""
+    """Return the cost of `backend` at this rate in US dollars, or None if it is free or the rate is not known yet."""
     if requests_per_hour is None:
         return None
     prices = (source.price_per_million(backend, cost) for source in SOURCES.values())

@@ -1,4 +1,4 @@
-"""The metadata keys that say which Redis, for every source that reads from one."""
+"""The metadata keys that say which Redis to read, for every source on Redis."""
 
 import re
 from typing import Self
@@ -14,7 +14,7 @@ class RedisKeys(Trigger):
 
     redis: str | None = Field(
         None,
-        json_schema_extra={"secret": True},  # whoever takes it for `redisURL` writes a password here
+        json_schema_extra={"secret": True},  # a user who takes it for `redisURL` writes a password here
         description="A connection named in the scaler's configuration. Either this or `redisURL`.",
     )
     redis_url: SecretStr | None = Field(
@@ -51,16 +51,17 @@ class RedisKeys(Trigger):
         return self
 
     def redis_ref(self) -> RedisRef:
-        """Return what the places of this trigger name their Redis by."""
+        """Return the reference to its Redis that the places of this trigger contain."""
         if self.redis_url is None:
             return RedisRef(f"redis/{self.redis}", name=self.redis)
         url = parse_url(self.redis_url.get_secret_value())
-        # What a Sentinel names is judged by the rules of one namespace, so that no other one shares it.
+        # The master that a Sentinel names is checked by the rules of one namespace, so others may not share the
+        # connection.
         namespace = self.namespace if url.master is not None else None
         return RedisRef(f"redis/{','.join(address(*host) for host in url.hosts)}", None, self.redis_url, namespace)
 
     def redis_claims(self) -> tuple[Claim, ...]:
-        """Return the named connection, or the URL without user name and password; of Sentinels one for each."""
+        """Return the named connection, or the URL without user name and password; one claim for each Sentinel."""
         if self.redis_url is None:
             return (Claim("redis", self.redis or ""),)
         return tuple(Claim("url", url) for url in parse_url(self.redis_url.get_secret_value()).each_host())

@@ -1,9 +1,9 @@
-"""What every source on a Redis is made of: places, each with the commands that it takes, and what Redis answered."""
+"""Places in a Redis, for every source on Redis: which commands each needs, and its value from the answers."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -14,7 +14,7 @@ from scaler.core.domain import Place
 
 @dataclass(frozen=True, slots=True)
 class RedisClock:
-    """The time of a Redis, as seconds that it is ahead of this machine."""
+    """How many seconds the clock of a Redis is ahead of this machine's."""
 
     ahead: float
 
@@ -28,11 +28,15 @@ class RedisClock:
 
 
 def parse_time(answer: Any) -> float:
-    """Return the Unix time that `TIME` answered."""
+    """Return the Unix time in the answer to `TIME`."""
     if not isinstance(answer, list):
-        raise ValueError("no time")  # noqa: TRY004 - an answer of a wrong shape, as of every command
+        raise ValueError("no time")  # noqa: TRY004 - as for any answer of a wrong shape
     seconds, microseconds = answer
     return int(seconds) + int(microseconds) / 1e6
+
+
+REST: Final[Command] = ()
+"""No command: a place yields it before each piece of long work, so that others have their turn (`core.turns`)."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
@@ -45,20 +49,20 @@ class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
 
 
 class Answers:
-    """What Redis answered to each command, its errors included; equal commands are asked once."""
+    """The answers of Redis to each command, errors included; equal commands are sent once."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without answers."""
         self._answers: dict[Command, Any] = {}
         self.kept: dict[Any, Any] = {}
         """What a place keeps from one round to the next, by place."""
 
     def add(self, commands: Iterable[Command], answers: Iterable[Any]) -> None:
-        """Note the answers to `commands`, in their order."""
+        """Add the answers to `commands`, in the same order."""
         self._answers.update(zip(commands, answers, strict=True))
 
     def forget(self, commands: Iterable[Command]) -> None:
-        """Drop what was answered to `commands`."""
+        """Remove the answers to `commands`."""
         for command in commands:
             self._answers.pop(command, None)
 
@@ -72,18 +76,18 @@ class Answers:
         return answer
 
     def no_hash(self, command: Command) -> bool:
-        """Tell whether the key of `command` holds something else than the command is for."""
+        """Tell whether the key of `command` has another type than the command needs (WRONGTYPE)."""
         answer = self._answers[command]
         return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
 
     def refused(self, command: Command) -> bool:
-        """Tell whether Redis answered an error to `command`, such as that the user may not run it."""
+        """Tell whether Redis answered `command` with an error, such as NOPERM."""
         return isinstance(self._answers[command], ResponseError)
 
 
 @dataclass(frozen=True, slots=True)
 class RedisPlace(Place):
-    """Something in one Redis. Its commands only read."""
+    """A place in one Redis. Its commands only read."""
 
     redis: RedisRef
 
@@ -93,7 +97,7 @@ class RedisPlace(Place):
         return self.redis.backend
 
     def watched(self) -> Iterable[str]:
-        """Return the keys whose change is worth a read at once."""
+        """Return the keys whose change causes a read at once."""
         return ()
 
     @abstractmethod
@@ -101,19 +105,20 @@ class RedisPlace(Place):
         """Return the commands of the first round trip."""
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Return the commands that need what the first round trip told; `now` is Redis' time."""
+        """Return the commands that depend on the answers of the first round trip; `now` is Redis' time."""
         del answers, now
         return ()
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Return the commands that need what the round trip before told, and none when all is known.
+        """Return the commands that depend on the answers of the last round trip; none when nothing is missing.
 
-        What was answered to the second round trip and later ones is there until the next: a place keeps what it needs
-        of that in `answers.kept`, and so a large answer is read in pages.
+                Answers of the second and later round trips are removed after the next one, so that a large answer can be read
+        in pages: a place keeps what it needs of them in `answers.kept`. A place that may work on one for more than a
+        millisecond yields `REST` now and then.
         """
         del answers, now
         return ()
 
     @abstractmethod
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Any:
-        """Return what was found; raises `ErrorAnswer`, a `Fault`, or `ValueError` for an answer of a wrong shape."""
+        """Return the value; raises `ErrorAnswer`, a `Fault`, or `ValueError` for an answer of a wrong shape."""

@@ -1,4 +1,4 @@
-"""Reads from Redis for any source: all that is due of one Redis in two round trips, and large things in pages."""
+"""Reads from Redis for any source: all due places of one Redis in two round trips, and large keys in pages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -16,27 +16,28 @@ from scaler.core.budget import Budget, Held
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Hint, Place, Reader, Report
 from scaler.core.errors import Fault, Unavailable
+from scaler.core.turns import rest
 from scaler.sources.access import Access
 from scaler.sources.base import Claim
-from scaler.sources.redis_places import Answers, ErrorAnswer, RedisClock, RedisPlace, parse_time
+from scaler.sources.redis_places import REST, Answers, ErrorAnswer, RedisClock, RedisPlace, parse_time
 
 CLOCK_TOLERANCE_SECONDS = 0.5
-"""Clocks are compared at every read; a smaller change is the network's, and would make every reading a new one."""
+"""The clocks are compared at every read. A smaller change comes from the network, and must not change readings."""
 MAX_ROUNDS = 2_000
-"""Round trips of one read; its time ends before that with any honest Redis."""
+"""Round trips of one read; with a Redis that answers correctly the timeout comes first."""
 PLACES_AT_ONCE = 32
-"""Worked on before others have their turn."""
+"""Places that are worked on before the event loop gets a turn."""
 _TIME: Command = ("TIME",)
 
 
 class RedisReader(Reader):
-    """Keeps one connection to each Redis that is read, and one more that hears of changes. A source subclasses it."""
+    """Keeps one connection to each Redis, and one more for its notifications of changes. A source subclasses it."""
 
     together: ClassVar[bool] = True
     timeout_seconds: ClassVar[float] = 5.0
-    rights: ClassVar[str]  # where the access rules are written that it needs
+    rights: ClassVar[str]  # the documentation page with the ACL rules that it needs
 
-    def __init__(  # noqa: PLR0913, PLR0917 - it is handed each client by its name
+    def __init__(  # noqa: PLR0913, PLR0917 - `Backends.hand` passes the clients by name
         self,
         clock: Clock,
         addresses: Addresses,
@@ -55,16 +56,16 @@ class RedisReader(Reader):
         self._budget = budget
         self._hint: Hint | None = None
         self._redises: dict[RedisRef, _Redis] = {}
-        self._of: dict[Place, _Redis] = {}  # a place knows its own hash; that of a URL has to be worked out each time
+        self._of: dict[Place, _Redis] = {}  # by place, because a place caches its hash and a reference does not
         self._closing: set[asyncio.Task[None]] = set()
 
     def tracked(self, place: Any) -> tuple[str, ...]:
-        """Return the prefixes of keys to hear of, for `place` and others like it; none where polling is enough."""
+        """Return the key prefixes to track for `place` (CLIENT TRACKING); none if polling is enough."""
         del place
         return ()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Read every Redis on its own, so that none waits for another."""
+        """Read each Redis in a task of its own, so that none waits for another."""
         groups: dict[_Redis, list[RedisPlace]] = {}
         for place in cast("Sequence[RedisPlace]", places):
             groups.setdefault(self._of.get(place) or self._remember(place), []).append(place)
@@ -96,11 +97,11 @@ class RedisReader(Reader):
             held.resize(0)
 
     def listen(self, hint: Hint) -> None:
-        """Call `hint` for places whose keys Redis says have changed."""
+        """Call `hint` for places whose keys have changed, as Redis notifies."""
         self._hint = hint
 
     def forget(self, place: Place) -> None:
-        """Close the connections of a Redis that nobody asks for any more."""
+        """Forget `place`, and close the connections of a Redis without places."""
         place = cast("RedisPlace", place)
         redis = self._of.pop(place, None)
         if redis is not None and redis.forget(place):
@@ -116,7 +117,7 @@ class RedisReader(Reader):
 
 
 class _Redis:
-    """One Redis as seen by one identity."""
+    """One Redis with one identity (user or URL)."""
 
     def __init__(self, ref: RedisRef, reach: Reach, hint: Hint | None) -> None:
         self._ref = ref
@@ -127,36 +128,36 @@ class _Redis:
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
         self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
-        self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # so that each is kept once
+        self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal tuples share one object
         self._by_key: dict[bytes, set[RedisPlace]] = {}
         self._hints: dict[tuple[str, ...], Hints] = {}
         self._moves = 0
 
     async def read(self, places: Sequence[RedisPlace], report: Report, held: Held) -> None:
-        """Report each of `places`; raises a `Fault` for those that are left."""
+        """Report each of `places`; raises a `Fault` for those not reported."""
         async with self._one_at_a_time:
             connection = await self._kept.get()
         await _Read(self, connection, report, held).run(places)
-        if self._closed:  # nobody asks any more, since it was read
+        if self._closed:  # its last place was forgotten during the read
             self._kept.close()
         self._listen({self._tracked.get(place, ()) for place in places})
 
     async def ask(self, connection: RedisConnection, commands: Sequence[Command], held: Held) -> list[Any]:
-        """Make one round trip; between those of a long read, others have their turn."""
+        """Make one round trip; other tasks run between those of a long read."""
         async with self._one_at_a_time:
-            if not self._kept.has(connection):  # the next one may lead to another Redis
+            if not self._kept.has(connection):  # lost; a new connection may reach another Redis
                 raise Unavailable(f"{self._ref}: the connection was lost meanwhile")
             self._reach.count_requests(self._ref.backend, "pipeline", 1)
             try:
                 return await connection.ask(commands, grow=lambda more: held.resize(held.amount + more))
             except BaseException:
-                # Answers may be on their way that belong to no question any more. A lost connection is a fault even
-                # when the next one could be made at once: what comes after it may be a Redis that has lost its data.
+                # The connection cannot be used again, because answers to old commands may still arrive. Losing it is a
+                # fault even if a new one could be made at once: the Redis behind it may have lost its data.
                 self._kept.drop()
                 raise
 
     def compare_clocks(self, now: float) -> RedisClock:
-        """Return how the clock of Redis, which says `now`, goes beside that of this machine."""
+        """Return the clock of Redis, whose time is `now`, compared with this machine's."""
         ahead = now - self._reach.clock.wall()
         if self._clock is None or abs(ahead - self._clock.ahead) > CLOCK_TOLERANCE_SECONDS:
             self._clock = RedisClock(ahead)
@@ -165,13 +166,13 @@ class _Redis:
     # Hints
 
     def remember(self, place: RedisPlace, tracked: tuple[str, ...]) -> None:
-        """Hint at `place` when a key that it watches changes."""
+        """Call the hint for `place` when one of its keys changes."""
         self._tracked[place] = self._groups.setdefault(tracked, tracked)
         for key in place.watched():
             self._by_key.setdefault(key.encode(), set()).add(place)
 
     def forget(self, place: RedisPlace) -> bool:
-        """Tell whether `place` was the last one."""
+        """Forget `place`, and tell whether it was the last one."""
         del self._tracked[place]
         for key in map(str.encode, place.watched()):
             self._by_key[key].discard(place)
@@ -180,7 +181,7 @@ class _Redis:
         return not self._tracked
 
     def _listen(self, groups: set[tuple[str, ...]]) -> None:
-        """Listen to what is read, once it was read well, unless it was forgotten meanwhile; and where it was read."""
+        """Track the keys of `groups` at the server that was read, if they were read well and are still needed."""
         if self._hint is None or self._closed:
             return
         for prefixes in groups - {()} - self._hints.keys():
@@ -211,12 +212,12 @@ class _Read:
     """One read of some places over one connection."""
 
     def __init__(self, redis: _Redis, connection: RedisConnection, report: Report, held: Held) -> None:
-        self._redis, self._connection, self._told, self._held = redis, connection, report, held
+        self._redis, self._connection, self._report, self._held = redis, connection, report, held
         self._answers = Answers()
         self._asked = 0
 
     async def run(self, places: Sequence[RedisPlace]) -> None:
-        """Ask the first commands, then what these lead to, until every place knows all."""
+        """Send the first commands, then those that depend on their answers, until every place has all it needs."""
         first = [command async for place in _in_turns(places) for command in place.first()]
         await self._ask([_TIME, *first])
         try:
@@ -236,7 +237,7 @@ class _Read:
             self._answers.forget(asked)
             self._held.resize(before)
         for place in more:
-            self._told(place, Unavailable(f"{place}: more than {MAX_ROUNDS} round trips"))
+            self._report(place, Unavailable(f"{place}: more than {MAX_ROUNDS} round trips"))
 
     async def _ask(self, commands: Iterable[Command]) -> list[Command]:
         asked = list(dict.fromkeys(commands))
@@ -247,18 +248,21 @@ class _Read:
     async def _next(
         self, places: Sequence[RedisPlace], times: tuple[float, RedisClock], *, first: bool
     ) -> dict[RedisPlace, list[Command]]:
-        """Report the places that know all; return what the others ask next."""
+        """Report the places that have all they need, and return the next commands of the others."""
         more: dict[RedisPlace, list[Command]] = {}
         async for place in _in_turns(places):
             try:
-                commands = list((place.second if first else place.more)(self._answers, times[0]))
+                commands = [
+                    command
+                    async for command in _in_steps((place.second if first else place.more)(self._answers, times[0]))
+                ]
                 if commands:
                     more[place] = commands
                     continue
                 outcome: Found | Fault = self._connection.found(place.value(self._answers, *times), self._asked)
-            except Exception as error:  # noqa: BLE001 - whatever a strange answer leads to is a fault of this place
+            except Exception as error:  # noqa: BLE001 - any error that a strange answer causes is a fault of this place
                 outcome = self._fault(place, error)
-            self._told(place, outcome)
+            self._report(place, outcome)
         return more
 
     def _fault(self, place: RedisPlace, error: Exception) -> Fault:
@@ -270,8 +274,17 @@ class _Read:
 
 
 async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
-    """Yield `places`, and let others have their turn now and then: there may be thousands."""
+    """Yield `places`, and give the event loop a turn now and then, because there may be thousands."""
     for number, place in enumerate(places, 1):
         yield place
         if not number % PLACES_AT_ONCE:
-            await asyncio.sleep(0)
+            await rest()
+
+
+async def _in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
+    """Yield `commands`, and rest where the place says so."""
+    for command in commands:
+        if command == REST:
+            await rest()
+        else:
+            yield command

@@ -1,4 +1,4 @@
-"""Trigger metadata, as KEDA forwards it, to a `Trigger`: strict, and every mistake with the way to mend it."""
+"""Parses trigger metadata into a `Trigger`; every error says how to correct it."""
 
 import difflib
 import re
@@ -13,11 +13,11 @@ from scaler.sources import SOURCES, foreign_keys
 from scaler.sources.base import NAMESPACE, Trigger
 
 KEDA_KEYS = frozenset({"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsClientCert", "tlsClientKey"})
-"""Read by KEDA itself and forwarded all the same (KEDA pkg/scalers/external_scaler.go)."""
+"""Keys for KEDA itself, which it forwards nevertheless (KEDA pkg/scalers/external_scaler.go)."""
 FROM_ENV = "FromEnv"
 MAX_SHOWN = 80
 LIKE = 0.75
-"""How much of a key must be the same for a guess: `queueLenght` has 0.9 of `queueLength`, `metricName` 0.7 of `metricType`."""
+"""Minimum similarity of a suggested key: `queueLenght` to `queueLength` 0.9, `metricName` to `metricType` 0.7."""
 
 
 def keys_of(trigger: type[Trigger]) -> dict[str, Any]:
@@ -33,14 +33,15 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """Write it as a line."""
+        """Return it as one line."""
         return f"{self.key}: {self.text}"
 
 
 def parse(metadata: Mapping[str, str], namespace: str) -> Trigger:
     """Return the trigger that `metadata` describes, for a ScaledObject in `namespace`.
 
-    Raises `MetadataError` that names the key, its value and what is allowed; for a misspelt key the nearest known one.
+    Raises `MetadataError` that names the key, its value and what is allowed; for a misspelt key the most similar known
+    one.
     """
     trigger, problems = check(metadata, namespace)
     if trigger is None:
@@ -51,11 +52,10 @@ def parse(metadata: Mapping[str, str], namespace: str) -> Trigger:
 def check(
     metadata: Mapping[str, str], namespace: str, unresolved: Collection[str] = ()
 ) -> tuple[Trigger | None, tuple[Problem, ...]]:
-    """Return the trigger and no problems, or None and what is wrong.
+    """Return the trigger and no problems, or None and the problems.
 
     `unresolved` are keys, as written, whose values are not known because KEDA takes them from the workload's
-    environment: whether they are given is checked, what they hold is not, and then there may be neither trigger nor
-    problem.
+    environment. They count as set, but their values are not checked, so there may be neither a trigger nor a problem.
     """
     values, from_env, problems = _plain(metadata)
     open_keys = {key.removesuffix(FROM_ENV) for key in unresolved}
@@ -71,7 +71,7 @@ def check(
         trigger = source.trigger.model_validate({**given, NAMESPACE: namespace})
     except ValidationError as error:
         found = _problems(error, source.name, {key: values[key] for key in from_env})
-        # A rule about several keys cannot be judged while one of them is open.
+        # A rule about several keys cannot be checked while the value of one is not known.
         return None, tuple(problem for problem in found if not open_keys or problem.key in given)
     if trigger.stale_seconds < trigger.refresh_seconds:
         text = f"{trigger.stale_seconds:g} is below refreshSeconds ({trigger.refresh_seconds:g}); a reading may not be dropped before it is refreshed"
@@ -80,7 +80,7 @@ def check(
 
 
 def _plain(metadata: Mapping[str, str]) -> tuple[dict[str, str], set[str], list[Problem]]:
-    """Return the keys that concern us, without `FromEnv` and without blank values, and which came from `FromEnv`."""
+    """Return the keys for the source without `FromEnv` and blank values, and which of them came from `FromEnv`."""
     values: dict[str, str] = {}
     from_env: set[str] = set()
     problems: list[Problem] = []
@@ -124,12 +124,12 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
 
 
 def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) -> list[Problem]:
-    """Return pydantic's findings in our words: key, value, what is allowed."""
+    """Return pydantic's findings as problems: key, value, what is allowed."""
     known = keys_of(SOURCES[source].trigger)
     problems = []
     for finding in error.errors(include_url=False):
         key = str(finding["loc"][0]) if finding["loc"] else ""
-        if not key:  # a rule about several keys; its text begins with the one to look at
+        if not key:  # a rule about several keys; its text begins with the key to correct
             said = str(finding["ctx"]["error"]) if "error" in finding.get("ctx", {}) else finding["msg"]
             key, _, text = said.partition(": ")
         elif finding["type"] == "missing":
@@ -137,7 +137,7 @@ def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) 
         else:
             extra = known[key].json_schema_extra if key in known else None
             marked = isinstance(extra, dict) and bool(extra.get("secret"))
-            # A source may also take one key's value for another that is left out.
+            # A source may use the value of one key as the default of another.
             secret = marked or key in from_env or finding["input"] in from_env.values()
             text = f"{shown(finding['input'], secret=secret)} is not allowed; it must be {_allowed(finding)}"
         problems.append(Problem(key, text))
@@ -171,8 +171,8 @@ def clipped(text: str) -> str:
 
 
 def shown(value: object, *, secret: bool = False) -> str:
-    """Return `value` quoted for a message; one that is or may hold a secret is not shown."""
+    """Return `value` quoted for a message, or a mask if it is or may contain a secret."""
     text = str(value)
-    if secret or re.search("://.*@", text, re.DOTALL):  # a password that is not encoded may hold a slash
+    if secret or re.search("://.*@", text, re.DOTALL):  # a password that is not percent-encoded may have a slash
         return "the value (not shown, it may hold a secret)"
     return f"'{clipped(text)}'"

@@ -1,4 +1,4 @@
-"""Source `workqueue`: how much waits in the work queues of a controller built on client-go or controller-runtime."""
+"""Source `workqueue`: the items in the work queues of a controller built on client-go or controller-runtime."""
 
 import math
 import re
@@ -24,12 +24,12 @@ WHY_MISSING = (
     "prefixes them (metricName: prometheus_operator_workqueue_depth)"
 )
 MAX_NAMED = 10
-"""Queues that a message names."""
+"""Queues named in one message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one pod has to do, in items; `active` is None where the controller does not publish it."""
+    """The items of one pod, waiting and `active`; the latter is None if the controller does not publish it."""
 
     page: str
     waiting: dict[str, float]
@@ -38,32 +38,32 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The series that tell of work queues; controllers may prefix them all (prometheus-operator does)."""
+    """The metrics of work queues; a controller may prefix all their names (prometheus-operator does)."""
 
     depth: str
 
     @property
     def adds(self) -> str:
-        """The counter beside `depth`, which exists as soon as the queue does.
+        """The counter of added items, which exists as soon as the queue does.
 
         A priority queue has no depth series before its first item (controller-runtime
-        pkg/internal/metrics/workqueue.go): with this counter alone the depth is 0.
+        pkg/internal/metrics/workqueue.go): if there is only this counter, the depth is 0.
         """
         return self.depth.removesuffix("depth") + "adds_total"
 
     @property
     def wanted(self) -> Wanted:
-        """What to take from a page. It names no queue, so that all triggers on a controller share its pages."""
+        """The series to take from a page; it names no queue, so that all triggers on a controller share its pages."""
         by = ("name", "controller")
         families = {Family(self.depth, by), Family(self.adds, by), Family(ACTIVE_WORKERS, ("controller", "name"))}
         return Wanted(frozenset(families), frozenset({self.depth, self.adds}), WHY_MISSING)
 
     def queues(self, page: Page) -> set[str]:
-        """Return the queues that `page` knows."""
+        """Return the queues on `page`."""
         return {*page.sums.get(self.depth, ()), *page.sums.get(self.adds, ())}
 
     def load(self, page: Page, queues: Iterable[str]) -> Load:
-        """Return what there is to do in those of `queues` that `page` knows; raises `Unavailable` for what is no count."""
+        """Return the items of those of `queues` that are on `page`; raises `Unavailable` if a value is no count."""
         known = self.queues(page)
         depth, active = page.sums.get(self.depth, {}), page.sums.get(ACTIVE_WORKERS, {})
         waiting = {queue: depth.get(queue, 0.0) for queue in queues if queue in known}
@@ -76,7 +76,7 @@ class Series:
 
 
 class WorkqueueTrigger(PageKeys):
-    """Scales on the items that wait in work queues, and on those being worked on."""
+    """Scales on the items that wait in work queues, and on those being processed."""
 
     queues: CommaList = Field(description="Names of the work queues; their items are added up.")
     queue_length: Target = Field(50, description="Target: items per replica.")
@@ -89,7 +89,7 @@ class WorkqueueTrigger(PageKeys):
         "sum", description="`max`: the items of the busiest pod times the pods, for shards that cannot help each other."
     )
     metric_name: str = Field("workqueue_depth", description="Name of the depth series, for controllers that prefix it.")
-    # A controller at zero has no page, so that nothing is woken from zero by it: there is no hurry.
+    # A controller with zero pods has no page, so it cannot be woken by this; a longer interval is good enough.
     idle_refresh_seconds: Interval = idle_refresh_field(5)
 
     @field_validator("metric_name")
@@ -134,9 +134,9 @@ class WorkqueueTrigger(PageKeys):
         return {place: tuple(Page(f"pod-{pod}", sums) for pod in range(pods)), **dict.fromkeys(more, ())}
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by items = depth (+ active workers) over all queues: their sum, or the busiest pod times the pods.
+        """Assess by items = depth (+ active workers) of all queues: their sum, or the busiest pod times the pods.
 
-        Raises `Unavailable` where the pages do not tell of a queue, or tell what is no count.
+        Raises `Unavailable` if a queue is on no page, or a value is no count.
         """
         del now
         pages = [page for place in self.places() for page in readings[place]]
@@ -163,10 +163,10 @@ class WorkqueueTrigger(PageKeys):
         return math.fsum(load.waiting.values()) + (load.active or 0.0) * self.count_active
 
     def _telling(self, series: Series, pages: Sequence[Page]) -> list[Page]:
-        """Return the pages that tell of the queues; those of pods that only stand by know no queue at all.
+        """Return the pages with queues; those of pods that are only on standby have none at all.
 
-        A page that knows some queue must know each of the trigger's, lest a sum lacks a pod. Only a Prometheus also
-        answers with pages of other controllers: there it is enough that one knows it.
+        A page with any queue must have each queue of the trigger, or the sum would lack a pod. From a Prometheus there
+        may also be pages of other controllers, so there it is enough that one page has the queue.
         """
         known = {queue for page in pages for queue in series.queues(page)}
         asks_prometheus = self.prometheus is not None or self.prometheus_url is not None

@@ -1,4 +1,4 @@
-"""In which order the due places of one backend are read when its rate does not allow all of them at once."""
+"""The order in which the due places of one backend are read when its rate limit does not allow all of them at once."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from scaler.core.domain import Place
 from scaler.store.place_state import PlaceState
 
 
-class _Lanes:
-    """The due places of one namespace: those never read, those read before, and those whose last read has failed."""
+class _NamespaceQueue:
+    """The due places of one namespace: those never read, those read before, and those whose last read failed."""
 
     __slots__ = ("again", "failed", "first")
 
@@ -22,16 +22,17 @@ class _Lanes:
 
 
 class FairQueue:
-    """The due places of one backend that wait for its rate.
+    """The due places of one backend that wait for its rate limit.
 
-    Namespaces take turns, so that none starves the others. Within one, what was never read goes first; the rest goes
-    in the order in which it fell due, so that an interval that the rate stretches is stretched evenly. What has failed
-    goes last, and only as often as the backend may be asked in vain.
+    Namespaces take turns, so that none starves the others. Within a namespace, places never read go first, the others
+    in
+    the order in which they became due, so that a tight rate limit delays all of them alike. Places that failed go last,
+    and only as often as the rate limit allows retries.
     """
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._owners: OrderedDict[str, _Lanes] = OrderedDict()
+        self._owners: OrderedDict[str, _NamespaceQueue] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._owners)
@@ -43,15 +44,15 @@ class FairQueue:
         return (state for lanes in self._owners.values() for lane in lanes for state in lane.values())
 
     def add(self, state: PlaceState) -> None:
-        """Let `state` wait for its turn."""
+        """Add `state` at the end of its namespace's queue."""
         lanes = self._owners.get(state.owner)
         if lanes is None:
-            lanes = self._owners[state.owner] = _Lanes()
+            lanes = self._owners[state.owner] = _NamespaceQueue()
         lane = lanes.failed if state.failing else lanes.again if state.reading else lanes.first
         lane[state.place] = state
 
     def take(self, *, failed: bool) -> PlaceState | None:
-        """Return whose turn it is, which waits no more; one that has failed only if `failed`. None if there is nobody."""
+        """Remove and return the next place, one that failed only with `failed`; None if there is none."""
         for owner, lanes in self._owners.items():
             lane = lanes.first or lanes.again or (lanes.failed if failed else None)
             if lane:
@@ -63,11 +64,11 @@ class FairQueue:
 
     @property
     def only_failed(self) -> bool:
-        """Whether all who wait have failed."""
+        """Whether all waiting places have failed."""
         return not any(lanes.first or lanes.again for lanes in self._owners.values())
 
     def discard(self, state: PlaceState) -> None:
-        """Let `state` wait no more."""
+        """Remove `state`."""
         lanes = self._owners.get(state.owner)
         if lanes is None:
             return

@@ -1,4 +1,4 @@
-"""All that the store holds of one place: its reading, its faults, who asks for it and when it is read next."""
+"""All that the store knows of one place: its reading, its faults, its leases, and when it is read next."""
 
 import asyncio
 import math
@@ -13,20 +13,20 @@ from scaler.store.rate_limit import RateLimit
 log = get_logger()
 
 NOBODY: frozenset[asyncio.Future[None]] = frozenset()
-"""Waits for most places; a set of its own for each would take 216 bytes."""
+"""The waiters of a place that nobody waits for; an empty set for each place would take 216 bytes."""
 SLACK_SECONDS = 0.5
-"""How much older than its interval a reading may be before a caller waits for the next: a slow read is no fault."""
+"""How much older than its interval a reading may be before a caller waits for the next one: reads take a while."""
 
 
 def unproven(place: Place, outcome: object) -> Defect:
-    """Return the fault that a value without its proof is."""
+    """Return the fault for a reader that reported something else than `Found` or a `Fault`."""
     log.error("a reader reported a value without its proof", place=str(place), kind=type(outcome).__name__)
     return Defect(f"{place}: internal error: a value without its proof; the scaler's log says more")
 
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A run of faults: the newest, when the first began, and how many they are."""
+    """Faults in a row: the newest, when the first was noted, and how many they are."""
 
     fault: Fault
     since: float
@@ -40,21 +40,21 @@ class PlaceState:
     place: Place
     reader: Reader
     rate_limit: RateLimit
-    owner: str  # the namespace that asked first: each namespace has its turns
+    owner: str  # the namespace of the first lease, for the turns of `FairQueue` and the quota
     reading: Reading | None = None
     failing: Failing | None = None
     due: float = 0.0
-    started: float | None = None  # when the read that is under way began
-    paced: bool = True  # whether the read that is under way counts for the rate of the backend
+    started: float | None = None  # when the read under way began; None without one
+    paced: bool = True  # whether the read under way counts for the rate limit
     hinted: bool = False
     read_seconds: float = 0.0
     leases: dict[Hashable, tuple[float, float]] = field(default_factory=dict)  # lessee → interval, until
     waiters: set[asyncio.Future[None]] | frozenset[asyncio.Future[None]] = NOBODY
-    _shortest: float | None = None  # the interval of all `leases`, which holds
-    _counted_until: float = -math.inf  # until then, when the first of them may end
+    _shortest: float | None = None  # the shortest interval of `leases`, which is right
+    _counted_until: float = -math.inf  # until this time, when the first lease may end
 
     def lease(self, lessee: Hashable, interval: float, until: float) -> bool:
-        """Note that `lessee` asks every `interval` seconds until `until`; tell whether that is another interval."""
+        """Let `lessee` have a reading every `interval` seconds until `until`; tell whether its interval is new."""
         before = self.leases.get(lessee)
         self.leases[lessee] = (interval, until)
         changed = before is None or before[0] != interval
@@ -62,27 +62,27 @@ class PlaceState:
         return changed
 
     def begin_wait(self, waiter: asyncio.Future[None]) -> None:
-        """Let `waiter` be done with the next outcome."""
+        """Set the result of `waiter` when the next read has ended."""
         if isinstance(self.waiters, set):
             self.waiters.add(waiter)
         else:
             self.waiters = {waiter}
 
     def end_wait(self, waiter: asyncio.Future[None]) -> None:
-        """Nobody waits for `waiter` any more."""
+        """Forget `waiter`."""
         if isinstance(self.waiters, set):
             self.waiters.discard(waiter)
         if not self.waiters:
             self.waiters = NOBODY
 
     def release(self, lessee: Hashable) -> None:
-        """`lessee` asks no more."""
+        """End the lease of `lessee`."""
         if self.leases.pop(lessee, None) is not None:
             self._counted_until = -math.inf
 
     def interval(self, now: float) -> float | None:
-        """Return the shortest interval of those who still ask, or None; forgets the others."""
-        # With thousands who ask, counting them at each read would cost more than the read.
+        """Return the shortest interval of all leases, or None without a lease; removes the leases that have ended."""
+        # The result is kept: with thousands of leases, going through them at each read would cost more than the read.
         if now > self._counted_until:
             for lessee in [lessee for lessee, (_, until) in self.leases.items() if until < now]:
                 del self.leases[lessee]
@@ -93,14 +93,15 @@ class PlaceState:
 
     @property
     def counted_interval(self) -> float | None:
-        """The interval as it was counted last; to look at it changes nothing."""
+        """What `interval` returned last, without looking at the leases."""
         return self._shortest
 
     def note(self, outcome: Found | Fault, started: float, now: float) -> tuple[Fault | None, bool]:
-        """Note the outcome of a read that began at `started`; return the fault that it is, and whether it is news.
+        """Note the outcome of a read that began at `started`; return its fault, and whether anything has changed.
 
-        A value that comes without its proof, against all types, is a fault, and so is one that cannot be compared.
-        Every fault is news: the last good reading has aged since the one before.
+        An outcome that is neither `Found` nor a `Fault` is a fault, and so is a value that cannot be compared. A fault
+        always
+        counts as a change, because the last good reading has aged since the fault before.
         """
         fault: Fault
         try:
@@ -122,21 +123,21 @@ class PlaceState:
             -math.inf if before is None else before.trouble_at,
         )
         news = before is None or before.value != found.value or before.trouble_at != trouble_at
-        # An equal value is kept as it was, so that a thousand equal readings are one object.
+        # An equal value stays the same object, so that `same_values` needs to compare identities only.
         value = found.value if before is None or news else before.value
         self.reading, self.failing = Reading(value, started, trouble_at, found.proof), None
         return news
 
     @property
-    def is_told(self) -> bool:
-        """Whether the next read asks the backend for nothing: what it told is there, and no fault is to be mended."""
-        return self.reader.told and self.reading is not None and self.failing is None
+    def is_watched(self) -> bool:
+        """Whether reading it sends no request, because a watch keeps it up to date and its last read was good."""
+        return self.reader.watched and self.reading is not None and self.failing is None
 
     def fresh_seconds(self, refresh_seconds: float) -> float:
-        """Return how old a reading may be before a caller who wants it every `refresh_seconds` waits for the next."""
+        """Return how old, in seconds, a reading may be before a caller with `refresh_seconds` waits for the next."""
         return max(refresh_seconds, self.place.min_refresh_seconds) + SLACK_SECONDS
 
     def overdue_seconds(self, now: float) -> float:
-        """Return how late its next reading is, beyond the interval at which it is wanted; 0 for one in time."""
+        """Return how many seconds the next reading is late, beyond its interval; 0 if it is in time."""
         since = self.started if self.started is not None else self.due
         return max(0.0, now - since)

@@ -1,22 +1,22 @@
-"""How fast one backend may be asked: a token bucket that halves when the backend complains and recovers slowly."""
+"""The rate limit of one backend: a token bucket; its rate halves when the backend throttles, and recovers slowly."""
 
 from dataclasses import dataclass
 
 MIN_RATE = 1.0
 RECOVERY_SECONDS = 60.0
-"""Additive increase: from nothing back to the whole limit in this time (AIMD, as in TCP)."""
+"""Additive increase, as in TCP's AIMD: the rate grows from 0 to the whole limit in this time."""
 RETRIES_PER_SECOND = 5.0
-"""How often one backend is asked again for what has failed, by all together: 300 wrong passwords are no flood."""
+"""Retries of failed places at one backend, all together: 300 places with a wrong password must not flood it."""
 RETRY_BURST = 10.0
 RETRIES_EARNED = 4.0
-"""Retries that one which went well earns: a backend that is back is read whole in a few rounds, each five times larger."""
+"""Retries that a successful retry adds, so that each round is five times larger when a backend is back."""
 
 
 @dataclass(slots=True)
 class RateLimit:
-    """What one backend (an AWS account and region, a Redis, an API server) may be asked now.
+    """How many reads one backend (an AWS account and region, a Redis, an API server) gets now.
 
-    `limit` is the most reads per second that the configuration allows, `rate` what is allowed at the moment.
+    `limit` is the maximum of the configuration in reads per second, `rate` what is allowed at the moment.
     """
 
     limit: float
@@ -29,7 +29,7 @@ class RateLimit:
     halved_at: float = float("-inf")
 
     def __post_init__(self) -> None:
-        """Start at the full rate, with as many tokens as may be in flight: a start reads everything at once."""
+        """Start at the full rate and with a full bucket, because a new process has to read every place at once."""
         self.rate = self.limit
         self.tokens = self._burst()
 
@@ -50,20 +50,20 @@ class RateLimit:
 
     @property
     def is_full(self) -> bool:
-        """Whether the next read has to wait for the end of another."""
+        """Whether as many reads are in flight as are allowed, so that the next has to wait for the end of one."""
         return self.in_flight >= self.max_in_flight
 
     @property
     def may_retry(self) -> bool:
-        """Whether one more place that has failed may be asked for, as of the last look at `room`."""
+        """Whether one more failed place may be read, as of the last call of `room`."""
         return self.retries >= 1 - 1e-9
 
     def retry(self) -> None:
-        """Note that a place that has failed is asked for again."""
+        """Note that a failed place is read again."""
         self.retries -= 1
 
     def recovered(self) -> None:
-        """Note that a place that had failed was read well."""
+        """Note that a failed place was read well again."""
         self.retries = min(self.limit + RETRY_BURST, self.retries + RETRIES_EARNED)
 
     def begin(self, reads: int = 1) -> None:
@@ -72,16 +72,16 @@ class RateLimit:
         self.in_flight += reads
 
     def end(self, reads: int = 1) -> None:
-        """Note that `reads` reads have ended, well or not."""
+        """Note that `reads` reads have ended, with or without a fault."""
         self.in_flight -= reads
 
     def wait_seconds(self, *, retry: bool = False) -> float:
-        """Return how long it takes until the next read may begin, as far as the rate decides; `retry`: of what failed."""
+        """Return how many seconds the rate delays the next read; with `retry`, the next read of a failed place."""
         read = max(0.0, (1.0 - self.tokens) / self.rate)
         return max(read, (1.0 - self.retries) / RETRIES_PER_SECOND) if retry else read
 
     def throttled(self, now: float) -> None:
-        """Halve the rate: the backend complained. Complaints about one burst count once."""
+        """Halve the rate, because the backend has throttled a read; several throttled reads of one burst count once."""
         if now - self.halved_at >= 1.0:
             self._refill(now)
             self.rate = max(min(MIN_RATE, self.limit), self.rate / 2)

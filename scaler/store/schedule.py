@@ -1,4 +1,4 @@
-"""When each place is read: due dates, the turn of each backend, pauses after faults, and the reads themselves."""
+"""Reads places when they are due and the rate limit of their backend allows it."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ from scaler.core.domain import Found, Place, Reader, Report
 from scaler.core.errors import Fault, Throttled, Unavailable
 from scaler.core.logs import get_logger
 from scaler.core.tenant import TENANT
-from scaler.store.dates import GRAIN_SECONDS, Dates, Together, next_date
+from scaler.store.due_times import GRAIN_SECONDS, DueTimes, Together, next_due
 from scaler.store.fair_queue import FairQueue
 from scaler.store.place_state import PlaceState
 from scaler.store.rate_limit import RateLimit
@@ -17,22 +17,23 @@ from scaler.store.rate_limit import RateLimit
 log = get_logger()
 
 LIMITED_GRAIN_SECONDS = 0.05
-"""What waits for the rate of its backend is late anyway, and is begun in larger lots than what is in time."""
+"""As `GRAIN_SECONDS`, but longer, for places held back by a rate limit: they are late anyway."""
 UNLIMITED = 1_000.0
-"""Reads per second of a backend whose kind has no limit in the configuration."""
+"""Reads per second of a backend without a limit in the configuration."""
 LOST_SECONDS = 5.0
-"""How late a place is, beyond every reason to be late, when `revive` takes it for lost."""
+"""How many seconds beyond the timeout of its reader a place must be late for `revive` to read it again."""
 
 
 def _ignore(*_: Any) -> None:
-    """Take no notice."""
+    """Do nothing, for callbacks that are not set."""
 
 
 class Schedule:
-    """Keeps the due dates of all places; what is due waits for the turn of its backend, then its reader reads it.
+    """Reads all places when they are due: each waits in the queue of its backend until the rate limit lets it be read.
 
-    Whatever is raised by a reader, a source's values or a callback is logged and counts as a fault of the place: no
-    place that is leased is ever without a next date.
+    An exception of a reader, of a value's comparison or of a callback is logged, and never keeps a leased place from
+    being
+    due again. One of a reader or a value is a fault of the place.
     """
 
     def __init__(self, clock: Clock, limits: Mapping[str, float], dice: Callable[[], float]) -> None:
@@ -40,18 +41,18 @@ class Schedule:
         self._clock, self._limits, self._dice = clock, dict(limits), dice
         self.states: dict[Place, PlaceState] = {}
         self.rate_limits: dict[str, RateLimit] = {}
-        self.queues: dict[str, FairQueue] = {}  # due, but waiting for the rate of its backend
+        self.queues: dict[str, FairQueue] = {}  # due places, by backend
         self.members: dict[str, dict[Place, PlaceState]] = {}
-        self.dates = Dates(clock, dice, self._tick)
+        self.due_times = DueTimes(clock, dice, self._tick)
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_report: Callable[[Place, bool], None] = _ignore
         self.on_read: Callable[[Place, float, Fault | None, int], None] = _ignore
-        self.on_drop: Callable[[str], None] = _ignore  # with the namespace whose turns the place was on
+        self.on_drop: Callable[[str], None] = _ignore  # with the owner of a dropped place
 
-    # Who is in
+    # Adding and dropping places
 
     def admit(self, place: Place, reader: Reader, owner: str) -> PlaceState:
-        """Take `place` in, to be read at once, on the turns of the namespace `owner`."""
+        """Add `place`, due at once, on behalf of the namespace `owner`."""
         backend, now = place.backend, self._clock.now()
         rate_limit = self.rate_limits.get(backend)
         if rate_limit is None:
@@ -59,7 +60,7 @@ class Schedule:
             rate_limit = self.rate_limits[backend] = RateLimit(limit=limit, at=now)
         state = self.states[place] = PlaceState(place, reader, rate_limit, owner)
         self.members.setdefault(backend, {})[place] = state
-        self.dates.set(state, now)
+        self.due_times.set(state, now)
         return state
 
     def _drop(self, state: PlaceState) -> None:
@@ -69,51 +70,51 @@ class Schedule:
             self.queues[backend].discard(state)
         del self.members[backend][place]
         if not self.states:
-            self.dates.clear()  # of dates that others have superseded
+            self.due_times.clear()  # only superseded entries are left
         self._drop_backend(backend)
         self._call(state.reader.forget, place)
         self.on_drop(state.owner)
 
     def _drop_backend(self, backend: str) -> None:
-        """Forget a backend without places, once nothing is under way there."""
+        """Forget a backend without places and without reads in flight."""
         rate_limit = self.rate_limits.get(backend)
         if not self.members.get(backend) and rate_limit is not None and not rate_limit.in_flight:
             self.members.pop(backend, None)
             self.queues.pop(backend, None)
             del self.rate_limits[backend]
 
-    # When to read
+    # Deciding what to read
 
     def hint(self, place: Place) -> None:
-        """Read `place` soon: its reader has heard that it may have changed."""
+        """Read `place` soon, because its reader says that it may have changed."""
         if (state := self.states.get(place)) is not None:
-            self.dates.hint(state)
+            self.due_times.hint(state)
 
     def _tick(self) -> None:
-        """Queue what is due at its backend, drop what nobody asks for, and begin the reads that may begin."""
+        """Queue the due places, drop those without a lease, and begin the reads that the rate limits allow."""
         now = self._clock.now()
-        told: dict[Reader, list[PlaceState]] = {}
-        for state in self.dates.take_due(now):
+        watched: dict[Reader, list[PlaceState]] = {}
+        for state in self.due_times.take_due(now):
             if self.states.get(state.place) is not state or self._dropped(state, now):
                 continue
-            if state.is_told:
-                told.setdefault(state.reader, []).append(state)
+            if state.is_watched:
+                watched.setdefault(state.reader, []).append(state)
             else:
                 self.queues.setdefault(state.place.backend, FairQueue()).add(state)
-        for looked_at in told.values():
+        for looked_at in watched.values():
             self._begin(looked_at, now, paced=False)
         for backend in list(self.queues):
             self._take(backend, now)
 
     def _dropped(self, state: PlaceState, now: float) -> bool:
-        """Drop `state` if nobody asks for it any more; tell whether that was so."""
+        """Drop `state` if it has neither a lease nor a waiter; tell whether it was dropped."""
         if state.waiters or state.interval(now) is not None:
             return False
         self._drop(state)
         return True
 
     def _take(self, backend: str, now: float) -> None:
-        """Begin the reads that `backend` may be asked for now, in the order of their turns."""
+        """Begin the reads that the rate limit of `backend` allows now, in the order of its queue."""
         queue, rate_limit = self.queues[backend], self.rate_limits[backend]
         batches: dict[tuple[Reader, str], list[PlaceState]] = {}
         room = rate_limit.room(now)
@@ -124,7 +125,7 @@ class Schedule:
                 rate_limit.retry()
             room -= 1
             together = state.reader.together
-            # What is read one by one is budgeted for its tenant; one read for all counts for whoever is first.
+            # Places read one by one are budgeted for their namespace; a read of many counts for the owner of the first.
             batch = batches.setdefault((state.reader, "" if together else state.owner), [])
             batch.append(state)
             if together:
@@ -134,14 +135,14 @@ class Schedule:
             self._begin(states, now, paced=True)
         if not queue:
             self.queues.pop(backend, None)
-        elif not rate_limit.is_full:  # else the end of a read makes room
+        elif not rate_limit.is_full:  # if it is full, the end of a read wakes the schedule
             wait = rate_limit.wait_seconds(retry=queue.only_failed)
-            self.dates.wake_at(now + max(wait, LIMITED_GRAIN_SECONDS))
+            self.due_times.wake_at(now + max(wait, LIMITED_GRAIN_SECONDS))
 
     def _add_siblings(self, states: list[PlaceState], queue: FairQueue, now: float) -> None:
-        """Add to the first of `states` what one read can fetch along: all that is due within half of its interval.
+        """Add places of the same backend to the read of `states[0]`: all that are due within half of their interval.
 
-        What has failed goes along when its pause is over, and as far as its backend may be asked in vain.
+        Failed places are added only when their pause is over and the rate limit allows a retry.
         """
         first, members = states[0], self.members[states[0].place.backend]
         for state in members.values():
@@ -160,18 +161,18 @@ class Schedule:
             queue.discard(state)
 
     def revive(self) -> None:
-        """Give a date to every place that has none, whatever the reason; to be called now and then."""
+        """Read places again that are late without a reason, so that a defect loses none; to be called now and then."""
         now = self._clock.now()
         for state in list(self.states.values()):
             if state.overdue_seconds(now) <= LOST_SECONDS + state.reader.timeout_seconds:
                 continue
             queue = self.queues.get(state.place.backend)
             if state.started is None and queue is not None and state in queue:
-                self.dates.wake_at(now)  # it waits for the rate of its backend
+                self.due_times.wake_at(now)  # held back by the rate limit, so not lost
                 continue
             log.error("a place was not read in time, and is read again", place=str(state.place))
-            state.started = None  # should its read end after all, that counts no more
-            self.dates.set(state, now)
+            state.started = None  # an outcome of the old read is ignored from now on
+            self.due_times.set(state, now)
 
     # Reading
 
@@ -183,28 +184,29 @@ class Schedule:
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self, states: list[PlaceState], began: float) -> None:
-        """Read `states`; whatever happens, each of them has an outcome and a next date in the end.
+        """Read `states`; whatever happens, each of them has an outcome and a new due time in the end.
 
-        What is read together is due together again: one throw of the dice for all, and so one date for equal
-        intervals, and one look at the counters. What was only begun together drifts apart.
+        Places of a reader that takes many at once get the same jitter, so those with equal intervals are due together
+        again
+        and take one heap entry. Others get a jitter each, so they drift apart.
         """
         first = states[0]
         reader, together = first.reader, first.reader.together
         TENANT.set(first.owner)
         waiting = {state.place: state for state in states}
-        dates: Together | None = {} if together else None
+        due_times: Together | None = {} if together else None
         dice, good = self._dice(), 0
 
         def report(place: Place, outcome: Found | Fault) -> None:
             nonlocal good
             state = waiting.pop(place, None)
-            if state is None:  # a second report
+            if state is None:  # it was reported before
                 return
             if not together or not waiting:
                 self._finish(state)
-            if state.started != began:  # it was given up as lost
+            if state.started != began:  # `revive` has given this read up
                 return
-            fault = self._settle(state, outcome, dice if together else self._dice(), dates)
+            fault = self._note_outcome(state, outcome, dice if together else self._dice(), due_times)
             if together and fault is None:
                 good += 1
             else:
@@ -220,7 +222,7 @@ class Schedule:
                 self._call(self.on_read, first.place, first.read_seconds, None, good)
 
     async def _ask(self, reader: Reader, states: list[PlaceState], report: Report) -> Fault | str:
-        """Let `reader` read; return why it has ended, for the places that it did not report."""
+        """Call `reader.read`; return why it has ended, as the fault of places that it did not report."""
         try:
             with deadline(self._clock, reader.timeout_seconds):
                 await reader.read([state.place for state in states], report)
@@ -234,18 +236,18 @@ class Schedule:
         return "the read ended without an answer"
 
     def _finish(self, state: PlaceState) -> None:
-        """Make room at the backend: a read has ended, of `state` alone, or of many with it as the last."""
+        """Note at the rate limit that a read has ended, with `state` as its last place."""
         backend, rate_limit = state.place.backend, state.rate_limit
         if state.paced:
             if rate_limit.is_full and backend in self.queues:
-                self.dates.wake_at(self._clock.now())
+                self.due_times.wake_at(self._clock.now())
             rate_limit.end()
         self._drop_backend(backend)
 
-    def _settle(
+    def _note_outcome(
         self, state: PlaceState, outcome: Found | Fault, dice: float, together: Together | None
     ) -> Fault | None:
-        """Note what a read brought, set the date of the next, and tell whoever waits; return the fault, if it is one."""
+        """Note the outcome of a read, set the next due time, and wake the waiters; return the fault if it is one."""
         now = self._clock.now()
         started = state.started if state.started is not None else now
         state.started, state.read_seconds = None, now - started
@@ -255,28 +257,28 @@ class Schedule:
             state.rate_limit.throttled(now)
         elif was_failing and fault is None:
             state.rate_limit.recovered()
-            self.dates.wake_at(now)
-        held = self.states.get(state.place) is state
-        if held:
-            self.dates.set_along(state, next_date(state, started, now, dice), together)
+            self.due_times.wake_at(now)
+        kept = self.states.get(state.place) is state
+        if kept:
+            self.due_times.set_along(state, next_due(state, started, now, dice), together)
         for waiter in state.waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        if held:
+        if kept:
             self._call(self.on_report, state.place, news)
         return fault
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Call what belongs to other rooms; a defect there does not keep places from being read."""
+        """Call a callback of another folder; an error in it must not keep places from being read."""
         try:
             callback(*arguments)
         except Exception:
             log.exception("a callback of the store failed", callback=getattr(callback, "__qualname__", str(callback)))
 
     def overdue(self) -> Iterator[tuple[Place, float]]:
-        """Return the places that are late by more than three of their intervals, and by how many seconds.
+        """Return the places that are late by more than three of their intervals, each with the seconds that it is late.
 
-        Changes nothing, so another thread may ask.
+        Changes nothing, so another thread may call it.
         """
         now = self._clock.now()
         for state in list(self.states.values()):
@@ -285,8 +287,8 @@ class Schedule:
                 yield state.place, seconds
 
     async def close(self) -> None:
-        """Stop reading."""
-        self.dates.close()
+        """Cancel all reads."""
+        self.due_times.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

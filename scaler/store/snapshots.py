@@ -1,4 +1,4 @@
-"""The store: one reading per place for all who ask, fresh while someone asks, and a fault never as a value."""
+"""What other folders use of the store: lease a place, get its reading, wait for one, and look at its state."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ class PlaceStatus:
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """How one backend is being asked; `lag_seconds` is how late its latest due place is for want of rate."""
+    """The load of one backend; `lag_seconds` is how long the rate limit has held back the place that waits longest."""
 
     backend: str
     limit: float
@@ -50,10 +50,11 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
 
 
 class Snapshots:
-    """Keeps one reading for each place that somebody asks for.
+    """Keeps one reading for each leased place.
 
-    `lease` says who asks and how often; while a lease lasts, the place is refreshed in the background. `current` gives
-    what is known, `wait` waits for what is not. All methods belong to one event loop.
+    While a lease lasts, the place is refreshed in the background. `current` returns its reading, and `wait` waits for
+    one.
+    All methods belong to one event loop, unless they say otherwise.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Snapshots:
         max_places: int = 50_000,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """Read with `readers`; `limits` are reads per second for each backend by the first part of its name."""
+        """Read with `readers`; `limits` are reads per second at each backend, by the first part of its name."""
         self._readers = {kind: reader for reader in readers for kind in reader.kinds}
         self._clock, self._quota = clock, Quota(max_places, "limits.maxPlaces")
         self._schedule = Schedule(clock, limits or {}, dice)
@@ -75,52 +76,54 @@ class Snapshots:
             reader.listen(self._schedule.hint)
 
     def observe(self, on_read: Callable[[Place, float, Fault | None, int], None]) -> None:
-        """Call `on_read` after every read with the place, the seconds that it took, its fault, and 1.
+        """Call `on_read` after every read with the place, the seconds that it took, its fault if any, and 1.
 
-        Of many places that were read well together it is called once, with one of them, and with how many they are.
+        For places that were read well in one read it is called once, with one of them and their number.
         """
         self._schedule.on_read = on_read
 
     def follow(self, on_report: Callable[[Place, bool], None]) -> None:
-        """Call `on_report` after every read with the place, and whether its value has changed or it was a fault."""
+        """Call `on_report` after every read with the place, and whether its value has changed or there was a fault."""
         self._schedule.on_report = on_report
 
     def __len__(self) -> int:
         """Return the number of places held."""
         return len(self._states)
 
-    # Who asks
+    # Leases
 
     def lease(self, lessee: Hashable, place: Place, interval: float, until: float, owner: str = "") -> PlaceState:
-        """Keep `place` no older than `interval` seconds until monotonic time `until`, for `lessee` of namespace `owner`.
+        """Keep the reading of `place` at most `interval` seconds old until monotonic time `until`, for `lessee`.
 
-        Returns what the store holds of the place, for `current`; it counts as long as the lease.
-        Raises `LimitError` if the place is new and the store is full, or `owner` has its share of it.
+        Returns the state of the place, for `current`, which may be used as long as the lease lasts. Raises `LimitError`
+        if
+        the place is new and the store is full, or the namespace `owner` has used up its share.
         """
         state = self._states.get(place)
         if state is None:
             self._quota.take(owner)
             state = self._schedule.admit(place, self._readers[place.kind], owner)
         if state.lease(lessee, interval, until):
-            self._schedule.dates.hasten(state, max(interval, place.min_refresh_seconds))
+            self._schedule.due_times.hasten(state, max(interval, place.min_refresh_seconds))
         return state
 
     def release(self, lessee: Hashable, place: Place) -> None:
-        """End the lease of `lessee`; the place is dropped when it is due and nobody else asks."""
+        """End the lease of `lessee`; a place without leases is dropped when it is due."""
         if state := self._states.get(place):
             state.release(lessee)
 
     def revive(self) -> None:
-        """Read again whatever is late for no reason; to be called now and then."""
+        """Read places again that are late without a reason; to be called now and then."""
         self._schedule.revive()
 
-    # What is known
+    # Readings
 
     def current(self, state: PlaceState, wanted_at: float, stale_at: float) -> Reading | None:
-        """Return the reading of a leased place if it may be served now, or None if a read has to be waited for.
+        """Return the reading of a leased place if it may be used now, or None if the caller has to wait for a read.
 
-        One that began at `wanted_at` or later is served, and while the backend fails or its rate is used up also one
-        that began at `stale_at` or later. Raises the `Fault` of the place if there is none.
+        A reading is used if its read began at `wanted_at` or later; while the place fails or waits for its rate limit,
+        also
+        if it began at `stale_at` or later. Raises the `Fault` of a failing place without such a reading.
         """
         reading = state.reading
         if reading is not None:
@@ -133,19 +136,20 @@ class Snapshots:
         return None
 
     async def wait(self, states: Iterable[PlaceState], patience_seconds: float, *, anew: bool = False) -> None:
-        """Wait until each of `states` was read once more, or has failed; with `anew` by a read that begins after this call.
+        """Wait until each of `states` was read again or has failed; with `anew`, by a read that begins after this call.
 
-        A read is waited for until `patience_seconds` after it has begun, so that a backend that hangs costs one caller
-        the wait, and those who come later nothing.
+        The wait ends `patience_seconds` after the read has begun, so that a backend that hangs makes one caller wait,
+        and not
+        also those that come later.
         """
         now = self._clock.now()
         waits: list[tuple[PlaceState, float, float]] = []
         for state in states:
             begun, end = now, now + patience_seconds
             if state.started is None:
-                self._schedule.dates.want(state)
+                self._schedule.due_times.want(state)
             elif anew:
-                state.hinted = True  # what is being read may have been read before the change
+                state.hinted = True  # the read under way may have seen it before the change
             else:
                 begun, end = state.started, state.started + patience_seconds
             waits.append((state, begun, end))
@@ -178,12 +182,12 @@ class Snapshots:
         )
 
     def _is_queued(self, state: PlaceState) -> bool:
-        """Tell whether a read is due but has to wait for the rate of its backend."""
+        """Tell whether the place is due but held back by the rate limit of its backend."""
         queue = self._schedule.queues.get(state.place.backend)
         return queue is not None and state in queue
 
     def status(self, place: Place) -> PlaceStatus | None:
-        """Return what is known of `place`, without asking for it."""
+        """Return what is known of `place`, without a lease; None if it is not in the store."""
         state, now = self._states.get(place), self._clock.now()
         if state is None:
             return None
@@ -208,9 +212,9 @@ class Snapshots:
                 yield status
 
     def ages(self) -> Iterator[tuple[str, float | None, bool]]:
-        """Return of every place its kind, the age of its reading, and whether its last read was a fault.
+        """Return the kind of every place, the age of its reading in seconds, and whether its last read was a fault.
 
-        Changes nothing, so another thread may ask.
+        Changes nothing, so another thread may call it.
         """
         now = self._clock.now()
         for state in list(self._states.values()):
@@ -218,21 +222,21 @@ class Snapshots:
             yield state.place.kind, None if reading is None else now - reading.at, state.failing is not None
 
     def paces(self) -> Iterator[tuple[Place, float | None]]:
-        """Return every place, and how many seconds lie between its reads.
+        """Return every place with the seconds between its reads.
 
-        Changes nothing, so another thread may ask.
+        Changes nothing, so another thread may call it.
         """
         return ((state.place, state.counted_interval) for state in list(self._states.values()))
 
     def overdue(self) -> Iterator[tuple[Place, float]]:
-        """Return the places that are late by more than three of their intervals, and by how many seconds.
+        """Return the places that are late by more than three of their intervals, each with the seconds that it is late.
 
-        Changes nothing, so another thread may ask.
+        Changes nothing, so another thread may call it.
         """
         return self._schedule.overdue()
 
     def backends(self) -> list[BackendStatus]:
-        """Return how each backend is being asked."""
+        """Return the load of each backend."""
         now = self._clock.now()
         return [
             BackendStatus(
@@ -248,7 +252,7 @@ class Snapshots:
         ]
 
     async def close(self) -> None:
-        """Stop reading, and close the readers: each, even if closing another fails."""
+        """Cancel all reads, and close every reader, even if closing another fails."""
         async with AsyncExitStack() as stack:
             for reader in set(self._readers.values()):
                 stack.push_async_callback(reader.close)

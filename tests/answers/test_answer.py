@@ -104,8 +104,10 @@ async def test_who_listens_is_not_forgotten(objects: Any, clock: ManualClock) ->
 
 async def test_one_reading_answers_all(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
     reader.answers["a"] = Slow(1, Work(7))
-    askers = [objects.find("shop", f"orders-{number}", {"source": "scripted", "spots": "a"}) for number in range(200)]
-    tasks = [asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS)) for who in askers]
+    scaled_objects = [
+        objects.find("shop", f"orders-{number}", {"source": "scripted", "spots": "a"}) for number in range(200)
+    ]
+    tasks = [asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS)) for who in scaled_objects]
     await clock.advance(1)
     assert {(await task).told.metrics[0].value for task in tasks} == {7}
     assert reader.count("a") == 1
@@ -310,7 +312,7 @@ async def test_whose_leases_have_ended_holds_on_to_nothing(
             await clock.advance(10)
             await objects.told(objects.who(spots="b"))
             objects.rest()
-        assert [bool(who.lease.held) for who in (gone, asks, listens)] == [False, True, True]
+        assert [bool(who.lease.states) for who in (gone, asks, listens)] == [False, True, True]
         assert gone.answer.readings == ()
         assert store.status(Spot("a")) is None
         assert gone.settling.told.active, "what it was told is remembered"

@@ -189,7 +189,9 @@ async def test_an_equal_reading_is_judged_again_only_where_it_can_make_a_differe
     objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged, judge = list[ScaledObject](), objects.answers.known
-    monkeypatch.setattr(objects.answers, "known", lambda asker: (judged.append(asker), judge(asker))[1])
+    monkeypatch.setattr(
+        objects.answers, "known", lambda scaled_object: (judged.append(scaled_object), judge(scaled_object))[1]
+    )
     calm, failed = objects.who(idleRefreshSeconds="1"), objects.who(second="9")
     assess, defective = ScriptedTrigger.assess, False
 

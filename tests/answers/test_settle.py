@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.answers.settling import NEVER, Evidence, Rule, Settling, Told, evidence, hold, note_error, settle
+from scaler.answers.settling import NEVER, Evidence, Level, Rule, Settling, evidence, hold, note_error, settle
 from scaler.core.domain import Assessment, Metric, MetricSpec, Reading
 from scaler.core.errors import Unsettled
 from scaler.demo.scripted import Map, Spot
@@ -194,7 +194,7 @@ def test_what_is_read_seldom_is_as_good_as_new() -> None:
 
 # Holding
 
-ACTIVE = Settling(told=Told((10,), active=True), told_at=100)
+ACTIVE = Settling(told=Level((10,), active=True), told_at=100)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ ACTIVE = Settling(told=Told((10,), active=True), told_at=100)
         pytest.param(ACTIVE, 160, True, id="stale just now"),
         pytest.param(ACTIVE, 760, True, id="the last moment"),
         pytest.param(ACTIVE, 760.1, False, id="too long"),
-        pytest.param(replace(ACTIVE, told=Told((10,), active=False)), 161, False, id="inactive was told"),
+        pytest.param(replace(ACTIVE, told=Level((10,), active=False)), 161, False, id="inactive was told"),
         pytest.param(Settling(), 161, False, id="nothing was told"),
     ],
 )

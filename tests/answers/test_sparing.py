@@ -91,9 +91,9 @@ class Scene:
             "refreshSeconds": "0",
         }
         at = server or self.server
-        asker = at.registry.find(namespace, "worker", {**fields, **metadata})
-        await at.answers.answer(asker, 5.0)
-        return asker
+        scaled_object = at.registry.find(namespace, "worker", {**fields, **metadata})
+        await at.answers.answer(scaled_object, 5.0)
+        return scaled_object
 
     async def settle(self, server: Server | None = None) -> None:
         """Write until nothing is to be written."""
@@ -130,10 +130,10 @@ async def test_scale_in_takes_idle_pods_first(scene: Scene) -> None:
     busy = names[-6:]  # the youngest, which Kubernetes takes first
     for number, name in enumerate(names):
         await scene.beat(name, *([2.0**number] if name in busy else []))
-    asker = await scene.ask()
+    scaled_object = await scene.ask()
     await scene.settle()
-    assert asker.spared is not None
-    assert (asker.spared.pods, asker.spared.busy, asker.spared.writing) == (20, 6, True)
+    assert scaled_object.spared is not None
+    assert (scaled_object.spared.pods, scaled_object.spared.busy, scaled_object.spared.writing) == (20, 6, True)
     assert {name for name, cost in scene.costs().items() if cost is not None} == set(busy), "idle is 0 without it"
     _, ending = scene.replicas.scale(8)
     assert not set(ending) & set(busy)
@@ -145,9 +145,9 @@ async def test_scale_in_takes_idle_pods_first(scene: Scene) -> None:
 async def test_without_the_trigger_asking_for_it_nothing_is_read_or_written(scene: Scene) -> None:
     names, _ = scene.replicas.scale(3)
     await scene.beat(names[0], 60.0)
-    asker = await scene.ask(spareBusy="off")
+    scaled_object = await scene.ask(spareBusy="off")
     await scene.settle()
-    assert asker.spared is None
+    assert scaled_object.spared is None
     assert not scene.api.requests
 
 
@@ -201,9 +201,9 @@ async def test_an_annotation_of_somebody_else_is_left_alone_and_told(scene: Scen
 
 
 async def _explained(scene: Scene, **metadata: str) -> dict[str, Any]:
-    asker = await scene.ask(**metadata)
-    await scene.server.sparing.look(asker)
-    spared: dict[str, Any] = scene.server.explainer.view(asker)["spareBusy"]
+    scaled_object = await scene.ask(**metadata)
+    await scene.server.sparing.look(scaled_object)
+    spared: dict[str, Any] = scene.server.explainer.view(scaled_object)["spareBusy"]
     return spared
 
 
@@ -212,17 +212,17 @@ async def test_without_the_right_the_trigger_scales_and_says_what_is_missing(sce
     scene.api.tokens[""] = ()  # type: ignore[index]  # a test takes rights away
     names, _ = scene.replicas.scale(2)
     await scene.beat(names[0], 60.0)
-    asker = await scene.ask()
-    assert asker.told is not None
-    assert asker.told.metrics[0].value > 0
+    scaled_object = await scene.ask()
+    assert scaled_object.told is not None
+    assert scaled_object.told.metrics[0].value > 0
     await scene.settle()
-    spared = scene.server.explainer.view(asker)["spareBusy"]
+    spared = scene.server.explainer.view(scaled_object)["spareBusy"]
     assert spared["failing"]
     assert "list and watch" in spared["problems"][0]
     assert "spareBusy.namespaces: [shop]" in spared["problems"][0]
     page = generate_latest(scene.server.metrics.registry).decode()
     assert 'spare_busy_failing{namespace="shop",scaledobject="worker",trigger="sidekiq-busy-default"} 1.0' in page
-    assert "spareBusy.namespaces" in "\n".join(lines(_owner(scene.server.explainer.view(asker)), served=True))
+    assert "spareBusy.namespaces" in "\n".join(lines(_owner(scene.server.explainer.view(scaled_object)), served=True))
 
 
 def _owner(view: dict[str, Any]) -> dict[str, Any]:
@@ -237,13 +237,13 @@ async def test_rights_taken_away_while_it_runs_are_told_and_found_again(
 ) -> None:
     names, _ = scene.replicas.scale(3)
     await scene.beat(names[0], 60.0)
-    asker = await scene.ask()
+    scaled_object = await scene.ask()
     scene.api.tokens[""] = (LOOKS,)  # type: ignore[index]
     assert not await scene.server.sparing.step()
     await scene.server.sparing.step()
-    assert asker.spared is not None
-    assert asker.spared.failing
-    assert "RBAC verbs patch" in asker.spared.problems[0]
+    assert scaled_object.spared is not None
+    assert scaled_object.spared.failing
+    assert "RBAC verbs patch" in scaled_object.spared.problems[0]
     asked = scene.api.requests["patch", "pods"]
     await scene.server.sparing.step()
     assert scene.api.requests["patch", "pods"] == asked, "it rests"
@@ -253,7 +253,7 @@ async def test_rights_taken_away_while_it_runs_are_told_and_found_again(
     monkeypatch.setattr(later, "now", lambda: now + 31, raising=False)
     monkeypatch.setattr(scene.server.sparing, "_clock", later)
     await scene.settle()
-    assert not asker.spared.failing
+    assert not scaled_object.spared.failing
     assert scene.costs()[names[0]] == "6"
 
 
@@ -261,20 +261,20 @@ async def test_an_api_server_that_is_away_hinders_no_answer(scene: Scene) -> Non
     names, _ = scene.replicas.scale(3)
     await scene.beat(names[0], 60.0)
     scene.api.refusal = Refusal(503, "ServiceUnavailable", "away")
-    asker = await scene.ask()
+    scaled_object = await scene.ask()
     assert not await scene.server.sparing.step()
-    assert asker.told is not None
-    assert asker.spared is not None
-    assert asker.spared.failing
+    assert scaled_object.told is not None
+    assert scaled_object.spared is not None
+    assert scaled_object.spared.failing
 
 
 async def test_pods_that_are_renamed_or_deleted_meanwhile_are_ignored(scene: Scene) -> None:
     names, _ = scene.replicas.scale(3)
     for name in names:
         await scene.beat(name, 60.0)
-    asker = await scene.ask(busyRatio="5")
-    await scene.server.sparing.look(asker)
-    writes = await scene.server.sparing._look("shop", [asker])
+    scaled_object = await scene.ask(busyRatio="5")
+    await scene.server.sparing.look(scaled_object)
+    writes = await scene.server.sparing._look("shop", [scaled_object])
     scene.replicas.gone(names[0])
     scene.replicas.gone(names[1])
     scene.api.put("pods", _pod("shop", names[1]))  # another pod of that name
@@ -309,11 +309,11 @@ async def test_access_rules_govern_it(scene: Scene) -> None:
 async def test_who_is_no_longer_allowed_or_asks_no_more_is_no_longer_spared(scene: Scene) -> None:
     names, _ = scene.replicas.scale(3)
     await scene.beat(names[0], 60.0)
-    asker = await scene.ask()
+    scaled_object = await scene.ask()
     scene.server.registry.allow(scene.replica(access=[{"namespaces": ["blog"]}]).settings.access)
     await scene.settle()
     assert not any(scene.costs().values())
-    assert asker.spared is None
+    assert scaled_object.spared is None
     assert not scene.server.backends.kubernetes._watches
 
 
@@ -321,7 +321,7 @@ async def test_a_redis_that_comes_back_empty_lowers_nothing_before_it_has_settle
     names, _ = scene.replicas.scale(3)
     await scene.beat(names[0], 3_600.0)
     metadata = {"settleSeconds": "15"}
-    asker = await scene.ask(**metadata)
+    scaled_object = await scene.ask(**metadata)
     await scene.settle()
     assert scene.costs()[names[0]] == "12"
     scene.valkey.stop()
@@ -335,7 +335,7 @@ async def test_a_redis_that_comes_back_empty_lowers_nothing_before_it_has_settle
     for name in names:
         await scene.beat(name)
     async with asyncio.timeout(10):
-        while asker.answer is None:  # until the place is tried again
+        while scaled_object.answer is None:  # until the place is tried again
             with suppress(Fault):
                 await scene.ask(**metadata)
             await asyncio.sleep(0.05)

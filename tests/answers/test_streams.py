@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scaler.answers.streams import Life, Streams, repeat
+from scaler.answers.streams import OpenStream, Streams, repeat
 from scaler.core.errors import LimitError
 from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock, settle
@@ -18,7 +18,7 @@ class Stream:
     def __init__(self, clock: ManualClock, *, active: bool, life_seconds: float = HOUR, dice: float = 0.0) -> None:
         self.active = active
         self.sent: list[float] = []
-        self.life = Life(clock, life_seconds, dice=lambda: dice)
+        self.opened = OpenStream(clock, life_seconds, dice=lambda: dice)
         self._clock, self._began = clock, clock.now()
         self.task = asyncio.create_task(self._run())
 
@@ -26,12 +26,12 @@ class Stream:
         async def tell() -> None:
             self.sent.append(self._clock.now() - self._began)
 
-        with self.life:
-            await repeat(self.life, lambda: self.active, tell)
+        with self.opened:
+            await repeat(self.opened, lambda: self.active, tell)
 
     def turn(self, *, active: bool) -> None:
         self.active = active
-        self.life.wake()
+        self.opened.wake()
 
 
 async def test_true_is_sent_at_once_and_repeated_in_growing_pauses(clock: ManualClock) -> None:
@@ -39,7 +39,7 @@ async def test_true_is_sent_at_once_and_repeated_in_growing_pauses(clock: Manual
     await clock.advance(310)
     pauses = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
     assert stream.sent == list(itertools.accumulate(pauses, initial=0))
-    stream.life.end()
+    stream.opened.end()
     await settle()
     assert stream.task.done()
     assert clock.pending == 0
@@ -52,14 +52,14 @@ async def test_pauses_differ_a_little_so_that_a_fleet_does_not_speak_at_once(clo
     assert (min(times), max(times)) == (pytest.approx(0.9 * 63), 63)
     assert len(set(times)) == 101
     for stream in streams:
-        stream.life.end()
+        stream.opened.end()
     await settle()
 
 
 async def test_nothing_is_sent_while_inactive(clock: ManualClock) -> None:
     stream = Stream(clock, active=False)
     await clock.advance(HOUR / 2)
-    stream.life.wake()
+    stream.opened.wake()
     await clock.advance(HOUR / 2 - 1)
     assert stream.sent == []
     await clock.advance(1)
@@ -76,7 +76,7 @@ async def test_every_change_to_active_is_sent_at_once(clock: ManualClock) -> Non
     stream.turn(active=True)
     await clock.advance(2)
     assert stream.sent == [5, 6, 8, 109, 110]
-    stream.life.end()
+    stream.opened.end()
     await settle()
 
 
@@ -87,17 +87,17 @@ async def test_a_change_to_inactive_and_back_within_one_step_begins_anew(clock: 
     stream.turn(active=True)
     await clock.advance(1)
     assert stream.sent == [0, 1, 3, 7, 15, 20, 21]
-    stream.life.end()
+    stream.opened.end()
     await settle()
 
 
 async def test_what_woke_it_before_it_looked_is_not_told_twice(clock: ManualClock) -> None:
     """The first reading wakes the stream that waited for it, and judging at a repeat may wake it, too."""
     stream = Stream(clock, active=True)
-    stream.life.wake()
+    stream.opened.wake()
     await clock.advance(0.5)
     assert stream.sent == [0]
-    stream.life.end()
+    stream.opened.end()
     await settle()
 
 
@@ -109,26 +109,26 @@ async def test_a_change_while_a_message_is_on_its_way_is_not_lost(clock: ManualC
         told += 1
         await on_its_way.wait()
 
-    with Life(clock, HOUR, dice=lambda: 0.0) as life:
-        task = asyncio.create_task(repeat(life, lambda: active, tell))
+    with OpenStream(clock, HOUR, dice=lambda: 0.0) as opened:
+        task = asyncio.create_task(repeat(opened, lambda: active, tell))
         await settle()
         active = False
-        life.wake()
+        opened.wake()
         on_its_way.set()
         await clock.advance(10)
         assert told == 1, "there is nothing to repeat"
         active = True
-        life.wake()
+        opened.wake()
         await settle()
         assert told == 2
-        life.end()
+        opened.end()
         await task
     assert clock.pending == 0
 
 
 async def test_a_life_that_has_ended_sends_nothing_more(clock: ManualClock) -> None:
     stream = Stream(clock, active=True)
-    stream.life.end()
+    stream.opened.end()
     await settle()
     assert stream.task.done()
     assert stream.sent == []
@@ -159,11 +159,11 @@ def streams(clock: ManualClock, limit: int = 100, dice: float = 0.0) -> Streams:
     return Streams(clock, Quota(limit, "limits.maxStreams"), 600, lambda: dice)
 
 
-async def _hold(some: Streams, namespace: str = "shop") -> AsyncIterator[Life]:
-    with some.open(namespace) as life:
-        yield life
-        while not life.ended:
-            await life.wait(None)
+async def _hold(some: Streams, namespace: str = "shop") -> AsyncIterator[OpenStream]:
+    with some.open(namespace) as opened:
+        yield opened
+        while not opened.ended:
+            await opened.wait(None)
 
 
 async def _open(some: Streams, namespace: str = "shop") -> "asyncio.Task[None]":

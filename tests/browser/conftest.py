@@ -74,16 +74,19 @@ class Site:
         for turn in range(int(seconds / 30)):
             self.reader.answers["spot7"] = Work(turn % 9)
             for index in (7, 8):
-                asker = next(each for each in self.server.registry if each.name == f"orders-{index:04}")
-                self.server.registry.note(asker)
-                answer = asyncio.ensure_future(self.server.answers.answer(asker, 1.9))
+                scaled_object = next(each for each in self.server.registry if each.name == f"orders-{index:04}")
+                self.server.registry.note(scaled_object)
+                answer = asyncio.ensure_future(self.server.answers.answer(scaled_object, 1.9))
                 await self.clock.advance(2)
                 await answer
             await self.clock.advance(26)
 
     async def judge_all(self) -> None:
         """Let KEDA ask for everything once."""
-        answers = [asyncio.ensure_future(self.server.answers.answer(asker, 1.9)) for asker in self.server.registry]
+        answers = [
+            asyncio.ensure_future(self.server.answers.answer(scaled_object, 1.9))
+            for scaled_object in self.server.registry
+        ]
         await self.clock.advance(2)
         for error in await asyncio.gather(*answers, return_exceptions=True):
             assert error is None or not isinstance(error, BaseException) or isinstance(error, ScalerError)

@@ -214,7 +214,7 @@ async def test_specs_touch_no_backend(example: Example) -> None:
 
 
 def all_places(example: Example) -> tuple[Place, ...]:
-    return (*example.trigger.places(), *example.trigger.found(example.readings(3)))
+    return (*example.trigger.places(), *example.trigger.further_places(example.readings(3)))
 
 
 @each_example

@@ -65,7 +65,7 @@ async def read(readers: Sequence[Reader], trigger: Trigger) -> dict[Place, Found
     await _read(readers, trigger.places(), outcomes)
     values = {place: found.value for place, found in outcomes.items() if isinstance(found, Found)}
     if len(values) == len(outcomes):
-        await _read(readers, trigger.found(values), outcomes)
+        await _read(readers, trigger.further_places(values), outcomes)
     return outcomes
 
 

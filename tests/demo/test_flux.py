@@ -41,7 +41,7 @@ class Bench:
             }
         )
         readings = await self._read(trigger.places())
-        readings |= await self._read(trigger.found(readings))
+        readings |= await self._read(trigger.further_places(readings))
         return trigger.assess(readings, self.clock.wall())
 
     async def _read(self, places: tuple[Place, ...]) -> dict[Place, Any]:

@@ -189,18 +189,18 @@ async def test_a_day_later_only_what_still_holds_is_left(
     assert (len(journal.lines), len(journal.texts), journal.used) == (0, 0, 0)
 
 
-def tell(desk: Desk, asker: ScaledObject, value: float) -> None:
+def tell(desk: Desk, scaled_object: ScaledObject, value: float) -> None:
     """Answer, as far as the journal is concerned."""
     told = Assessment((Metric("scripted", value),), value > 5, ())
-    asker.answer = Answer((), None, told, "active" if told.active else "inactive")
-    desk.answers.on_noted(asker)
+    scaled_object.answer = Answer((), None, told, "active" if told.active else "inactive")
+    desk.answers.on_noted(scaled_object)
 
 
 def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualClock) -> None:
     desk = make_objects(limit=2_000, per_namespace=2_000)
-    askers = [desk.who(namespace=f"team-{number % 10}", prefix=f"p{number}") for number in range(1_000)]
-    for asker in askers:  # the answers themselves are not the journal's
-        tell(desk, asker, 0)
+    scaled_objects = [desk.who(namespace=f"team-{number % 10}", prefix=f"p{number}") for number in range(1_000)]
+    for scaled_object in scaled_objects:  # the answers themselves are not the journal's
+        tell(desk, scaled_object, 0)
     gc.collect()
     tracemalloc.start()
     try:
@@ -208,10 +208,10 @@ def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualCl
         journal.follow(desk.registry, desk.answers, desk.listeners)
         for turn in range(80):
             clock._now += 90
-            for asker in askers:
-                tell(desk, asker, turn % 7 + turn)
-        for asker in askers:
-            asker.answer = None
+            for scaled_object in scaled_objects:
+                tell(desk, scaled_object, turn % 7 + turn)
+        for scaled_object in scaled_objects:
+            scaled_object.answer = None
         gc.collect()
         taken = sum(each.size for each in tracemalloc.take_snapshot().statistics("filename"))
     finally:
@@ -229,10 +229,10 @@ def test_beyond_the_room_the_namespace_with_the_most_gives_way(make_objects: Any
     few = desk.who(namespace="few", prefix="p")
     many = [desk.who(namespace="many", prefix=f"p{number}") for number in range(400)]
     for turn in range(5):
-        for asker in (few, *many):
-            tell(desk, asker, turn)
+        for scaled_object in (few, *many):
+            tell(desk, scaled_object, turn)
     assert len(journal.lines) < 200
     assert len(journal.lines.of("few")) == 1
     assert journal.used <= journal._room * 1.02
-    for asker in (few, *many):
-        asker.answer = None
+    for scaled_object in (few, *many):
+        scaled_object.answer = None

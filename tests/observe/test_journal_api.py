@@ -66,8 +66,8 @@ async def test_an_rpc_pays_less_than_a_fiftieth_for_the_journal(serve: Any, read
     async with serve() as client:
         request = client.ref()
         await client.value(request)
-        (asker,) = client.server.registry
-        same = asker.answer
+        (scaled_object,) = client.server.registry
+        same = scaled_object.answer
         other = replace(same, told=replace(same.told, metrics=(Metric("scripted", 4.0),)))
 
         def noted(*answers: Any) -> float:
@@ -75,13 +75,13 @@ async def test_an_rpc_pays_less_than_a_fiftieth_for_the_journal(serve: Any, read
             turns = cycle(answers)
 
             def note() -> None:
-                asker.answer = next(turns)
-                client.server.journal.noted(asker)
+                scaled_object.answer = next(turns)
+                client.server.journal.noted(scaled_object)
 
             return min(timeit.repeat(note, number=2_000, repeat=5)) / 2_000
 
         unchanged, changed = noted(same), noted(same, other)
-        asker.answer = same
+        scaled_object.answer = same
         rpc = math.inf
         for _ in range(300):
             began = time.perf_counter()

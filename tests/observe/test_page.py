@@ -39,8 +39,8 @@ class Site:
         self.url = f"http://127.0.0.1:{server.http_port}"
 
     async def ask(self, name: str, spots: str = "a", namespace: str = "shop", **metadata: str) -> None:
-        asker = self.server.registry.find(namespace, name, {"source": "scripted", "spots": spots, **metadata})
-        asking = asyncio.ensure_future(self.server.answers.answer(asker, 1.9))
+        scaled_object = self.server.registry.find(namespace, name, {"source": "scripted", "spots": spots, **metadata})
+        asking = asyncio.ensure_future(self.server.answers.answer(scaled_object, 1.9))
         await self.clock.advance(2)
         await asyncio.gather(asking, return_exceptions=True)
 
@@ -187,8 +187,10 @@ async def test_what_tenants_write_is_text(visit: Any, reader: ScriptedReader) ->
 async def test_no_secret_of_the_metadata_is_shown(visit: Any) -> None:
     url = f"redis://user:{CANARY}@127.0.0.1:1/0"
     async with visit() as site:
-        asker = site.server.registry.find("shop", "workers", {"source": "sidekiq", "redisURL": url, "queues": "q"})
-        assert CANARY.encode() in asker.key
+        scaled_object = site.server.registry.find(
+            "shop", "workers", {"source": "sidekiq", "redisURL": url, "queues": "q"}
+        )
+        assert CANARY.encode() in scaled_object.key
         for path in (
             "/",
             "/api/scaledobjects",

@@ -29,16 +29,16 @@ def row(
     **kwargs: Any,
 ) -> Row:
     trigger = ScriptedTrigger.model_validate({"source": "scripted", "spots": "a", NAMESPACE: namespace})
-    asker = ScaledObject(f"{namespace}/{name}".encode(), namespace, name, Question(trigger), asked_at)
-    asker.active_since = since
+    scaled_object = ScaledObject(f"{namespace}/{name}".encode(), namespace, name, Question(trigger), asked_at)
+    scaled_object.active_since = since
     if value is not None:
         told = Assessment((Metric("scripted", value),), active=value > 0, reasons=())
-        asker.answer = Answer((), told, told, "active" if value > 0 else "inactive")
-    return Row(asker, state, stale, age, **kwargs)
+        scaled_object.answer = Answer((), told, told, "active" if value > 0 else "inactive")
+    return Row(scaled_object, state, stale, age, **kwargs)
 
 
 def names(rows: list[Row], **query: Any) -> list[str]:
-    return [found.asker.name for found in select(rows, Query(**query)).rows]
+    return [found.scaled_object.name for found in select(rows, Query(**query)).rows]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_text_is_searched_in_namespace_name_source_and_metric() -> None:
 def test_stale_is_a_filter_of_its_own_and_counted_beside_the_state() -> None:
     rows = [row("a", state="active", stale=True), row("b", state="active"), row("c", state="error")]
     found = select(rows, Query(state="stale"))
-    assert [each.asker.name for each in found.rows] == ["a"]
+    assert [each.scaled_object.name for each in found.rows] == ["a"]
     assert (found.total, found.matched) == (3, 1)
     assert {state: found.counts[state] for state in STATES if found.counts[state]} == {
         "error": 1,
@@ -105,7 +105,7 @@ def test_one_fault_of_a_backend_is_told_once_with_the_triggers_that_stand_on_it(
         ("scripted/one", "no route", 3, {"held": 3}),
         ("scripted/two", "no disk", 1, {"error": 1}),
     ]
-    assert [found.told_above(each) for each in found.rows] == [False, True, True, True, False]
+    assert [found.listed_above(each) for each in found.rows] == [False, True, True, True, False]
     assert names([*rows, alone], backend="scripted/one") == ["d", "a", "b", "c"]  # all stand on it
     assert names([*rows, alone], backend="scripted/other") == []
 
@@ -115,7 +115,7 @@ def test_pages_hold_every_row_once(count: int, limit: int, page: int, sort: str)
     rows = [row(f"n{index}", asked_at=index % 3) for index in range(count)]
     pages = select(rows, Query(limit=limit, sort=sort)).pages
     seen = [name for at in range(1, pages + 1) for name in names(rows, limit=limit, page=at, sort=sort)]
-    assert sorted(seen) == sorted(each.asker.name for each in rows)
+    assert sorted(seen) == sorted(each.scaled_object.name for each in rows)
     assert select(rows, Query(limit=limit, page=page)).query.page == min(page, pages)
 
 

@@ -61,9 +61,9 @@ async def test_a_doubt_is_told_beside_the_state(visit: Any, reader: ScriptedRead
     reader.answers["a"] = Work(0)
     async with visit() as site:
         await site.ask("orders")
-        (asker,) = site.server.registry
-        told = replace(asker.answer.told, doubts=("no Sidekiq has ever used this database",))
-        asker.answer = replace(asker.answer, told=told)
+        (scaled_object,) = site.server.registry
+        told = replace(scaled_object.answer.told, doubts=("no Sidekiq has ever used this database",))
+        scaled_object.answer = replace(scaled_object.answer, told=told)
         await site.clock.advance(2)
         (item,) = (await site.json("/api/scaledobjects?state=doubtful"))["items"]
         assert (item["state"], item["doubtful"], item["doubts"]) == ("inactive", True, list(told.doubts))

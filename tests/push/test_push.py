@@ -81,7 +81,7 @@ async def test_fifty_wake_ups_with_tracking_are_quick_and_none_is_lost(valkey: V
 
     async with serving() as (server, stub):
         tasks = [asyncio.create_task(listen(stub, number)) for number in range(50)]
-        await until(lambda: sum(asker.answer is not None for asker in server.registry) == 50)
+        await until(lambda: sum(scaled_object.answer is not None for scaled_object in server.registry) == 50)
         async with asyncio.timeout(PATIENCE_SECONDS):  # tracking begins after the first good read
             while not (await client.info("clients"))["tracking_clients"]:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
@@ -131,7 +131,7 @@ async def test_clients_that_come_and_go_leave_neither_task_nor_listener_nor_leas
         for _ in range(10):
             await once()
         assert held() == before
-        assert not any(asker.listeners or asker.timer for asker in server.registry)
+        assert not any(scaled_object.listeners or scaled_object.timer for scaled_object in server.registry)
         assert not server.listeners._listening
 
 

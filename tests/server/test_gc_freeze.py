@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaler.answers.scaledobject import Question, ScaledObject
-from scaler.answers.streams import Life, Streams
+from scaler.answers.streams import OpenStream, Streams
 from scaler.core.errors import Fault
 from scaler.core.quota import Quota
 from scaler.demo.clock import ManualClock, settle
@@ -26,7 +26,7 @@ from scaler.store.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
-LONG_LIVED = (ScaledObject, Question, PlaceState, Life)
+LONG_LIVED = (ScaledObject, Question, PlaceState, OpenStream)
 
 
 @pytest.fixture

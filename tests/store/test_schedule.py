@@ -292,7 +292,7 @@ async def test_namespaces_take_turns(clock: ManualClock, reader: ScriptedReader,
 class ToldReader(ScriptedReader):
     """The same for a backend that tells by itself what changes."""
 
-    told = True
+    watched = True
 
 
 async def test_what_a_backend_tells_by_itself_does_not_wait_for_its_rate(
@@ -466,10 +466,10 @@ async def test_what_was_read_in_one_go_has_one_date(clock: ManualClock, open_sto
     for name in "xy":
         store.lease("me", Spot(name), 4, math.inf)
     await clock.advance(1)
-    dates = {name: store.state(Spot(name)).due - clock.now() for name in "abcdxy"}
-    assert len(set(dates.values())) == 2, "one for each interval"
-    assert dates["x"] == pytest.approx((1 + dates["a"]) / 2 - 1)
-    assert len(store._schedule.dates._heap) == 2, "one alarm for each date"
+    due_times = {name: store.state(Spot(name)).due - clock.now() for name in "abcdxy"}
+    assert len(set(due_times.values())) == 2, "one for each interval"
+    assert due_times["x"] == pytest.approx((1 + due_times["a"]) / 2 - 1)
+    assert len(store._schedule.due_times._heap) == 2, "one alarm for each date"
     store.release("me", Spot("a"))
     store.lease("me", Spot("b"), 2, math.inf)
     reader.reads.clear()
@@ -505,14 +505,14 @@ async def test_what_is_told_late_in_one_go_is_read_again_too(clock: ManualClock,
 
 
 async def test_what_was_read_well_in_one_go_is_told_in_one_go(clock: ManualClock, open_store: OpenStore) -> None:
-    reader, told = TogetherReader(clock), list[tuple[bool, int]]()
+    reader, reads = TogetherReader(clock), list[tuple[bool, int]]()
     store = open_store(reader)
-    store.observe(lambda place, seconds, fault, places: told.append((fault is None, places)))
+    store.observe(lambda place, seconds, fault, places: reads.append((fault is None, places)))
     reader.answers |= {"b": DOWN, "d": DOWN, "e": HANG}
     for name in "abcde":
         store.lease("me", Spot(name), 20, clock.now() + 0.4)
     await clock.advance(5)
-    assert told == [(False, 1)] * 3 + [(True, 2)]
+    assert reads == [(False, 1)] * 3 + [(True, 2)]
 
 
 async def test_what_is_read_along_is_not_read_again_when_its_own_date_comes(
@@ -654,7 +654,7 @@ async def test_a_place_without_a_date_is_found_and_read_again(clock: ManualClock
     store = open_store(reader)
     store.lease("me", A, 1, math.inf)
     await clock.advance(1)
-    store._schedule.dates.clear()
+    store._schedule.due_times.clear()
     await clock.advance(5)
     assert [place for place, _ in store.overdue()] == [A], "by more than three intervals"
     store.revive()

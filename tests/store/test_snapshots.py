@@ -27,7 +27,7 @@ async def test_those_who_ask_at_once_cause_one_read(
     store: AskedStore, clock: ManualClock, reader: ScriptedReader, ask: Ask
 ) -> None:
     reader.answers["a"] = Slow(1, Work(7))
-    tasks = [ask(store, A, lessee=f"asker {number}") for number in range(200)]
+    tasks = [ask(store, A, lessee=f"lessee {number}") for number in range(200)]
     await clock.advance(1)
     assert {(await task)[A].value for task in tasks} == {Work(7)}
     assert reader.count("a") == 1

@@ -1,4 +1,4 @@
-"""The store under any sequence of askers, answers, faults and hints: what must hold whatever happens."""
+"""The store under any sequence of leases, answers, faults and hints: what must hold whatever happens."""
 
 import asyncio
 import itertools
@@ -146,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner.run(self.clock.advance(300))
         inside = self.store._schedule
         assert not any(
-            (inside.states, inside.rate_limits, inside.queues, inside.members, inside.dates._heap, inside._tasks)
+            (inside.states, inside.rate_limits, inside.queues, inside.members, inside.due_times._heap, inside._tasks)
         )
         assert self.clock.pending == 0
         self.runner.run(self.store.close())

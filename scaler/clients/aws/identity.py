@@ -1,4 +1,4 @@
-"""Who asks AWS: credentials by the normal chain or of an assumed role, loaded and renewed off the event loop."""
+"""AWS credentials, of AWS's default chain or of an assumed role, loaded and renewed outside of the event loop."""
 
 import asyncio
 import concurrent.futures
@@ -30,27 +30,28 @@ EXPIRED = frozenset(
         "UnrecognizedClientException",
     )
 )
-"""What AWS says when the credentials are no longer good, whatever their expiry was."""
+"""Error codes for credentials that are no longer valid, even before their expiry."""
 WAIT_SECONDS = 1.5
-"""How long a read waits for credentials: shorter than KEDA waits for an answer, so that the answer says why."""
+"""How long a read waits for credentials: less than KEDA waits for an answer, so that KEDA gets the reason."""
 RETRY_SECONDS = 1.0
 RENEW_SECONDS = 600.0
-"""Credentials are renewed 10 to 15 minutes before their end, as botocore does: each at its own moment."""
+"""Credentials are renewed 10 to 15 minutes before they expire, as in botocore; at random, so not all at once."""
 RETRY_RENEWAL_SECONDS = 30.0
 MAX_IDENTITIES = 10_000
 MAX_ASSUMING = 8
 """Of one tenant at the same time, each in a thread; others find room beside it."""
 _ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
-"""Services that are asked, two of them for credentials; botocore's list of the endpoints of all takes 7 MB."""
+"""The services in use: SQS, and those for credentials. botocore's list of all services' endpoints takes 7 MB."""
 _CLIENT = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
 
 T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Return what `work` returns in a thread of its own.
+    """Run `work` in a thread of its own, and return its result.
 
-    Unlike with `asyncio.to_thread`, nothing waits for the thread at shutdown: STS or a metadata service may be hanging.
+    Unlike with `asyncio.to_thread`, the shutdown does not wait for the thread, because STS or a metadata service may
+    hang.
     """
     done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
@@ -58,7 +59,7 @@ async def in_thread(work: Callable[[], T]) -> T:
         if done.set_running_or_notify_cancel():
             try:
                 done.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            except BaseException as error:  # noqa: BLE001 - passed on to the caller
                 done.set_exception(error)
 
     threading.Thread(target=run, name="aws", daemon=True).start()
@@ -67,7 +68,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """Credentials, and the Unix times at which they end and are to be renewed."""
+    """Credentials, with the Unix times at which they expire and are to be renewed."""
 
     credentials: ReadOnlyCredentials = field(repr=False)
     expires: float = math.inf
@@ -75,10 +76,10 @@ class Issued:
 
 
 class Identity:
-    """One set of credentials, loaded and renewed by one call for all who wait."""
+    """One set of credentials; one load serves all requests that wait for it."""
 
     def __init__(self, load: Callable[[], Awaitable[Issued]], clock: Clock, name: str) -> None:
-        """Take credentials from `load`; `name` tells people which they are."""
+        """Load credentials with `load`; `name` names them in messages."""
         self._load, self._clock, self._name = load, clock, name
         self._issued: Issued | None = None
         self._fault: Fault | None = None
@@ -86,21 +87,21 @@ class Identity:
         self._loading: asyncio.Task[None] | None = None
 
     async def credentials(self) -> ReadOnlyCredentials:
-        """Return what to sign with now; raises `Refused` or `Unavailable` if there is nothing."""
+        """Return valid credentials; raises `Refused` or `Unavailable` if there are none."""
         now = self._clock.wall()
         if self._issued is None or now >= self._issued.expires:
             return await self._wait()
         if now >= self._issued.renew_at:
-            self._begin()  # beside the requests, which still have good credentials
+            self._begin()  # in the background: the current credentials are still valid
         return self._issued.credentials
 
     def renew(self, refused: ReadOnlyCredentials) -> None:
-        """Load anew before the next use, because AWS no longer takes `refused`."""
+        """Load again before the next use, because AWS no longer accepts `refused`."""
         if self._issued is not None and self._issued.credentials is refused:
             self._issued = None
 
     async def close(self) -> None:
-        """Stop waiting for what is being loaded."""
+        """Cancel the load under way."""
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait((self._loading,))
@@ -125,7 +126,7 @@ class Identity:
         return self._issued.credentials
 
     async def _reload(self) -> None:
-        """Never raises: whoever waits finds the credentials or the fault."""
+        """Load once, and keep the credentials or the fault; never raises."""
         try:
             issued = await self._load()
         except Exception as error:  # noqa: BLE001 - credentials come from plug-ins, files, processes and four services
@@ -135,15 +136,17 @@ class Identity:
                 self._issued = replace(self._issued, renew_at=self._clock.wall() + RETRY_RENEWAL_SECONDS)
             return
         now = self._clock.wall()
-        early = min(RENEW_SECONDS * random.uniform(1, 1.5), max(0.0, issued.expires - now) / 2)  # noqa: S311 - no secret
-        # What was given just now is used for a while in any case: AWS judges, and this machine's clock may be off.
+        early = min(RENEW_SECONDS * random.uniform(1, 1.5), max(0.0, issued.expires - now) / 2)  # noqa: S311 - only
+        # jitter
+        # New credentials are used for a while in any case: only AWS knows whether they are valid, as this machine's
+        # clock may be wrong.
         expires = max(issued.expires, now + RETRY_RENEWAL_SECONDS)
         self._issued = replace(issued, expires=expires, renew_at=max(expires - early, now + RETRY_RENEWAL_SECONDS))
         self._fault = None
 
 
 def _fault_of(name: str, error: Exception) -> Fault:
-    """Return why there are no credentials, without what AWS or a credential process answered: it may hold a secret."""
+    """Return why there are no credentials, without quoting AWS or a credential process: it may be a secret."""
     match error:
         case Fault():
             return error
@@ -163,39 +166,39 @@ def _fault_of(name: str, error: Exception) -> Fault:
 def _sts_fault(name: str, error: ClientError) -> Fault:
     code = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    told = code if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", code) else "an error without a usable code"
-    said = f"{name}: AWS STS answered {told} (HTTP {status})"
+    shown_code = code if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", code) else "an error without a usable code"
+    said = f"{name}: AWS STS answered {shown_code} (HTTP {status})"
     if not 400 <= status < 500 or "Throttl" in code:
         return Unavailable(said)
     return Refused(f"{said}; check that the role exists and that its trust policy lets this identity assume it")
 
 
 class Identities:
-    """Every identity of the process, on one botocore session: a session for each role would cost 8 MiB each."""
+    """All identities of the process. They share one botocore session, because each session takes 8 MiB."""
 
     def __init__(self, clock: Clock) -> None:
         """Create nothing yet: a server without SQS triggers needs no AWS."""
         self._clock = clock
         self._known: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
         self._assuming = Budget(2 * MAX_ASSUMING, "roles being assumed")
-        self._making = threading.Lock()  # botocore's session is not made for several threads at once
+        self._making = threading.Lock()  # botocore's session is not thread-safe
 
     @cached_property
     def session(self) -> Any:
         """The botocore session; made at first use."""
         session = botocore.session.Session()
         session.set_default_client_config(_CLIENT)
-        endpoints, _ = session.get_component("data_loader").load_data_with_path("endpoints")  # which keeps it
+        endpoints, _ = session.get_component("data_loader").load_data_with_path("endpoints")  # the loader caches it
         for partition in endpoints["partitions"]:
             partition["services"] = {name: found for name, found in partition["services"].items() if name in _ASKED}
         return session
 
     def own(self) -> Identity:
-        """Return the scaler's own identity, by AWS's normal chain."""
+        """Return the scaler's own identity, from AWS's default chain."""
         return self._identity(("", "", ""), partial(in_thread, self._chain))
 
     def role(self, arn: str, external_id: str | None, namespace: str, region: str) -> Identity:
-        """Return the identity of the role `arn`, assumed for `namespace`, which its sessions are named after."""
+        """Return the identity of the role `arn`, assumed for `namespace`, which names the role session."""
         request = {"RoleArn": arn, "RoleSessionName": re.sub(r"[^A-Za-z0-9_=,.@-]", "-", f"keda-{namespace}")[:64]}
         if external_id:
             request["ExternalId"] = external_id
@@ -211,7 +214,7 @@ class Identities:
         return self._known[key]
 
     def _chain(self) -> Issued:
-        """Ask AWS's chain from its beginning, so that rotated files and tokens are seen; blocks."""
+        """Go through AWS's default chain from its beginning, so that rotated files and tokens are used; blocks."""
         with self._making:
             resolver = create_credential_resolver(self.session)
         credentials = resolver.load_credentials()
@@ -221,7 +224,7 @@ class Identities:
                 "identity token (IRSA), EKS Pod Identity or the instance profile; give the pod's service account a role"
             )
         frozen = credentials.get_frozen_credentials()
-        ends = getattr(credentials, "_expiry_time", None)  # botocore tells it nowhere else
+        ends = getattr(credentials, "_expiry_time", None)  # botocore has it nowhere else
         return Issued(frozen, ends.timestamp() if ends else math.inf)
 
     async def _assume(self, region: str, request: dict[str, str]) -> Issued:
@@ -245,10 +248,10 @@ class Identities:
     def endpoint(self, service: str, region: str, url: str | None) -> str:
         """Return the endpoint of `service` in `region` by botocore's rules (`AWS_ENDPOINT_URL…`, FIPS, partitions).
 
-        Blocks for some milliseconds. Raises `Refused` for a region that cannot be.
+        Blocks for some milliseconds. Raises `Refused` for an impossible region.
         """
         try:
-            # Credentials play no part in an endpoint; without any, botocore would look for an instance profile.
+            # The endpoint does not depend on credentials, but without any, botocore would look for an instance profile.
             return str(self._client(service, region, url, ReadOnlyCredentials("-", "-", None)).meta.endpoint_url)
         except (BotoCoreError, ValueError) as error:
             raise Refused(f"no {service} endpoint for region {region}: {error}") from None
@@ -265,5 +268,5 @@ class Identities:
             )
 
     async def close(self) -> None:
-        """Stop waiting for credentials."""
+        """Cancel all loads under way."""
         await asyncio.gather(*(identity.close() for identity in self._known.values()))

@@ -1,4 +1,4 @@
-"""AWS as far as the configuration and its names go: role grants, partitions, SQS's hosts; no requests."""
+"""AWS in the configuration: role grants; and names of AWS: partitions, regions, hosts of SQS. No requests."""
 
 import re
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ from pydantic import Field
 from scaler.core.section import Section
 
 REGION = r"[a-z]+(?:-[a-z]+)+-[0-9]{1,2}"
-"""What all regions look like. Anything looser is a hole: `sqs.s3.amazonaws.com` is the bucket of a stranger."""
+"""The form of all regions. A looser pattern would be a security hole: `sqs.s3.amazonaws.com` is anybody's bucket."""
 
 
 class RoleGrant(Section):
@@ -25,7 +25,7 @@ class RoleGrant(Section):
         min_length=2,
         max_length=1224,
         repr=False,
-        exclude=True,  # a dump of the configuration holds no secret
+        exclude=True,  # so that a dump of the configuration has no secret
         description="The external id to present; never taken from metadata.",
     )
 
@@ -55,13 +55,13 @@ def _partitions() -> list[dict[str, Any]]:
 
 
 def partition_of(region: str) -> str:
-    """Return the partition of `region`, as in ARNs; `aws` if it is like no known one, as in botocore."""
+    """Return the partition of `region`, as in ARNs; `aws` for an unknown one, as in botocore."""
     return next((str(p["id"]) for p in _partitions() if re.fullmatch(p["regionRegex"], region)), "aws")
 
 
 @cache
 def _sqs_host() -> re.Pattern[str]:
-    """Return the pattern of SQS's own hosts: anybody can have a host under amazonaws.com (a bucket, a load balancer)."""
+    """Return the pattern of SQS's own hosts; other hosts under amazonaws.com can be anybody's bucket."""
     domains = {
         partition["outputs"][domain] for partition in _partitions() for domain in ("dnsSuffix", "dualStackDnsSuffix")
     }
@@ -74,13 +74,13 @@ def _sqs_host() -> re.Pattern[str]:
 
 
 def is_aws_host(url: str) -> bool:
-    """Tell whether `url` is an https address of SQS itself, in any partition, VPC endpoints included."""
+    """Tell whether `url` is an https URL of SQS itself, in any partition, VPC endpoints included."""
     parts = urlsplit(url)
     return parts.scheme == "https" and _sqs_host().fullmatch(parts.hostname or "") is not None
 
 
 def region_of_host(host: str) -> str | None:
-    """Return the region that a host name of SQS tells, or None if it is not one; the oldest name has none in it."""
+    """Return the region in a host name of SQS, None for another host; the oldest form of name has no region."""
     match = _sqs_host().fullmatch(host.lower())
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""AWS's signature (version 4) by botocore, for requests that are sent without boto3."""
+"""AWS's signature version 4, by botocore, for requests that are sent without boto3."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 REUSE_SECONDS = 60.0
-"""How long one signature serves the same request. AWS takes a request within 5 minutes of the date that is signed in it
-(IAM User Guide, Signature Version 4), and signing takes longer than sending."""
+"""How long a signed request is sent again. AWS accepts a request within 5 minutes of its signed date (IAM User Guide,
+Signature Version 4), and signing takes longer than sending."""
 
 
 class _Signer(SigV4Auth):
-    """Signs at a given time, for a machine whose clock is off, and does not log what it signs: it holds the token."""
+    """Signs at a given time, for machines with a wrong clock, and does not log the request, as it has the token."""
 
     def add_auth_at(self, request: AWSRequest, when: dt.datetime) -> None:
         request.context["timestamp"] = when.strftime(SIGV4_TIMESTAMP)
@@ -24,7 +24,7 @@ class _Signer(SigV4Auth):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a signature is good for, beside the request itself; `service` is AWS's signing name."""
+    """Region and service of a signature; `service` is AWS's signing name."""
 
     region: str
     service: str
@@ -33,7 +33,7 @@ class Scope:
 def signed_headers(
     credentials: ReadOnlyCredentials, scope: Scope, request: tuple[str, dict[str, str], bytes], now: float
 ) -> dict[str, str]:
-    """Return the headers with AWS's signature (version 4) for a POST `request` (URL, headers, body) at Unix time `now`."""
+    """Return the headers with a signature for a POST `request` (URL, headers, body) at Unix time `now`."""
     url, headers, body = request
     signed = AWSRequest(method="POST", url=url, headers=headers, data=body)
     _Signer(credentials, scope.service, scope.region).add_auth_at(signed, dt.datetime.fromtimestamp(now, dt.UTC))
@@ -42,7 +42,7 @@ def signed_headers(
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """The body and the headers of a request that was signed with `credentials` at Unix time `at`."""
+    """The body and headers of a request that was signed with `credentials` at Unix time `at`."""
 
     body: bytes
     headers: dict[str, str] = field(repr=False)
@@ -50,5 +50,5 @@ class Signed:
     at: float
 
     def serves(self, credentials: ReadOnlyCredentials, now: float) -> bool:
-        """Tell whether the same request may be sent with it at Unix time `now`, for whom `credentials` are."""
+        """Tell whether it may be sent again at Unix time `now` if the credentials are `credentials`."""
         return credentials is self.credentials and 0 <= now - self.at < REUSE_SECONDS

@@ -1,1 +1,1 @@
-"""Fetching over HTTP, through the guard of addresses."""
+"""HTTP requests that pass the address guard, and host names."""

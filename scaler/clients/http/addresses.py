@@ -1,4 +1,4 @@
-"""Which network addresses a trigger may make the scaler connect to, judged at the moment of connecting."""
+"""The address guard: which network addresses a trigger may make the scaler connect to, checked when it connects."""
 
 import ipaddress
 import socket
@@ -25,14 +25,14 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are 
 
 
 class Addresses:
-    """The guard of every connection that a trigger's metadata leads to.
+    """Checks every connection to a host that comes from a trigger's metadata.
 
-    It looks at the address that is connected to, not at the name, so a redirect or a name that resolves to something
-    else the second time changes nothing.
+    It checks the address of the connection, not the name, so a redirect or a name that later resolves to something else
+    cannot get around it.
     """
 
     def __init__(self, *, allow_loopback: bool = True) -> None:
-        """Refuse loopback addresses too unless `allow_loopback`: the rule as soon as `access` has a rule."""
+        """Refuse loopback addresses too unless `allow_loopback`, which is False as soon as `access` has a rule."""
         self.allow_loopback = allow_loopback
 
     def check(self, address: str) -> None:
@@ -51,7 +51,7 @@ class Addresses:
             )
 
     def open_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
-        """Make the socket for `addr_info` of `getaddrinfo`, or raise `Refused`; for `aiohttp.TCPConnector`."""
+        """Return a socket for `addr_info` of `getaddrinfo`, for `aiohttp.TCPConnector`; raises `Refused`."""
         family, type_, proto, _, address = addr_info
         self.check(address[0])
         made = socket.socket(family, type_, proto)
@@ -60,7 +60,7 @@ class Addresses:
 
 
 def _within(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the IPv4 address that an IPv6 address leads to, if it does; else `ip`."""
+    """Return the IPv4 address that the IPv6 address `ip` stands for, else `ip` itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _NAT64:

@@ -1,11 +1,11 @@
-"""One HTTP answer, streamed and bounded, with everything that can go wrong told as a fault."""
+"""Fetches one HTTP answer, streamed and limited in size and time; every error becomes a fault."""
 
 import asyncio
 import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -15,43 +15,44 @@ from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.wire import FloodError
 from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable, let_go
+from scaler.core.turns import rest
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
 SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
-"""As net/http of Go says it, with status 400 and without TLS."""
-PIECE_BYTES = 16 * 1024
-"""What is handed on at a time; between two pieces other tasks get their turn."""
+"""The text of Go's net/http, with status 400 and without TLS."""
+PIECE_BYTES = 4 * 1024
+"""Bytes passed on at once; other tasks may run between two pieces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to fetch. `where` names it in messages and holds no secret; neither does `url`."""
+    """What to fetch. `where` names it in messages; neither it nor `url` may contain a secret."""
 
     url: URL
     where: str
-    max_bytes: int  # of the body, unpacked
-    address: str | None = None  # connect to this one; the Host header and TLS keep to the name in `url`
+    max_bytes: int  # of the decompressed body
+    address: str | None = None  # to connect to; the Host header and TLS use the name in `url`
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)  # besides those that `Authorization` holds
-    form: Mapping[str, str] | None = None  # sent by POST
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # besides those in `Authorization`
+    form: Mapping[str, str] | None = None  # if set, it is sent by POST
     tls: ssl.SSLContext | bool = True
-    server_name: str | None = None  # that the certificate must be for, instead of the host in `url`
-    quotes: bool = False  # whether to tell what the server says with an error
-    hint: str = ""  # told with a certificate or credentials that are refused
+    server_name: str | None = None  # the certificate must be for it, instead of the host in `url`
+    quotes: bool = False  # whether a fault may quote the error text of the server
+    hint: str = ""  # added to a fault about a certificate or credentials
     hop: "Callable[[URL], Request] | None" = None
-    """Judges every redirect: returns what to fetch instead, with credentials of its own, or raises `Fault`.
+    """Called for every redirect: returns the next request, with its own credentials, or raises `Fault`.
 
-    Without it a redirect is followed within its origin (scheme, host and port) alone.
+    Without it a redirect is followed only within its origin (scheme, host and port).
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How the server answered. `end` says what showed that the body was whole; it is empty if nothing did.
+    """Status and content type of an answer; `end` says what has proved its body complete, "" if nothing has.
 
-    A body with neither length nor chunks ends with its connection, which may also have been cut: whether that was its
-    end is for the caller to see in it.
+    A body without length and chunks ends with its connection, which may also have been cut; only the caller can see in
+    the body whether that was its end.
     """
 
     status: int
@@ -60,7 +61,7 @@ class Answer:
 
 
 def checked_url(url: str) -> str:
-    """Return `url` if it is one that `fetch` takes; raises `ValueError` with what is allowed, without the URL."""
+    """Return `url` if `fetch` accepts it; raises `ValueError` that says what is allowed, without the URL."""
     try:
         parsed = URL(url)
         usable = parsed.scheme in {"http", "https"} and bool(parsed.host) and url.isprintable() and " " not in url
@@ -72,7 +73,7 @@ def checked_url(url: str) -> str:
 
 
 def without_credentials(url: str) -> tuple[URL, dict[str, str]]:
-    """Return `url` without user name, password and fragment, and the headers that carry them instead."""
+    """Return `url` without user name, password and fragment, and the headers with those credentials."""
     whole = URL(url)
     if whole.user is None and whole.password is None:
         return whole.with_fragment(None), {}
@@ -81,13 +82,13 @@ def without_credentials(url: str) -> tuple[URL, dict[str, str]]:
 
 
 def shown(url: URL) -> str:
-    """Return `url` for messages: neither credentials nor the query, which may hold a token."""
+    """Return `url` for messages, without credentials and the query, which may have a token."""
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
 @asynccontextmanager
 async def deadline(clock: Clock, seconds: float, where: str) -> AsyncIterator[None]:
-    """Raise `Unavailable` for `where` when what is done within takes longer than `seconds` of `clock`."""
+    """Raise `Unavailable` for `where` if the block takes longer than `seconds` of `clock`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(None) as scope:
@@ -104,13 +105,11 @@ async def fetch(
     session: aiohttp.ClientSession,
     request: Request,
     take: Callable[[bytes], None],
-    turns: AbstractAsyncContextManager[object] | None = None,
 ) -> Answer:
-    """Hand the body of the answer to `take` piece by piece, and return when it has ended; raises `Fault`.
+    """Pass the body of the answer to `take` in pieces, and return when it has ended; raises `Fault`.
 
-    `turns` is a lock that is held for each piece: of many answers at the same time, other tasks wait for one piece only.
-    A redirect to another host or from https to http is never followed, others as `Request.hop` says. The status decides
-    the fault: 429 is `Throttled`, other 4xx are `Refused`, the rest `Unavailable`.
+    A redirect to another host or from https to http is never followed; `Request.hop` decides about others. Status 429
+    is `Throttled`, other 4xx are `Refused`, the rest is `Unavailable`.
     """
     with faults(request.where, tls=request.url.scheme == "https", hint=request.hint):
         for _ in range(MAX_REDIRECTS + 1):
@@ -120,7 +119,7 @@ async def fetch(
                     continue
                 if response.status != 200:
                     raise _status_fault(response.status, request, await _said(response, request))
-                end = await _stream(response, request, take, turns or nullcontext())
+                end = await _stream(response, request, take)
                 return Answer(response.status, response.headers.get("Content-Type", "").lower(), end)
     raise Unavailable(f"{request.where}: more than {MAX_REDIRECTS} redirects")
 
@@ -140,7 +139,7 @@ def _open(session: aiohttp.ClientSession, request: Request) -> AbstractAsyncCont
         ssl=request.tls,
         server_hostname=name if url.scheme == "https" else None,
         allow_redirects=False,
-        auto_decompress=False,  # aiohttp takes a compressed body that was cut short for a whole one
+        auto_decompress=False,  # aiohttp does not notice that a compressed body was cut off
     )
 
 
@@ -162,31 +161,31 @@ def _redirected(request: Request, location: str) -> Request:
 
 
 def _status_fault(status: int, request: Request, said: str) -> Fault:
-    where, told = request.where, f"; the server says {said!r}" if said else ""
+    where, quote = request.where, f"; the server says {said!r}" if said else ""
     match status:
         case 400 if said == SPEAKS_TLS:
             return Refused(f"{where}: this port speaks https, and the URL says http")
         case 401 | 403:
             return Refused(
                 f"{where}: HTTP {status}, the server refuses the scaler's credentials or asks for some"
-                f"{request.hint}{told}"
+                f"{request.hint}{quote}"
             )
         case 404:
-            return Refused(f"{where}: HTTP 404, there is nothing under this path{told}")
+            return Refused(f"{where}: HTTP 404, there is nothing under this path{quote}")
         case 429:
-            return Throttled(f"{where}: HTTP 429, the server asks to be asked less often{told}")
+            return Throttled(f"{where}: HTTP 429, the server asks to be asked less often{quote}")
         case _ if 400 <= status < 500:
-            return Refused(f"{where}: HTTP {status}{told}")
+            return Refused(f"{where}: HTTP {status}{quote}")
         case _:
-            return Unavailable(f"{where}: HTTP {status}{told}")
+            return Unavailable(f"{where}: HTTP {status}{quote}")
 
 
 async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
-    """Return what the server says with an error, cleaned; of one that is not to be quoted, only `SPEAKS_TLS`."""
+    """Return the error text of the server without secrets; if it may not be quoted, only `SPEAKS_TLS` or ""."""
     body = bytearray()
-    # An error that is large, not whole or not well packed is an error all the same, of which less is told.
+    # If the error text cannot be read completely, the status alone is reported.
     with suppress(Unavailable, aiohttp.ClientError, OSError, zlib.error):
-        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend, nullcontext())
+        await _stream(response, replace(request, max_bytes=MAX_ERROR_BYTES), body.extend)
     if SPEAKS_TLS.encode() in body:
         return SPEAKS_TLS
     return quoted(bytes(body), (*request.secrets, *secrets_of(request.headers))) if request.quotes else ""
@@ -196,7 +195,6 @@ async def _stream(
     response: aiohttp.ClientResponse,
     request: Request,
     take: Callable[[bytes], None],
-    turns: AbstractAsyncContextManager[object],
 ) -> str:
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
@@ -210,16 +208,16 @@ async def _stream(
                 raise Unavailable(
                     f"{request.where}: the answer is larger than {request.max_bytes} bytes, which is the limit"
                 )
-            async with turns:
-                take(piece)
-                await asyncio.sleep(0)
+            if size > PIECE_BYTES:  # a part of something long
+                await rest()
+            take(piece)
     if unpacker is not None:
         unpacker.end()
     return _end(response.headers, packed=unpacker is not None)
 
 
 def _end(headers: Mapping[str, str], *, packed: bool) -> str:
-    """Return what has shown that the body of an answer with `headers` was whole; aiohttp has checked it."""
+    """Return what has proved that the body of an answer with `headers` is complete; aiohttp has checked it."""
     if headers.get("Transfer-Encoding", "").lower().endswith("chunked"):
         return "its last chunk"
     if "Content-Length" in headers:
@@ -233,7 +231,7 @@ def _cut(chunk: bytes) -> Iterator[bytes]:
 
 
 class _Gzip:
-    """Unpacks one gzip member, in pieces of at most `PIECE_BYTES` however far a chunk expands."""
+    """Decompresses one gzip member, in pieces of at most `PIECE_BYTES`, however far a chunk expands."""
 
     def __init__(self, where: str) -> None:
         self._fault = Unavailable(f"{where}: the compressed answer is not whole")
@@ -253,15 +251,15 @@ class _Gzip:
 
 @contextmanager
 def faults(where: str, *, tls: bool = True, hint: str = "") -> Iterator[None]:
-    """Tell the errors of aiohttp as faults, without the URL and the headers that those quote.
+    """Turn errors of aiohttp into faults, without the URL and headers that aiohttp quotes.
 
-    `tls` says whether the connection was meant to be one of TLS; `hint` is told with a certificate that is refused.
+    `tls` says whether TLS was used; `hint` is added to the fault for a refused certificate.
     """
     try:
         yield
     except (aiohttp.ClientError, OSError, zlib.error) as error:
         reason = getattr(let_go(error), "os_error", None)
-        if isinstance(reason, Fault):  # of the look-up or the address guard
+        if isinstance(reason, Fault):  # a fault of the look-up or the address guard
             raise (Refused if isinstance(reason, Refused) else Unavailable)(f"{where}: {reason}") from None
         raise Unavailable(f"{where}: {_problem(error, tls=tls, hint=hint)}") from None
 

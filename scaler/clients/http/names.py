@@ -1,4 +1,4 @@
-"""Host names to addresses, by c-ares: names that do not answer hold up nobody but the tenant that asks for them."""
+"""Looks up host names with c-ares; slow name servers delay only the tenant that asks for their names."""
 
 import asyncio
 import ipaddress
@@ -17,21 +17,21 @@ from scaler.core.errors import Unavailable, let_go
 from scaler.core.tenant import TENANT
 
 AT_ONCE = 64
-"""Look-ups under way in all; one tenant alone gets half of them."""
+"""Concurrent look-ups; one tenant alone gets half of them."""
 SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 30.0
-"""Bounds of the time that an answer is kept, whatever its TTL."""
+"""Limits of the time that an answer is cached, whatever its TTL."""
 FAILED_SECONDS = 5.0
-"""How long it is remembered that a name has no address."""
+"""How long a failed look-up is cached."""
 MAX_KEPT = 10_000
 ASK_SECONDS, TRIES = 1.0, 2
-"""How long a name server may take, and how often it is asked; the second time it gets longer."""
+"""Timeout of a name server, and the number of tries; the second has a longer timeout."""
 RESOLVER_SECONDS = 1.0
-"""c-ares keeps answers for all of their TTL, an hour if it says so, and only a new resolver forgets them (0.3 ms)."""
+"""A resolver is replaced after this time (0.3 ms), because c-ares caches answers for their whole TTL."""
 _NO_SUCH_NAME = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME}
 
 
 class NoAddress(Unavailable, OSError):  # noqa: N818 - a fault, see core/errors.py
-    """A host name has no address, or nobody can tell; an `OSError` too, as the libraries that connect expect."""
+    """A host name has no address, or cannot be looked up; also an `OSError`, which libraries expect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class _Kept:
     until: float
     why_none: str = ""
 
-    def told(self, host: str) -> tuple[str, ...]:
+    def addresses_of(self, host: str) -> tuple[str, ...]:
         if not self.addresses:
             raise NoAddress(f"{host}: {self.why_none}")
         return self.addresses
 
 
 class Names:
-    """Looks up names as the machine does: /etc/hosts, then the name servers with their search domains and `ndots`.
+    """Looks up names like the machine: /etc/hosts, then the name servers with search domains and `ndots`.
 
-    Answers are kept for their TTL, between 2 and 30 s, failures for 5 s.
+    Answers are cached for their TTL, between 2 and 30 s, failures for 5 s.
     """
 
     def __init__(self, clock: Clock | None = None, *, servers: Sequence[str] = ()) -> None:
@@ -62,24 +62,24 @@ class Names:
         self._made_at = 0.0
 
     async def look_up(self, host: str, *, fresh: bool = False) -> tuple[str, ...]:
-        """Return every address of `host`, at least one, those of IPv4 first; an address, however written, is its own.
+        """Return the addresses of `host`, at least one, IPv4 first; an address in any notation is returned as it is.
 
-        `fresh` does without what is kept: a look-up that is under way already is fresh enough. Raises `NoAddress`.
+        `fresh` ignores the cache, but not a look-up that is under way. Raises `NoAddress`.
         """
         if (address := _address(host)) is not None:
             return (address,)
         kept = self._kept.get(host)
         if kept is not None and not fresh and self._clock.now() < kept.until:
-            return kept.told(host)
-        key = TENANT.get(), host  # a tenant never waits in the queue of another, not even for the same name
+            return kept.addresses_of(host)
+        key = TENANT.get(), host  # by tenant too, because a tenant must not wait in the queue of another
         task = self._under_way.get(key)
         if task is None:
             task = self._under_way[key] = asyncio.create_task(self._ask(host))
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
-        return (await asyncio.shield(task)).told(host)
+        return (await asyncio.shield(task)).addresses_of(host)
 
     def doubt(self, host: str) -> None:
-        """Take note that the addresses of `host` led nowhere: the next look-up asks again."""
+        """Forget the addresses of `host`, because none could be connected to."""
         kept = self._kept.get(host)
         if kept is not None and kept.addresses:
             del self._kept[host]
@@ -94,7 +94,7 @@ class Names:
         return found
 
     async def _resolved(self, host: str) -> _Kept:
-        resolver = self._current()  # held here until it has answered, since another may take its place meanwhile
+        resolver = self._current()  # kept alive here until it has answered, as it may be replaced meanwhile
         try:
             name = host.encode("ascii" if host.isascii() else "idna").decode()
             answer = await resolver.getaddrinfo(name, type=socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""Quoting what a server answers with an error: readable, short, and without the secrets that it was sent."""
+"""Quotes the error text of a server: printable, short, and without the secrets of the request."""
 
 import html
 import re
@@ -11,40 +11,41 @@ from pydantic_core import from_json
 
 MAX_QUOTED = 200
 MAX_LOOKED_AT = 4096
-"""Characters of an answer in which a reason is looked for."""
+"""Characters of an answer that are searched for a reason."""
 SHORTEST_SECRET = 4
-"""Characters of a secret that are looked for: anything shorter is in any text, and proves nothing."""
+"""Shorter secrets are not masked, because they occur in any text."""
 SHORTEST_PART = 8
-"""Characters from within a secret that are taken for a part of it; from its beginning, `SHORTEST_SECRET` are enough."""
+"""So many characters from within a secret count as a part of it; at its beginning, `SHORTEST_SECRET` do."""
 MASK = "***"
 _REASONS = ("error", "message", "msg", "detail", "reason")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": " ", "f": " "}
 
 
 def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secrets in `headers` of a request: the credentials of `Authorization`, and the password in them."""
+    """Return the secrets in `headers` of a request: the credentials in `Authorization`, and their password."""
     scheme, _, secret = headers.get("Authorization", "").partition(" ")
     found = [secret] if secret else []
     if scheme == "Basic":
-        with suppress(ValueError):  # not one of ours
+        with suppress(ValueError):  # a form that the scaler does not send
             found.append(b64decode(secret).decode().partition(":")[2])
     return tuple(found)
 
 
 def quoted(body: bytes, secrets: Iterable[str]) -> str:
-    """Return the reason that an error page or a JSON error gives, on one line, or nothing if it gives none."""
+    """Return the reason in an error page or JSON error as one line, "" if there is none."""
     text = _reason(body)
-    # Some servers quote what they refuse, in whatever spelling; all are undone, and after each step it is looked for.
+    # Some servers quote the request, escaped in some way. All ways of escaping are undone, and after each step the
+    # secrets are masked.
     spelled = {form for secret in secrets for form in _spellings(secret) if len(form) >= SHORTEST_SECRET}
     for undo in (None, _unescaped, html.unescape, unquote, _unescaped, html.unescape, unquote_plus):
         text = _masked(undo(text) if undo else text, spelled)
-    text = re.sub(r"(?:\*\*\*)+", MASK, text)  # of parts that adjoin
+    text = re.sub(r"(?:\*\*\*)+", MASK, text)  # adjacent masks become one
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…"
 
 
 def without_secrets(body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Return `body` without the credentials of the request's `headers`, as they are and as JSON would spell them."""
+    """Return `body` without the credentials in the request's `headers`, plain and JSON-escaped."""
     for secret in secrets_of(headers):
         for form in (secret, _in_json(secret)):
             if len(form) >= SHORTEST_SECRET:
@@ -88,7 +89,7 @@ def _unescaped(text: str) -> str:
 
 
 def _masked(text: str, secrets: Iterable[str]) -> str:
-    """Replace every part of `secrets` in `text`, also one that was cut off at its end or at its beginning."""
+    """Mask every part of `secrets` in `text`, also if its beginning or end is missing."""
     for secret in sorted(secrets, key=len, reverse=True):
         parts = {secret[at : at + SHORTEST_PART] for at in range(max(1, len(secret) - SHORTEST_PART + 1))}
         begins = re.compile("|".join(map(re.escape, (secret[:SHORTEST_SECRET], *sorted(parts)))))
@@ -101,7 +102,7 @@ def _masked(text: str, secrets: Iterable[str]) -> str:
 
 
 def _common(text: str, found: re.Match[str], secret: str) -> int:
-    """Return how many characters of `text` from `found` on are a part of `secret` that may not be told."""
+    """Return how many characters of `text` from `found` on are a part of `secret` to mask."""
     position, part = found.start(), found[0]
     at = 0 if text.startswith(secret[:SHORTEST_SECRET], position) else secret.index(part)
     length = 0

@@ -1,4 +1,4 @@
-"""The one way to fetch something over HTTP that metadata has named: every connection passes the address guard."""
+"""HTTP sessions for URLs from metadata: every connection passes the address guard."""
 
 import socket
 from typing import Any
@@ -13,18 +13,19 @@ from scaler.core.errors import Refused
 
 
 class AddressRefused(Refused, OSError):  # noqa: N818 - a fault, see core/errors.py
-    """The guard refuses an address; an `OSError` too, since aiohttp loses any other error of one of several addresses."""
+    """The guard refuses an address; also an `OSError`, as aiohttp drops other errors if there are more addresses."""
 
 
 def open_session(addresses: Addresses, names: Names | None = None, *, connections: int = 100) -> aiohttp.ClientSession:
-    """Return a session for the running loop that connects only where `addresses` lets it; `names` finds hosts.
+    """Return a session for the running loop that connects only to what `addresses` allows.
 
-    The guard sits at the socket, so redirects and names that change their address pass it as well. Proxies from the
-    environment are not used: they would connect where the guard cannot see. Cookies are not kept.
+    The guard checks the socket, so redirects and names that change their address pass it as well. Proxies from the
+    environment are not used, because the guard cannot see where they connect to. Cookies are not kept. `names` looks up
+    hosts.
     """
     connector = aiohttp.TCPConnector(
         limit=connections,
-        use_dns_cache=False,  # `Names` keeps answers
+        use_dns_cache=False,  # `Names` has a cache
         socket_factory=_Guard(addresses).open_socket,
         resolver=_Resolver(addresses, names or Names()),
     )
@@ -32,12 +33,12 @@ def open_session(addresses: Addresses, names: Names | None = None, *, connection
         connector=bound(connector),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=True,
-        timeout=aiohttp.ClientTimeout(total=None),  # the store limits every read; a timer more would be paid each time
+        timeout=aiohttp.ClientTimeout(total=None),  # the store limits every read; another timer would cost time
     )
 
 
 class _Guard:
-    """Refuses addresses that are connected to without a look-up."""
+    """Checks URLs with an address instead of a name, which are not looked up."""
 
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
@@ -50,7 +51,7 @@ class _Guard:
 
 
 class _Resolver(AbstractResolver):
-    """Looks names up for aiohttp; a name with one address that is refused is refused whole, and named."""
+    """Looks up names for aiohttp; a name with any refused address is refused."""
 
     def __init__(self, addresses: Addresses, names: Names) -> None:
         self._addresses, self._names = addresses, names
@@ -58,7 +59,7 @@ class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        del family  # aiohttp asks for either
+        del family  # aiohttp always asks for both families
         found = await self._names.look_up(host)
         for address in found:
             try:

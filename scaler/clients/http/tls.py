@@ -1,4 +1,4 @@
-"""TLS towards servers of the configuration: whose certificates count."""
+"""TLS with servers of the configuration: which certificates are trusted."""
 
 import ssl
 from functools import lru_cache
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def trust(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext | bool:
-    """Return what `aiohttp` takes for `ssl`: the CAs of `ca_file`, read again when it changes, else the system's.
+    """Return the `ssl` argument for aiohttp: the CAs of `ca_file`, read again when it changes, else the system's.
 
-    Without `verify` any certificate will do. Raises `OSError` for a file that cannot be used.
+    Without `verify` any certificate is accepted. Raises `OSError` for a file that cannot be used.
     """
     if not verify:
         return False
@@ -18,6 +18,6 @@ def trust(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext | bool
 @lru_cache(maxsize=64)
 def _context(ca_file: Path, _changed: int) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
-    # Python 3.13 checks strictly; the CAs that clusters make for themselves often lack a key identifier.
+    # Python 3.13 checks strictly, but CAs that clusters generate often lack a key identifier.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

@@ -1,1 +1,1 @@
-"""A narrow client of the Kubernetes API: list, watch, and the projection of objects as they stream in."""
+"""A small client of the Kubernetes API: list, watch, patch; of objects only the needed fields are kept."""

@@ -1,4 +1,4 @@
-"""Requests to the Kubernetes API: discovery, pages of a list, a watch, a patch; whatever goes wrong is a `Fault`."""
+"""Requests to the Kubernetes API: discovery, pages of a list, watch, patch; every error becomes a `Fault`."""
 
 import asyncio
 import json
@@ -30,19 +30,20 @@ from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.clients.kubernetes.shares import Shares
 from scaler.core.clock import Clock, deadline, sleep
 from scaler.core.errors import Refused, Throttled, Unavailable
+from scaler.core.turns import rest
 
-PAGE_OBJECTS = 500  # as kubectl asks
-ANSWER_SECONDS = 10.0  # without a byte of an answer
-ALIVE_SECONDS = 5.0  # an answer this young, to whatever question, proves that the API answers
+PAGE_OBJECTS = 500  # as in kubectl
+ANSWER_SECONDS = 10.0  # timeout between two pieces of an answer
+ALIVE_SECONDS = 5.0  # an answer to any request in this time proves that the API answers
 PROBE_SECONDS = 3.0
-PIECE_SIZE = 2**16  # decoded at once, in 1 to 4 ms
+PIECE_SIZE = 2**16  # takes 1 to 4 ms to decode
 MAX_DOCUMENT_SIZE = 4 * 2**20
 FIELD_MANAGER = "keda-queue-scaler"
-WRITES_PER_SECOND = 5.0  # to one API server, whoever asks
+WRITES_PER_SECOND = 5.0  # to one API server, of all users together
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""A peer that is gone without a word is noticed after 30 s; left to itself, Linux would ask after two hours."""
+"""A vanished peer is noticed after 30 s; by default Linux would probe only after two hours."""
 
 CountRequests = Callable[[str, str, int], None]
 
@@ -51,7 +52,7 @@ class Api:
     """One API server, one session; belongs to the running loop."""
 
     def __init__(self, cluster: Cluster, clock: Clock, count_requests: CountRequests, shares: Shares) -> None:
-        """Connect when first asked; answers are taken apart in turns of `shares`."""
+        """Connect at the first request; parse within the limits of `shares`."""
         self._server = cluster.server
         self._server_name = cluster.server_name
         self._credentials = Credentials(cluster, clock)
@@ -63,11 +64,12 @@ class Api:
         self._probe: asyncio.Task[None] | None = None
         self._write_at = -math.inf
         self._session = aiohttp.ClientSession(
-            # Each watch holds a connection; how many there are is limited where they are opened.
+            # Each watch holds a connection; their number is limited where they are opened.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10, socket_factory=_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(),  # time is the clock's
-            # Compressed, a network buffer could hold 10 MB of managedFields, and the API server pays for it in CPU.
+            timeout=aiohttp.ClientTimeout(),  # timeouts use the clock instead
+            # Not compressed: one network buffer could hold 10 MB of managedFields, and compressing costs the API server
+            # CPU.
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "keda-queue-scaler"},
         )
 
@@ -80,7 +82,7 @@ class Api:
         await self._session.close()
 
     async def page(self, place: Objects, pages: WholeList, keep: Callable[[JsonObject], None]) -> None:
-        """Hand each object of the next page to `keep`, then add the page to `pages`."""
+        """Pass each object of the next page to `keep`, then add the page to `pages`."""
         params = {"limit": str(PAGE_OBJECTS)} | ({"continue": pages.token} if pages.token else {})
         page = ListPage(keep)
         async with self._open("list", place, params) as response, self._shares.taking(page, page.feed) as take:
@@ -89,10 +91,10 @@ class Api:
             pages.add(page.finish())
 
     async def patch(self, resource: Resource, namespace: str, name: str, change: Mapping[str, Any]) -> None:
-        """Apply `change` to one object as a merge patch (RFC 7386), in turn with all other writes.
+        """Apply `change` to one object as a merge patch (RFC 7386), within the rate limit of all writes.
 
-        Raises `NotFoundError` for an object that is gone, `ConflictError` for one that is another than `change` names by
-        its `metadata.uid` or `metadata.resourceVersion`, or any other `Fault`.
+        Raises `NotFoundError` if the object does not exist, `ConflictError` if it has another `metadata.uid` or
+        `metadata.resourceVersion` than `change`, or another `Fault`.
         """
         if not _NAME.fullmatch(name):
             raise Refused(f"{resource} {name!r} is not a name that Kubernetes allows")
@@ -111,16 +113,16 @@ class Api:
         opened: Callable[[], None],
         handle: Callable[[Event], None],
     ) -> None:
-        """Watch from `version`: call `opened` once the API agrees, then `handle` with each event, until the watch ends.
+        """Watch from `version`: call `opened` when the API has accepted, then `handle` for each event, until it ends.
 
-        It also ends at `silent_at`, which moves as events come: a connection that has died tells nobody.
+        It also ends at `silent_at`, which moves with each event, because a dead connection is not reported.
         """
         params = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            # Spread as in client-go, lest all come back at once.
-            "timeoutSeconds": str(random.randrange(300, 600)),  # noqa: S311 - guards nothing
+            # At random as in client-go, so that not all watches end at once.
+            "timeoutSeconds": str(random.randrange(300, 600)),  # noqa: S311 - not for security
         }
         lines = EventLines()
 
@@ -141,12 +143,13 @@ class Api:
                     await take(chunk)
 
     async def check(self) -> None:
-        """Raise `Fault` unless the API has answered lately, or answers now: a silent watch may be one that has died."""
+        """Raise `Fault` unless the API has answered lately or answers now, because a silent watch may be dead."""
         if self._clock.now() - self._answered_at < ALIVE_SECONDS:
             return
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._ask_version())
-            self._probe.add_done_callback(lambda done: done.cancelled() or done.exception())  # others may have gone
+            self._probe.add_done_callback(lambda done: done.cancelled() or done.exception())  # so that its error counts
+            # as retrieved if nobody waits any more
         await asyncio.shield(self._probe)
 
     async def _ask_version(self) -> None:
@@ -157,7 +160,7 @@ class Api:
         except TimeoutError:
             raise Unavailable(f"{self}: no answer within {PROBE_SECONDS:.0f} s") from None
         except (Refused, Throttled):
-            pass  # an answer as well
+            pass  # also an answer
 
     async def _path(self, resource: Resource, namespace: str) -> str:
         if namespace and not _NAMESPACE.fullmatch(namespace):  # it becomes part of a path
@@ -167,13 +170,13 @@ class Api:
         return f"{base}{within}/{resource.plural}"
 
     async def _version(self, resource: Resource) -> str:
-        """Return the path of the first acceptable version that the server has `resource` in; raises `Fault`."""
+        """Return the path of the first acceptable version in which the server has `resource`; raises `Fault`."""
         home = f"/apis/{resource.group}" if resource.group else "/api"
         served = await self._discover(home)
         for version in resource.versions:
             if version in served and resource.plural in await self._discover(f"{home}/{version}"):
                 return f"{home}/{version}"
-        self._forget_versions(resource)  # so that it is found once it is installed
+        self._forget_versions(resource)  # so that it is looked for again: it may be installed later
         wanted = " or ".join(resource.versions)
         raise Refused(f"{self} does not have {resource} in {wanted}: install its CRD, or a version that has it")
 
@@ -183,7 +186,7 @@ class Api:
             self._discovered.pop(path, None)
 
     async def _discover(self, path: str) -> frozenset[str]:
-        """Return the names in a discovery document: versions of a group, or resources of a version; asked for once."""
+        """Return the names in a discovery document: versions of a group, or resources of a version; cached."""
         task = self._discovered.get(path)
         if task is None:
             task = self._discovered[path] = asyncio.create_task(self._names(path))
@@ -201,7 +204,7 @@ class Api:
         except NotFoundError:
             return frozenset()
         versions, resources = document.get("versions"), document.get("resources")
-        if isinstance(versions, list):  # APIGroup: objects, APIVersions of the core group: plain names
+        if isinstance(versions, list):  # APIGroup has objects, APIVersions (core group) has names
             return frozenset(str(entry.get("version")) if isinstance(entry, dict) else str(entry) for entry in versions)
         if isinstance(resources, list):
             return frozenset(str(entry.get("name")) for entry in resources if isinstance(entry, dict))
@@ -256,13 +259,13 @@ class Api:
                 data=None if change is None else json.dumps(change).encode(),
                 ssl=tls,
                 server_hostname=self._server_name,
-                allow_redirects=False,  # the token goes nowhere else
+                allow_redirects=False,  # the token must not be sent elsewhere
             )
         self._note_answer(response)
         return response
 
     async def _chunk(self, response: aiohttp.ClientResponse, seconds: float) -> bytes:
-        await asyncio.sleep(0)  # what is buffered already is read without waiting: let others run in between
+        await rest()  # reading buffered data does not wait, so other tasks get a turn here
         with deadline(self._clock, seconds):
             piece = await response.content.read(PIECE_SIZE)
         if piece:
@@ -270,7 +273,7 @@ class Api:
         return piece
 
     def _note_answer(self, response: aiohttp.ClientResponse) -> None:
-        if response.status < 500:  # else it may be a gateway that speaks
+        if response.status < 500:  # a 5xx may come from a gateway
             self._answered_at = self._clock.now()
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -286,7 +289,7 @@ class Api:
 
 
 def _socket(address: Sequence[Any]) -> socket.socket:
-    """Return a socket that notices when its peer is gone, as far as this system can be told to."""
+    """Return a socket with TCP keepalive, as far as this system supports it."""
     made = socket.socket(*address[:3])
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEP_ALIVE:

@@ -1,4 +1,4 @@
-"""One client of the Kubernetes API for all who read it."""
+"""The client of the Kubernetes API, shared by all its users."""
 
 import asyncio
 import os
@@ -18,13 +18,13 @@ from scaler.core.errors import Refused, SettingsError, Unavailable
 
 
 def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
-    """Count nothing: for commands that have no metrics."""
+    """Do nothing, for commands without metrics."""
 
 
 class Kubernetes:
-    """Connects when first asked, in the running loop; one watch for each place, whoever asks.
+    """Lists and watches objects, with one watch for each place; connects at first use, in the running loop.
 
-    The API server's address comes from the operator and not from a trigger, so it passes no address guard.
+    The address of the API server comes from the operator and not from a trigger, so the address guard is not needed.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Kubernetes:
         clock: Clock | None = None,
         count_requests: CountRequests = _uncounted,
     ) -> None:
-        """Use `settings`, or what the machine offers; `count_requests` is that of `Backends`."""
+        """Use `settings`, or what the machine offers; `count_requests` is called for each request."""
         self._settings = settings or KubernetesSettings()
         self._clock = clock or SystemClock()
         self._count_requests = count_requests
@@ -51,9 +51,9 @@ class Kubernetes:
         changed: Callable[[], None] | None = None,
         timeout_seconds: float = 4.5,
     ) -> ObjectList:
-        """Return the present objects of `place` as `found` does, without their proof."""
+        """Return the current objects of `place` as `found` does, without their proof."""
         found = await self.found(place, user=user, changed=changed, timeout_seconds=timeout_seconds)
-        return found.value  # type: ignore[no-any-return]  # a value of `Found` is whatever its place holds
+        return found.value  # type: ignore[no-any-return]  # `Found.value` is Any
 
     async def found(
         self,
@@ -63,12 +63,10 @@ class Kubernetes:
         changed: Callable[[], None] | None = None,
         timeout_seconds: float = 4.5,
     ) -> Found:
-        """Return the present objects of `place`, an `ObjectList`, and what proves them.
+        """Return the current objects of `place`, an `ObjectList`, with their proof.
 
-        Raises `Fault` if they are not known within `timeout_seconds`.
-
-        The watch stays open, or goes on loading, until every `user` who has asked has called `forget`. `changed` is
-        called when the list may have changed, at most every 0.1 s.
+        Raises `Fault` if they are not known within `timeout_seconds`. The watch stays open, or goes on loading, until
+        each `user` of it has called `forget`. `changed` is called when the list may have changed, at most every 0.1 s.
         """
         watch = self._watches.get(place)
         if watch is None:
@@ -85,11 +83,11 @@ class Kubernetes:
         *,
         timeout_seconds: float = 5.0,
     ) -> bool:
-        """Apply a merge patch to one object, as the field manager `keda-queue-scaler`; tell whether it was still there.
+        """Apply a merge patch to one object as field manager `keda-queue-scaler`; tell whether the object still exists.
 
-        At most five a second reach the API server, whoever asks; whoever waits longer than `timeout_seconds` gets
-        `Unavailable`. Raises `ConflictError` if the object is another than the `uid` or `resourceVersion` in
-        `change["metadata"]` says, so that what was decided for one pod never hits its successor; or another `Fault`.
+        At most five patches a second are sent; raises `Unavailable` if that takes longer than `timeout_seconds`. Raises
+        `ConflictError` if the object has another `uid` or `resourceVersion` than `change["metadata"]`, so that a patch
+        never changes a newer object of the same name; or another `Fault`.
         """
         try:
             with deadline(self._clock, timeout_seconds):
@@ -102,7 +100,7 @@ class Kubernetes:
         return True
 
     def forget(self, place: Objects, *, user: Hashable = None) -> None:
-        """Take note that `user` no longer asks for `place`; the last one closes the watch."""
+        """Note that `user` no longer needs `place`; without users its watch is closed."""
         watch = self._watches.get(place)
         if watch is None:
             return

@@ -1,7 +1,7 @@
-"""Where the Kubernetes API is and as whom to ask it: plain URL, kubeconfig, or the service account of the pod.
+"""The Kubernetes API server and the identity to use: a plain URL, a kubeconfig, or the pod's service account.
 
-The part of a client library that is needed is this small, and each of them brings more: kubernetes-asyncio takes 2.7 s
-and 98 MiB to import, and lightkube's credentials are written for a second HTTP stack.
+No client library is used, because only this small part is needed: kubernetes-asyncio takes 2.7 s and 98 MiB to import,
+and lightkube needs a second HTTP stack.
 """
 
 import base64
@@ -20,7 +20,7 @@ from scaler.core.errors import SettingsError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
-_UNSUPPORTED = {  # left out on purpose: with any of them ignored the scaler would ask as someone else, or elsewhere
+_UNSUPPORTED = {  # these raise an error: ignoring them would mean another identity or another server
     "cluster": ("proxy-url",),
     "user": ("auth-provider", "username", "password", "as", "as-uid", "as-groups", "as-user-extra"),
 }
@@ -28,7 +28,7 @@ _UNSUPPORTED = {  # left out on purpose: with any of them ignored the scaler wou
 
 @dataclass(frozen=True, slots=True)
 class Pem:
-    """Certificates or a key: a file, read again when it changes, or the text itself."""
+    """Certificates or a key: a file, read again when it changes, or its text."""
 
     file: Path | None = None
     text: str = field(default="", repr=False)
@@ -53,11 +53,11 @@ class ExecPlugin:
     env: tuple[tuple[str, str], ...] = field(repr=False)
     api_version: str
     install_hint: str
-    cluster: Mapping[str, Any] | None  # what `provideClusterInfo` hands to the command
+    cluster: Mapping[str, Any] | None  # passed to the command with `provideClusterInfo`
 
     @property
     def name(self) -> str:
-        """The command without its folder, for messages."""
+        """The command without its directory, for messages."""
         return Path(self.command).name
 
 
@@ -79,7 +79,7 @@ class Cluster:
 def find_cluster(
     settings: KubernetesSettings, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT
 ) -> Cluster:
-    """Return what `settings` name, else what the machine offers; raises `SettingsError` that says what to set."""
+    """Return the cluster of `settings`, else that of the machine; raises `SettingsError` that says what to set."""
     if settings.url:
         return Cluster(_server(settings.url, "kubernetes.url"))
     if settings.kubeconfig:
@@ -100,7 +100,7 @@ def find_cluster(
 
 
 def from_kubeconfig(files: list[Path], context: str | None = None) -> Cluster:
-    """Return the cluster and user of a context, merging `files` as kubectl does: the first to name a thing wins."""
+    """Return the cluster and user of a context, merging `files` as kubectl does: the first entry of a name wins."""
     merged: dict[str, dict[str, tuple[dict[str, Any], Path]]] = {"contexts": {}, "clusters": {}, "users": {}}
     where = ", ".join(str(file) for file in files)
     for file in files:
@@ -141,7 +141,7 @@ def _load(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"kubeconfig {file} cannot be read: {type(error).__name__}") from None
     except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1  # the error's text quotes the file
+        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1  # not its text, which quotes the file
         raise SettingsError(f"kubeconfig {file} is not YAML, line {line}") from None
     if not isinstance(document, dict):
         raise SettingsError(f"kubeconfig {file} is empty or not a mapping")
@@ -187,7 +187,7 @@ def _server(text: str, what: str) -> str:
 
 
 def _pem(value: Mapping[str, Any], key: str, home: Path) -> Pem:
-    if data := _text(value, f"{key}-data"):  # data goes before the file, as in client-go
+    if data := _text(value, f"{key}-data"):  # data wins over the file, as in client-go
         try:
             return Pem(text=base64.b64decode(data, validate=True).decode())
         except (binascii.Error, UnicodeDecodeError):
@@ -203,7 +203,7 @@ def _plugin(value: dict[str, Any], home: Path, cluster: Mapping[str, Any]) -> Ex
         )
     if value.get("interactiveMode") == "Always":
         raise SettingsError("kubeconfig: exec with interactiveMode Always cannot be used by a server")
-    if os.sep in command:  # a bare name is looked up in PATH, anything else belongs to the file
+    if os.sep in command:  # a bare name is looked up in PATH, a path is relative to the file
         command = str(home / command)
     info = {key: cluster[key] for key in ("server", "certificate-authority-data", "tls-server-name") if key in cluster}
     return ExecPlugin(

@@ -1,4 +1,4 @@
-"""Proof of identity for the Kubernetes API: tokens and certificates, renewed when their files change or they expire."""
+"""Credentials for the Kubernetes API: tokens and certificates, renewed when their files change or they expire."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from scaler.core.clock import Clock, deadline
 from scaler.core.errors import Refused, Unavailable
 
 PLUGIN_SECONDS = 30.0
-RENEW_BEFORE_SECONDS = 30.0  # a token must not expire on the way
+RENEW_BEFORE_SECONDS = 30.0  # so that a token does not expire on the way
 
 
 @dataclass(frozen=True, slots=True)
 class ExecCredential:
-    """What a plugin printed: a token, a client certificate, or both; `expires` is Unix time, None for never."""
+    """The output of a plugin: a token, a client certificate, or both; `expires` is Unix time, None for never."""
 
     token: str = field(default="", repr=False)
     certificate: Pem = NO_PEM
@@ -30,26 +30,27 @@ class ExecCredential:
 
 
 class Credentials:
-    """The identity of one `Cluster`, as headers and as TLS context, each made anew when what it was made of changed."""
+    """The credentials of one `Cluster`, as headers and as TLS context, updated when their files change."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         """Read nothing yet."""
         self._cluster = cluster
         self._clock = clock
         self._issued: ExecCredential | None = None
-        self._running = asyncio.Lock()  # one run of the plugin, however many requests wait for it
+        self._running = asyncio.Lock()  # so that the plugin runs once for all waiting requests
         self._tls: tuple[object, ssl.SSLContext] | None = None
 
     def renew(self) -> bool:
-        """Take note that the server did not accept the identity; return whether another try may do better."""
+        """Note that the server did not accept the credentials; tell whether another try may succeed."""
         renewable = self._issued is not None or self._cluster.token_file is not None
         self._issued = None
         return renewable
 
     async def headers(self) -> dict[str, str]:
-        """Return the headers that prove the identity; raises `Fault`."""
+        """Return the headers with the credentials; raises `Fault`."""
         token = (await self._issue()).token or self._cluster.token
-        if self._cluster.token_file:  # a rotated token is used from the next request on; client-go waits up to a minute
+        if self._cluster.token_file:  # read each time: a rotated token is used at once, in client-go after up to a
+            # minute
             token = _read_token(self._cluster.token_file)
         if not token.isprintable():
             raise Refused(f"the token for {self._cluster.server} holds characters that no token has")
@@ -81,7 +82,7 @@ class Credentials:
 
 
 def parse_exec_credential(text: bytes, plugin: ExecPlugin) -> ExecCredential:
-    """Return what a plugin printed (client.authentication.k8s.io `ExecCredential`); raises `Unavailable`."""
+    """Parse the output of a plugin (client.authentication.k8s.io `ExecCredential`); raises `Unavailable`."""
     try:
         document = json.loads(text)
         ours = document["apiVersion"] == plugin.api_version and document["kind"] == "ExecCredential"
@@ -93,7 +94,7 @@ def parse_exec_credential(text: bytes, plugin: ExecPlugin) -> ExecCredential:
         expires = datetime.fromisoformat(expiry).timestamp() if expiry else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         token = certificate = key = ""
-    if not token and not (certificate and key):  # what was printed may hold a secret, so it is not quoted
+    if not token and not (certificate and key):  # the output is not quoted, as it may have a secret
         raise Unavailable(f"credential plugin {plugin.name} printed no usable ExecCredential of {plugin.api_version}")
     return ExecCredential(token, Pem(text=certificate), Pem(text=key), expires)
 
@@ -109,7 +110,7 @@ async def _run(plugin: ExecPlugin, clock: Clock) -> bytes:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # so that what the command has started can be ended with it
+            start_new_session=True,  # so that processes started by the command can be ended with it
         )
     except OSError as error:
         hint = f"; {plugin.install_hint}" if plugin.install_hint else ""
@@ -124,7 +125,7 @@ async def _run(plugin: ExecPlugin, clock: Clock) -> bytes:
         if not talk.done():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await talk  # so that the processes and their pipes are gone
+            await talk  # so that the process has ended and its pipes are closed
     if process.returncode != 0:
         last = complaint.decode(errors="replace").strip().rpartition("\n")[2][:200]
         raise Unavailable(f"credential plugin {plugin.name} failed with exit code {process.returncode}: {last}")
@@ -145,22 +146,23 @@ def _changed(file: Path | None) -> object:
     try:
         return file and (file, file.stat().st_mtime_ns)
     except OSError:
-        return file  # reading it will tell why
+        return file  # reading it will raise the reason
 
 
 def _context(cluster: Cluster, certificate: Pem, key: Pem) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cadata=cluster.ca.read() or None)
-        # Python 3.13 checks strictly; the CAs of many clusters, EKS among them, lack a key identifier.
+        # Python 3.13 checks strictly, but CAs of many clusters (EKS) lack a key identifier.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not cluster.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if certificate:
-            with tempfile.NamedTemporaryFile("w") as pem:  # ssl takes a certificate only from a file; it is mode 0600
+            with tempfile.NamedTemporaryFile("w") as pem:  # ssl loads certificates from files only; this one has mode
+                # 0600
                 pem.write(f"{certificate.read()}\n{key.read()}\n")
                 pem.flush()
                 context.load_cert_chain(pem.name)
-    except OSError as error:  # ssl.SSLError among them
+    except OSError as error:  # also ssl.SSLError
         what = getattr(error, "filename", None) or getattr(error, "reason", None) or type(error).__name__
         raise Refused(
             f"the CA or client certificate for {cluster.server} cannot be used ({what}); "

@@ -1,4 +1,4 @@
-"""What went wrong with a request to the Kubernetes API, as the fault that says what to do."""
+"""Faults of requests to the Kubernetes API; each says what to do."""
 
 import ssl
 from collections.abc import Mapping
@@ -14,26 +14,26 @@ MAX_PAUSE_SECONDS = 60.0
 
 
 class NotFoundError(Refused):
-    """The path is unknown to the API: the resource is not installed, or no longer in that version."""
+    """The API does not know the path: the resource is not installed, or not in this version."""
 
 
 class DeniedError(Refused):
-    """The identity is not accepted, or may not do this."""
+    """The credentials are not accepted, or lack a right."""
 
 
 class ExpiredError(Unavailable):
-    """The API no longer has, or does not have yet, the resource version that was asked for: list again."""
+    """The API does not have the resource version any more, or not yet: list again."""
 
 
 class GarbledError(Unavailable):
-    """The API answered what cannot be understood: what came before it on the same way is not to be trusted either."""
+    """The answer cannot be parsed, so the part of it before the error cannot be trusted either."""
 
 
 class BusyError(Throttled):
-    """The API asked for a pause."""
+    """The API has too many requests, and asks for a pause."""
 
     def __init__(self, message: str, pause_seconds: float = 1.0) -> None:
-        super().__init__(message, pause_seconds)  # all of it in `args`, so that a copy is the same
+        super().__init__(message, pause_seconds)  # all in `args`, so that a copy is equal
         self.pause_seconds = pause_seconds
 
     def __str__(self) -> str:
@@ -41,35 +41,35 @@ class BusyError(Throttled):
 
 
 class ConflictError(Unavailable):
-    """The object was changed at the same time, or is another one of that name: look again before writing."""
+    """The object has changed meanwhile, or is a newer one of the same name: read it again before writing."""
 
 
 def refusal(status: int, headers: Mapping[str, str], message: str, what: str, verbs: str = "list and watch") -> Fault:
-    """Return the fault for an answer of `status` other than 200 to the request `what`; `message` is the server's.
+    """Return the fault for an answer with another `status` than 200 to the request `what`; `message` is the server's.
 
-    `verbs` are those of RBAC that the request needs.
+    `verbs` are the RBAC verbs that the request needs.
     """
-    told = f"({status})" + (f": {message}" if message else "")
-    if status == 410 or "too large resource version" in message.lower():  # the latter after a restore of etcd
-        return ExpiredError(f"{what}: the resource version expired {told}")
+    detail = f"({status})" + (f": {message}" if message else "")
+    if status == 410 or "too large resource version" in message.lower():  # "too large" after a restore of etcd
+        return ExpiredError(f"{what}: the resource version expired {detail}")
     if status == 429:
         asked = headers.get("Retry-After", "")
         pause = min(MAX_PAUSE_SECONDS, float(asked)) if asked.isdecimal() else 1.0
-        return BusyError(f"{what}: too many requests {told}", pause)
-    if status == 422 and "metadata.uid" in message:  # how it says that another object has taken the name
+        return BusyError(f"{what}: too many requests {detail}", pause)
+    if status == 422 and "metadata.uid" in message:  # there is a newer object of the same name
         status = 409
     kinds: dict[int, tuple[type[Fault], str]] = {
-        401: (DeniedError, f"the credentials are not accepted {told}; check the token or the certificate"),
-        403: (DeniedError, f"not allowed {told}; grant the RBAC verbs {verbs} on it"),
-        404: (NotFoundError, f"not found {told}"),
-        409: (ConflictError, f"conflict {told}"),
+        401: (DeniedError, f"the credentials are not accepted {detail}; check the token or the certificate"),
+        403: (DeniedError, f"not allowed {detail}; grant the RBAC verbs {verbs} on it"),
+        404: (NotFoundError, f"not found {detail}"),
+        409: (ConflictError, f"conflict {detail}"),
     }
-    kind, said = kinds.get(status, (Refused if 400 <= status < 500 else Unavailable, f"failed {told}"))
+    kind, said = kinds.get(status, (Refused if 400 <= status < 500 else Unavailable, f"failed {detail}"))
     return kind(f"{what}: {said}")
 
 
 def trouble(error: Exception) -> str:
-    """Return in words why a request got no whole answer."""
+    """Return why a request got no complete answer."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
         why = getattr(cause, "verify_message", "") or type(cause).__name__
@@ -85,7 +85,7 @@ def trouble(error: Exception) -> str:
 
 
 def message_of(body: bytes) -> str:
-    """Return the text of the `Status` that `body` is, shortened, or nothing."""
+    """Return the shortened message of the `Status` in `body`, "" if it is none."""
     try:
         message = decode_document(body).get("message")
     except BadAnswerError:
@@ -94,7 +94,7 @@ def message_of(body: bytes) -> str:
 
 
 def error_event(status: Mapping[str, Any], what: str) -> Fault:
-    """Return the fault for a `Status` that came as an event of the watch `what`."""
+    """Return the fault for a `Status` that came as an event of a watch."""
     code = status.get("code")
     return refusal(code if isinstance(code, int) else 500, {}, _shortened(status.get("message")), what)
 

@@ -1,7 +1,7 @@
-"""Answers of the Kubernetes API taken apart while they stream in, so that no page is ever held whole.
+"""Parses answers of the Kubernetes API while they stream in, so that no page is ever in memory as a whole.
 
-A page of 500 HelmReleases is 5 MB of text and 30 MB once decoded; object by object it is one network buffer at a time.
-Pure: bytes in, objects out; whatever is wrong with them is a `BadAnswerError`.
+A page of 500 HelmReleases has 5 MB of text and takes 30 MB decoded; parsed object by object, it takes one network
+buffer. Pure: bytes in, objects out; raises `BadAnswerError` for malformed input.
 """
 
 from collections.abc import Callable, Generator
@@ -19,9 +19,9 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class PageEnd:
-    """What a page of a list says of itself: where it stands, how the list goes on (empty: not at all), how many came.
+    """Metadata of a page of a list: resource version, token of the next page (empty for the last), number of objects.
 
-    `remaining` is how many objects follow it, if the API server tells.
+    `remaining` is the number of objects after it, None if the API server does not say.
     """
 
     version: str
@@ -32,10 +32,10 @@ class PageEnd:
 
 @dataclass(slots=True)
 class WholeList:
-    """Whether the pages of one list belong together and none of them is missing; raises `BadAnswerError` if not.
+    """Checks that the pages of one list belong together and that none is missing; raises `BadAnswerError` if not.
 
-    All pages are of the resource version of the first, each names the next until the last, and as many objects came as
-    were announced (apiserver storage/etcd3/store.go counts them at that version; it does not where a selector is given).
+    All pages must have the resource version of the first, each except the last must have a token for the next, and
+    there must be as many objects as announced (apiserver storage/etcd3/store.go; not announced with a selector).
     """
 
     version: str = ""
@@ -51,20 +51,22 @@ class WholeList:
         if page.token in self._tokens:
             raise BadAnswerError("a page that leads back to one that was there before")
         left = None if self._left is None else self._left - page.objects
-        told = page.remaining if page.token else page.remaining or 0
-        if told and not page.token:
-            raise BadAnswerError(f"a list that ends {told} objects too early")
-        if left is not None and left != (left if told is None else told):
-            raise BadAnswerError(f"a page of {page.objects} objects where {self._left} were left, and {told} are now")
+        remaining = page.remaining if page.token else page.remaining or 0
+        if remaining and not page.token:
+            raise BadAnswerError(f"a list that ends {remaining} objects too early")
+        if left is not None and left != (left if remaining is None else remaining):
+            raise BadAnswerError(
+                f"a page of {page.objects} objects where {self._left} were left, and {remaining} are now"
+            )
         self.version, self.token, self.complete = page.version, page.token, not page.token
-        self._left = left if told is None else told
+        self._left = left if remaining is None else remaining
         self._tokens.add(page.token)
 
 
 class ListPage(JsonText):
-    """Takes one page of a list apart: `feed` what arrives, then `finish`; each object goes to `keep` and is let go.
+    """Parses one page of a list: call `feed` with each piece, then `finish`; each object is passed to `keep`.
 
-    The members of a list come in any order: built-in kinds have `items` last, custom resources before `metadata`.
+    The members of a list may be in any order: built-in kinds have `items` last, custom resources before `metadata`.
     """
 
     what, part = "a list", "an object"
@@ -78,14 +80,14 @@ class ListPage(JsonText):
         super().__init__()
 
     def feed(self, data: bytes, *, final: bool = False) -> None:
-        """Take the objects that `data` completes; raises `BadAnswerError` and whatever `keep` raises."""
+        """Parse the objects that `data` completes; raises `BadAnswerError` and the errors of `keep`."""
         self._size += len(data)
         if self._size > MAX_PAGE_SIZE:
             raise BadAnswerError(f"a page of more than {MAX_PAGE_SIZE >> 20} MiB, which is the limit")
         super().feed(data, final=final)
 
     def finish(self) -> PageEnd:
-        """Return what the page says of itself, once it is there to its end; raises `BadAnswerError`."""
+        """Return the metadata of the complete page; raises `BadAnswerError` if it is not complete."""
         self.feed(b"", final=True)
         if not self._closed:
             raise BadAnswerError("a list that breaks off or is not JSON")
@@ -103,7 +105,7 @@ class ListPage(JsonText):
         return PageEnd(version, more, remaining, self._objects)
 
     def _take_apart(self) -> Generator[None]:
-        """Yield whenever more text is needed."""
+        """Parse the page; yields whenever more text is needed."""
         yield from self._mark("{")
         closing = ""
         while closing != "}":
@@ -111,7 +113,7 @@ class ListPage(JsonText):
             yield from self._mark(":")
             if key == "items" and (yield from self._peek()) == "[":
                 yield from self._items()
-                self._members[key] = None  # "seen", and what Go writes for an empty list at times
+                self._members[key] = None  # marks it as seen; Go sometimes writes null for an empty list
             elif key in {"items", "kind", "metadata"}:
                 self._members[key] = yield from self._value()
             else:
@@ -129,7 +131,7 @@ class ListPage(JsonText):
         while closing != "]":
             item = yield from self._value()
             if not isinstance(item, dict):
-                raise ValueError("an item that is no object")  # noqa: TRY004 - to `feed` it is all bad JSON
+                raise ValueError("an item that is no object")  # noqa: TRY004 - as for all bad JSON
             self._objects += 1
             self._keep(item)
             closing = yield from self._mark(",]")
@@ -165,7 +167,7 @@ class _Line(JsonText):
 
 
 class EventLines:
-    """Takes a watch apart, which is one event on a line."""
+    """Parses a watch, which has one event on each line."""
 
     def __init__(self) -> None:
         """Begin the first line."""
@@ -190,7 +192,7 @@ class EventLines:
 
 
 def decode_document(body: bytes) -> JsonObject:
-    """Return the JSON object that `body` is; raises `BadAnswerError`."""
+    """Return the JSON object in `body`; raises `BadAnswerError`."""
     try:
         document = DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:

@@ -26,9 +26,10 @@ def _no_constant(name: str) -> None:
 
 DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
-# These only tell where values end; the decoder judges what is in them.
+# These only tell where values end; the decoder judges what is in them. Single characters are possessive and groups are not,
+# because a group of Python 3.11.2 that matches in part loses the position.
 _SPACE = r"[ \t\r\n]*+"
-_STRING = r'"(?:[^"\\]++|\\.)*+"'
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _SCALAR = rf'(?:{_STRING}|[^\s"\[\]{{}},:]++)'
 
 
@@ -36,14 +37,14 @@ def _flat(depth: int) -> str:
     """Return the pattern of a value with at most `depth` arrays and objects in each other."""
     if not depth:
         return _SCALAR
-    inner = rf"(?:(?:{_STRING}{_SPACE}:{_SPACE})?+{_flat(depth - 1)}{_SPACE},?+{_SPACE})*+"
+    inner = rf"(?:(?:{_STRING}{_SPACE}:{_SPACE})?{_flat(depth - 1)}{_SPACE},?{_SPACE})*"
     return rf"(?:{_SCALAR}|[\[{{]{_SPACE}{inner}[\]}}])"
 
 
 _DEPTH = 8
 _FLAT = re.compile(_flat(_DEPTH), re.DOTALL)
-_ELEMENTS = re.compile(rf"(?:{_SPACE}{_flat(_DEPTH)}{_SPACE},)++", re.DOTALL)
-_MEMBERS = re.compile(rf"(?:{_SPACE}{_STRING}{_SPACE}:{_SPACE}{_flat(_DEPTH)}{_SPACE},)++", re.DOTALL)
+_ELEMENTS = re.compile(rf"(?:{_SPACE}{_flat(_DEPTH)}{_SPACE},)+", re.DOTALL)
+_MEMBERS = re.compile(rf"(?:{_SPACE}{_STRING}{_SPACE}:{_SPACE}{_flat(_DEPTH)}{_SPACE},)+", re.DOTALL)
 _BLANK = re.compile(_SPACE)
 
 

@@ -1,4 +1,4 @@
-"""What is kept of the objects of one place, within its tenant's share of the room."""
+"""The projected objects of one place, within the limit of its tenant."""
 
 import itertools
 from typing import Any
@@ -17,29 +17,29 @@ OBJECT_BYTES = 1024
 
 
 class TooManyObjectsError(Refused):
-    """The places of a tenant hold more objects than its share, or all places more than the configuration lets them."""
+    """The places of a tenant have more objects than its share of what the configuration allows."""
 
 
 class Kept:
-    """The objects of one place by namespace and name, and those among them that cannot be understood."""
+    """The objects of one place by namespace and name, and the errors of those that cannot be projected."""
 
     def __init__(self, place: Objects, room: Budget) -> None:
-        """Begin empty; what is kept takes `room`, by objects, for the present tenant."""
+        """Start empty; objects of the present tenant count against `room`."""
         self._place, self._room = place, room.held()
         self._objects: dict[str, Any] = {}
         self._broken: dict[str, str] = {}
-        self._content: ObjectList | None = None  # None: it is another than was asked for last
+        self._content: ObjectList | None = None  # None: it has changed since it was last returned
 
     def __len__(self) -> int:
         return len(self._objects) + len(self._broken)
 
     @property
     def changed(self) -> bool:
-        """Whether `content` would be another than it was."""
+        """Whether the content has changed since it was last returned."""
         return self._content is None
 
     def content(self, now: float) -> ObjectList:
-        """Return everything, as true at Unix time `now`; raises `Unavailable` if some of it cannot be understood."""
+        """Return all objects, valid at Unix time `now`; raises `Unavailable` if one cannot be projected."""
         if self._broken:
             key, why = next(iter(self._broken.items()))
             raise Unavailable(f"{self._place}: {key} cannot be understood ({why})")
@@ -48,20 +48,21 @@ class Kept:
         return ObjectList(self._content.objects, self._content.version, now)
 
     def keep(self, found: JsonObject) -> None:
-        """Keep what the place wants of an object; raises `TooManyObjectsError`, with nothing kept at all."""
+        """Keep the projection of an object; raises `TooManyObjectsError`, after forgetting all objects."""
         key, why = key_of(found), None
         try:
             value = self._place.project(found)
-        except Exception as error:  # noqa: BLE001 - an object may hold anything; one that is skipped would count as none
+        except Exception as error:  # noqa: BLE001 - an object may hold anything; skipping it would mean that it does
+            # not exist
             value, why = None, type(error).__name__
         self._put(key, value, why)
 
     def drop(self, found: JsonObject) -> None:
-        """Keep nothing of an object any more."""
+        """Forget an object."""
         self._put(key_of(found), None, None)
 
     def clear(self) -> None:
-        """Keep nothing."""
+        """Forget all objects."""
         self._room.resize(0)
         self._objects.clear()
         self._broken.clear()

@@ -1,4 +1,4 @@
-"""Objects of the Kubernetes API as places: what is listed and watched, and what is kept of it."""
+"""Places in the Kubernetes API: which objects are watched, and what is kept of them."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ class Resource:
 
 @dataclass(frozen=True)
 class Objects(Place):
-    """All objects of a resource in a namespace (empty: in all) that a label selector (empty: none) picks.
+    """All objects of a resource in a namespace (empty: all namespaces) that match a label selector (empty: all).
 
-    `project` takes an object as decoded JSON and returns what is kept of it, or None to keep nothing; a function of a
-    module, so that equal places share one watch. What it raises is a fault of the place that names the object.
+    `project` takes an object as decoded JSON and returns what is kept of it, or None for nothing. It must be a function
+    of a module, so that equal places share one watch. If it raises, that is a fault of the place.
     """
 
     kind: ClassVar[str] = "kubernetes"
@@ -46,10 +46,10 @@ class Objects(Place):
 
 @dataclass(frozen=True, slots=True)
 class ObjectList:
-    """What is kept of the objects of a place, in a stable order; equal while nothing of that has changed.
+    """The projected objects of a place, in a stable order.
 
-    `version` stands for the content, so that two lists of 13,000 objects compare at once. `taken` is the Unix time at
-    which the list was true.
+    `version` stands for the content, so that comparing two lists of 13,000 objects is fast. `taken` is the Unix time at
+    which the list was valid; it does not count for equality.
     """
 
     objects: tuple[Any, ...] = field(compare=False)

@@ -12,24 +12,25 @@ class ObjectsReader(Reader):
     """Reports places of kind `kubernetes` from watches that stay open while someone asks for them."""
 
     kinds = frozenset({Objects.kind})
-    told = True
+    watched = True
 
     def __init__(self, kubernetes: Kubernetes) -> None:
-        """Share the watches of `kubernetes`."""
+        """Use `kubernetes`, whose watches other users share."""
         self._kubernetes = kubernetes
         self._hint: Hint | None = None
         self._places: set[Objects] = set()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Report the present objects of each place, or why they are not known."""
+        """Report the current objects of each place, or its fault."""
         reads = (self._read(place, report) for place in places if isinstance(place, Objects))
-        for outcome in await asyncio.gather(*reads, return_exceptions=True):  # a defect at one spoils no other
+        for outcome in await asyncio.gather(*reads, return_exceptions=True):  # so that an error at one place does not
+            # affect the others
             if outcome is not None:
                 raise outcome
 
     async def _read(self, place: Objects, report: Report) -> None:
         self._places.add(place)
-        patience = 0.9 * self.timeout_seconds  # to be told how far the list is, before the store gives up on it
+        patience = 0.9 * self.timeout_seconds  # less than the store's, so that the fault says how far the list is
         try:
             found = await self._kubernetes.found(
                 place, user=self, changed=lambda: self._changed(place), timeout_seconds=patience
@@ -44,16 +45,16 @@ class ObjectsReader(Reader):
             self._hint(place)
 
     def listen(self, hint: Hint) -> None:
-        """Call `hint` when a watch has told of a change."""
+        """Call `hint` when a watch has delivered a change."""
         self._hint = hint
 
     def forget(self, place: Place) -> None:
-        """Close the watch of `place`, unless someone else uses it."""
+        """Close the watch of `place`, unless it has other users."""
         if isinstance(place, Objects):
             self._places.discard(place)
             self._kubernetes.forget(place, user=self)
 
     async def close(self) -> None:
-        """Forget every place; the client is closed by whoever made it."""
+        """Forget every place; the client itself is closed by its owner."""
         for place in tuple(self._places):
             self.forget(place)

@@ -1,4 +1,4 @@
-"""Label selectors as Kubernetes reads them (apimachinery pkg/labels/selector.go); pure."""
+"""Label selectors, parsed as in Kubernetes (apimachinery pkg/labels/selector.go). Pure."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether it picks an object with `labels`; `notin` picks those without the label too."""
+        """Tell whether an object with `labels` matches; `notin` also matches objects without the label."""
         if self.operator == "in":
             return self.key in labels and labels[self.key] in self.values
         if self.operator == "notin":
@@ -34,9 +34,9 @@ class Requirement:
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
-    """Return the conditions of `text`, all of which must hold; raises `ValueError`.
+    """Return the conditions of the selector `text`, all of which must hold; raises `ValueError`.
 
-    `>` and `<`, which Kubernetes knows for nodes, are no part of the selectors of its API objects.
+    Kubernetes has `>` and `<` for nodes only.
     """
     found, at = [], 0
     while at < len(text):

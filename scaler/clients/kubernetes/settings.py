@@ -1,4 +1,4 @@
-"""How the Kubernetes API is reached when the service account of the pod is not meant, and what may be asked of it."""
+"""The section `kubernetes:` of the configuration: which API server, with which identity and limits."""
 
 from pathlib import Path
 from typing import Self

@@ -1,4 +1,4 @@
-"""One query kept true: listed once, then followed by a watch for as long as someone uses it."""
+"""Keeps the objects of one place up to date: lists them once, then watches them as long as there is a user."""
 
 import asyncio
 import functools
@@ -20,18 +20,18 @@ from scaler.core.domain import Found, Proof
 from scaler.core.errors import Fault, Refused, Unavailable
 
 FIRST_PAUSE_SECONDS = 0.25
-LAST_PAUSE_SECONDS = 8.0  # an API server that is back is found again within the readings' refresh interval
-LIMIT_PAUSE_SECONDS = 60.0  # a list that is too long costs the API server each time
-TELL_SECONDS = 0.1  # at most one hint for a place in this time, however fast its objects change
-CONFIRM_SECONDS = 0.25  # for what was missed to arrive on a watch that is opened again
-SPOKEN_SECONDS = 120.0  # the objects are believed so long after an event or bookmark; one comes every minute
-PROOF_SECONDS = 1.0  # a watch that ends sooner and silently counts as failed, lest it be opened in a circle
+LAST_PAUSE_SECONDS = 8.0  # longest pause, so that an API server that is back is noticed soon
+LIMIT_PAUSE_SECONDS = 60.0  # after a list that is too long, as each try costs the API server
+TELL_SECONDS = 0.1  # at most one hint for a place in this time
+CONFIRM_SECONDS = 0.25  # after a watch was opened again, for missed events to arrive
+SPOKEN_SECONDS = 120.0  # the objects are valid for so long after an event or bookmark; a bookmark comes every minute
+PROOF_SECONDS = 1.0  # a watch that ends sooner and without an event counts as failed, to avoid opening it in a loop
 
 _log = logging.getLogger(__name__)
 
 
 class Watch:
-    """The objects of one place; starts at once, in the running loop, and ends with `close`."""
+    """The watch of one place; starts at once, in the running loop, and ends with `close`."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Watch:
         clock: Clock,
         shares: Shares,
     ) -> None:
-        """Ask the API of `connect`, for the present tenant and within its part of `shares`; raises `Refused` without one."""
+        """Use the API of `connect`, within the present tenant's part of `shares`; raises `Refused` if none is left."""
         self._one = shares.watches.held()
         try:
             self._one.resize(1)
@@ -54,11 +54,11 @@ class Watch:
         self._clock = clock
         self._shares = shares
         self._kept = Kept(place, shares.objects)
-        self._version = ""  # the resource version that the objects are at; empty: to be listed
-        self._pages = WholeList()  # of the list that runs, or that was broken off and goes on
-        self._spoken_at = -math.inf  # when the list ended, or the last event or bookmark came
+        self._version = ""  # the resource version of the objects; empty: they must be listed
+        self._pages = WholeList()  # of the current list, which may continue after a fault
+        self._spoken_at = -math.inf  # when the list was complete, or the last event or bookmark came
         self._fault: Fault | None = None
-        self._known = asyncio.Event()  # set: the objects are true now, or `_fault` says why not
+        self._known = asyncio.Event()  # set: the objects are valid, or `_fault` says why not
         self._failures = 0
         self._opened_at = math.inf
         self._confirming: Timer | None = None
@@ -68,7 +68,7 @@ class Watch:
         self.task = self._start()
 
     async def found(self, timeout_seconds: float) -> Found:
-        """Return the present objects and their proof, waiting for a list or a watch on its way; raises `Fault`."""
+        """Return the current objects and their proof, waiting for the list and the watch; raises `Fault`."""
         if self.task.done() and not self._closed:
             self.task = self._start()
         try:
@@ -84,12 +84,12 @@ class Watch:
         return Found(self._kept.content(self._clock.wall()), Proof(whole, str(self._connect())))
 
     async def _wait(self) -> None:
-        """Wait until the objects are true and the API answers; the one must still be so after the other."""
+        """Wait until the objects are valid and the API answers, and check that they are still valid then."""
         checked = False
         while True:
             await self._known.wait()
             if self._fault is not None:
-                raise self._fault.with_traceback(None)  # the same fault for all who ask, without a growing traceback
+                raise self._fault.with_traceback(None)  # one fault for all callers, so without a traceback that grows
             if checked:
                 return
             await self._connect().check()
@@ -101,7 +101,7 @@ class Watch:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Make it a fault that the task has ended, unless it was told to; whoever asks next starts it anew."""
+        """Make it a fault that the task has ended, unless it was cancelled; the next call starts it again."""
         if self._closed or task is not self.task:
             return
         why = "it was cancelled" if task.cancelled() else type(task.exception()).__name__
@@ -112,7 +112,7 @@ class Watch:
         self._tell()
 
     def close(self) -> None:
-        """Stop, and tell those who still wait."""
+        """Stop, with a fault for the callers that still wait."""
         self._closed = True
         self.task.cancel()
         if self._hold is not None:
@@ -134,22 +134,22 @@ class Watch:
                 if task is None or task.cancelling():
                     raise
                 least = self._failed(Unavailable(f"{self._place}: a part of the request was cancelled"))
-            except Exception as error:  # noqa: BLE001 - whatever breaks the watch must not leave old objects standing
+            except Exception as error:  # noqa: BLE001 - no error may leave old objects valid
                 _log.exception("watch of %s failed", self._place)
                 self._restart()
                 least = self._failed(Unavailable(f"{self._place}: internal error ({type(error).__name__})"))
             if self._failures:
                 pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10))
-                pause *= random.uniform(0.5, 1)  # noqa: S311 - it spreads load and guards nothing
+                pause *= random.uniform(0.5, 1)  # noqa: S311 - only jitter
                 await sleep(self._clock, max(least, pause))
 
     def _failed(self, fault: Fault) -> float:
-        """Take note of `fault`; return the least pause in seconds before the next try."""
+        """Note `fault`; return the shortest pause, in seconds, before the next try."""
         self._failures += 1
         if isinstance(fault, Refused | ExpiredError | GarbledError) and not isinstance(fault, DeniedError):
             self._restart()
         if isinstance(fault, ExpiredError) and self._failures < 3:
-            return 0.0  # to list again is the answer to it
+            return 0.0  # it is solved by listing again
         self._fault = fault
         self._known.set()
         if isinstance(fault, BusyError):
@@ -174,23 +174,23 @@ class Watch:
             if self._confirming is not None:
                 self._confirming.cancel()
             if self._fault is None:
-                self._known.clear()  # until the next watch is open; missing a fault, that is at once
+                self._known.clear()  # until the next watch is open
             proved = self._version != before or self._clock.now() - self._opened_at >= PROOF_SECONDS
             self._failures = 0 if proved else self._failures
         self._failures += 0 if proved else 1
         if self._clock.now() >= self._spoken_at + SPOKEN_SECONDS:
-            self._restart()  # the next watch may be as deaf as this one; a list proves what is there
+            self._restart()  # the next watch may be silent as well, so the objects are listed again
 
     def _silent_at(self) -> float:
         heard_at = max(self._opened_at, self._spoken_at)
         return min(heard_at + self._settings.watch_silence_seconds, self._spoken_at + SPOKEN_SECONDS)
 
     def _restart(self) -> None:
-        """Let the next try list from the start."""
+        """Make the next try list from the start."""
         self._version, self._pages = "", WholeList()
 
     async def _list(self, api: Api) -> None:
-        if not self._pages.version:  # else a list goes on where a fault has broken it off
+        if not self._pages.version:  # else the list continues after a fault
             self._kept.clear()
         while not self._pages.complete:
             async with self._shares.lists.hold(1):  # of a long list, others wait for a page only
@@ -202,7 +202,7 @@ class Watch:
         self._opened_at = self._clock.now()
         if fresh:
             self._confirm()
-        else:  # what was missed, or that it is no longer known, arrives only now, and nothing marks its end
+        else:  # missed events, or that the version has expired, come only now, and nothing marks the last
             self._confirming = self._clock.call_at(self._opened_at + CONFIRM_SECONDS, self._confirm)
 
     def _confirm(self) -> None:
@@ -225,7 +225,7 @@ class Watch:
             self._tell()
 
     def _tell(self) -> None:
-        """Tell every user at once, or as soon as the last time is long enough ago."""
+        """Call the hints of all users, at most once in `TELL_SECONDS`."""
         if self._hold is not None:
             self._untold = True
             return
@@ -233,7 +233,7 @@ class Watch:
         for changed in filter(None, tuple(self.users.values())):
             try:
                 changed()
-            except Exception:  # noqa: BLE001 - one who cannot be told must neither end the watch nor keep it from the others
+            except Exception:  # noqa: BLE001 - a failing hint must neither end the watch nor skip the other users
                 _log.exception("a change of %s could not be told", self._place)
 
     def _release(self) -> None:

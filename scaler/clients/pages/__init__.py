@@ -1,1 +1,1 @@
-"""Pages of metrics: scraped, or read by a Prometheus before."""
+"""Pages of metrics: scraped from pods and URLs, or already scraped by a Prometheus."""

@@ -1,4 +1,4 @@
-"""A page of metrics (Prometheus text or OpenMetrics) to sums, as it streams in: only what is wanted is taken apart."""
+"""Parses a page of metrics (Prometheus text or OpenMetrics) while it streams in, and adds up the wanted series."""
 
 import math
 import re
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_SUM_BYTES = 1024 * 1024
-"""Memory for the sums of one page, about 4,000: a label that differs from series to series is none to add up by."""
+"""Memory for the sums of one page, about 4,000; more means that a label differs from series to series."""
 SUM_BYTES = 200
-"""What a sum takes besides the text of its label value: two strings, a number and its place in a table."""
+"""Memory of a sum besides the text of its label value: two strings, a number and a dictionary entry."""
 MAX_GROUP_BYTES = 1024
-"""Length of a label value by which series are added up."""
+"""Longest label value by which series are added up."""
 MAX_LAYOUTS, MAX_LAYOUT_BYTES = 16, 4096
-"""How many layouts of lines, and how long ones, get a pattern of their own: making one costs more than a line."""
+"""Limits of the line layouts that get a regular expression of their own, which is costly to make."""
 
 _LABEL = rb'[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]++|\\.)*+)"[ \t]*+'
 _LABELS = re.compile(_LABEL)
@@ -21,26 +21,26 @@ _ANY_LABEL = re.sub(rb"\((?!\?)", b"(?:", _LABEL)  # without groups
 _SAMPLE = re.compile(
     rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)"
     rb"(?:[ \t]*+\{((?:" + _ANY_LABEL + rb"(?:," + _ANY_LABEL + rb")*+,?+)?+[ \t]*+)\}[ \t]*+|[ \t]++)"
-    rb"([-+.0-9a-zA-Z]++)"  # the value
-    rb"(?:[ \t]++[-+.0-9eE]++)?+"  # its time
-    rb"(?:[ \t]++\#.*+)?+[ \t\r]*+"  # an exemplar
+    rb"([-+.0-9a-zA-Z]++)"  # value
+    rb"(?:[ \t]++[-+.0-9eE]++)?"  # timestamp; `?+` loses the position if only the blanks match (Python 3.11.2)
+    rb"(?:[ \t]++\#.*)?[ \t\r]*"  # exemplar
 )
 END = b"# EOF"
-"""The last line of a page of OpenMetrics."""
+"""The last line of an OpenMetrics page."""
 _ESCAPED = re.compile(rb'\\([\\n"])')
 _NOTHING = re.compile(rb"(?!)")
 
 
 class PageError(ValueError):
-    """The page cannot be understood, is not whole, or is larger than a limit."""
+    """The page is malformed, incomplete, or larger than a limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Series to add up: all those called `name`, one sum for each value of a label.
+    """Series to add up: all with `name`, with one sum for each value of a label.
 
-    That label is the first of `by` that a series carries with a value; a series that carries none counts for the
-    group "". The values are counts: one that is NaN, negative or infinite makes the sum of its group NaN.
+    The label is the first of `by` that a series has with a value; a series without any counts for the group "". The
+    values are counts, so one that is NaN, negative or infinite makes the sum of its group NaN.
     """
 
     name: str
@@ -48,42 +48,42 @@ class Family:
 
 
 Sums = dict[str, dict[str, float]]
-"""Family → group → sum. A family or group without series is absent, which is not the same as 0."""
+"""Family → group → sum. A family or group without series is missing, which is not the same as 0."""
 
 
 LEADER = Family("leader_election_master_status")
-"""Published by client-go's leader election, one series for each: 0 while the pod only stands by."""
+"""A series of client-go's leader election: 0 while the pod is on standby."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one page said. `name` is the pod or the address."""
+    """The sums of one page; `name` is the pod or the address."""
 
     name: str
     sums: Sums
 
     @property
     def stands_by(self) -> bool:
-        """Tell whether the pod says that it takes part in leader elections, and in none of them leads."""
+        """Tell whether the pod takes part in leader elections and leads in none of them."""
         return self.sums.get(LEADER.name, {}).get("") == 0
 
 
 def as_count(value: float) -> float:
-    """Return `value` if something can have been counted to it, else NaN, which no sum loses again."""
+    """Return `value` if it can be a count, else NaN, which makes every sum NaN."""
     return value if 0 <= value < math.inf else math.nan
 
 
 class PageParser:
-    """Takes a page in pieces of any size and returns its sums; both may raise `PageError`."""
+    """Parses a page in pieces of any size into sums; both methods may raise `PageError`."""
 
     def __init__(self, families: Iterable[Family]) -> None:
-        """Look for `families` and for nothing else."""
+        """Add up `families`, and skip all other series."""
         self._by = {family.name.encode(): [label.encode() for label in family.by] for family in families}
-        # A line may begin with blanks; whose series it is shows when it is taken apart.
+        # A line that begins with blanks is parsed to find out its series.
         self._prefixes = (*self._by, b" ", b"\t")
         self._sums: dict[bytes, dict[bytes, float]] = {}
         self.kept_bytes = 0
-        """About what the sums take in memory."""
+        """Approximate memory of the sums."""
         self._alike = _NOTHING
         self._alike_sums: dict[bytes, float] = {}
         self._layouts = 0
@@ -91,7 +91,7 @@ class PageParser:
         self._last = b""
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece."""
+        """Parse the next piece."""
         lines = (self._rest + piece).split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > MAX_LINE_BYTES:
@@ -103,10 +103,10 @@ class PageParser:
                 self._take(line)
 
     def close(self, end: str, *, openmetrics: bool = False) -> tuple[Sums, str]:
-        """Return the sums of the whole page, and what has shown that it is whole.
+        """Return the sums of the complete page, and what has proved that it is complete.
 
-        That is `end`, which the transport has seen (see `fetch.Answer`), or where it has seen none the last line of
-        OpenMetrics. A page of type `openmetrics` must have that line. Raises `PageError` for one that has no certain end.
+        The proof is `end` of the transport (see `fetch.Answer`) or, if that is empty, the last line of OpenMetrics. A
+        page of type `openmetrics` must have that line. Raises `PageError` for a page without proof.
         """
         last = self._rest or self._last
         says_so = last.rstrip(b"\r") == END
@@ -126,7 +126,7 @@ class PageParser:
         return sums, end or "its # EOF"
 
     def _take(self, line: bytes) -> None:
-        """Add up `line`; one laid out like the line before costs a fifth of another."""
+        """Add up `line`; one with the layout of the line before takes a fifth of the time."""
         alike = self._alike.fullmatch(line)
         if alike is None or b"\\" in line:
             self._take_apart(line)
@@ -152,7 +152,7 @@ class PageParser:
         group = b"" if chosen is None else _ESCAPED.sub(_unescape, found[chosen][1])
         sums = self._sums.setdefault(name, {})
         self._add(sums, group, value)
-        if chosen == next(iter(carried), None):  # else the next series may have a label that is empty here
+        if chosen == next(iter(carried), None):  # else the next series may have a value for a label that is empty here
             self._remember(line, len(found), chosen, sums)
 
     def _add(self, sums: dict[bytes, float], group: bytes, value: bytes) -> None:
@@ -177,7 +177,7 @@ class PageParser:
             raise PageError(f"a label value is not UTF-8: {_shown(group)}") from None
 
     def _remember(self, line: bytes, labels: int, chosen: int | None, sums: dict[bytes, float]) -> None:
-        """Make the pattern of `line`: the next series mostly differs in label values and value alone."""
+        """Make a regular expression for `line`: the next one mostly differs in label values and value only."""
         pieces = line.split(b'"')
         simple = len(pieces) == 2 * labels + 1 and b"\\" not in line and len(line) <= MAX_LAYOUT_BYTES
         if not simple or self._layouts == MAX_LAYOUTS:

@@ -1,4 +1,4 @@
-"""Whether the pages of a place are all that were meant, and what proves it."""
+"""Checks that the pages of a place are complete and the right ones, and makes their proof."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from scaler.core.errors import Unavailable
 
 
 def judged(where: str, wanted: Wanted, pages: Sequence[Page]) -> tuple[Page, ...]:
-    """Return `pages` by name, of those that only stand by nothing but that they do; raises `Unavailable` for `where`.
+    """Return `pages` in the order of their names, standby pages without sums; raises `Unavailable` for `where`.
 
-    Every page must be one that was meant, or of a pod that stands by for one that is.
+    Every page must have a series of `wanted.proof`, or be that of a pod on standby.
     """
     proof = " or ".join(sorted(wanted.proof))
     for page in pages:
@@ -32,12 +32,12 @@ def judged(where: str, wanted: Wanted, pages: Sequence[Page]) -> tuple[Page, ...
 
 
 def _counted(page: Page) -> Page:
-    """Return what counts of `page`: client-go makes the queues of a standby at once, and they are empty."""
+    """Return `page`, without sums if it is on standby: client-go creates the queues of a standby, but empty."""
     return replace(page, sums={LEADER.name: page.sums[LEADER.name]}) if page.stands_by else page
 
 
 def proof_of(whose: str, pages: Sequence[Page], ends: Mapping[str, str]) -> Proof:
-    """Return the proof of `pages`, each with its end by name in `ends`; `whose` names the pods or addresses."""
+    """Return the proof of `pages`; `ends` has the end of each by its name, `whose` names the pods or addresses."""
     shown = " and ".join(sorted({ends[page.name] for page in pages}))
     leading = [page.name for page in pages if page.sums.get(LEADER.name, {}).get("", 0) > 0]
     standing_by = sum(page.stands_by for page in pages)

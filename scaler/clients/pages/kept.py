@@ -1,4 +1,4 @@
-"""Memory for the sums that stay with the store until they are read again, shared between tenants."""
+"""The memory limit for sums that the store keeps until the next read, shared by all tenants."""
 
 from collections.abc import Iterable
 
@@ -7,32 +7,32 @@ from scaler.core.budget import Budget, Held
 from scaler.core.domain import Place
 
 MAX_KEPT_BYTES = 32 * 1024 * 1024
-"""For all places of a reader; a tenant may use no more than it leaves free."""
+"""For all places of a reader; a tenant may use at most as much as remains free."""
 
 
 class Kept:
-    """What is held for each place; a new reading takes the room of the one before it."""
+    """The memory held for each place; a new reading replaces the one before."""
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Start empty."""
         self._budget = Budget(MAX_KEPT_BYTES, "bytes of sums of pages")
         self._of: dict[Place, Held] = {}
 
     def held(self) -> Held:
-        """Return what a reading under way may `resize`, for the present tenant."""
+        """Return a `Held` for a read under way of the current tenant."""
         return self._budget.held()
 
     def keep(self, place: Place, held: Held) -> None:
-        """Keep `held` for `place` instead of what was there."""
+        """Keep `held` for `place`, and release what was held for it before."""
         self.forget(place)
         self._of[place] = held
 
     def forget(self, place: Place) -> None:
-        """Give back what is held for `place`."""
+        """Release the memory for `place`."""
         if (held := self._of.pop(place, None)) is not None:
             held.resize(0)
 
 
 def bytes_of(pages: Iterable[Page]) -> int:
-    """Return about what the sums of `pages` take in memory."""
+    """Return the approximate memory of the sums of `pages`."""
     return sum(SUM_BYTES + len(group) for page in pages for sums in page.sums.values() for group in sums)

@@ -1,4 +1,4 @@
-"""Pages of metrics as places: those of every address of a URL, or of every pod that a selector picks."""
+"""Places for pages of metrics: of all addresses of a URL, or of all pods that match a selector."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -12,10 +12,10 @@ from scaler.core.domain import Place
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to take from each page: `families`, and by which of them (`proof`, names) the right page is known.
+    """The series to take from each page: `families`; the names in `proof` identify the right page.
 
-    A page with none of `proof` is a fault, told with `hint`, unless the page itself says that its pod only stands by.
-    A set of pages of which all only stand by is a fault too, unless the series of the leader election is in `proof`.
+    A page with none of `proof` is a fault with `hint`, unless its own leader election series says that its pod is on
+    standby. If all pages are on standby, that is a fault too, unless the leader election series is in `proof`.
     """
 
     families: frozenset[Family]
@@ -48,7 +48,7 @@ class UrlPages(Place):
 
 @dataclass(frozen=True, slots=True)
 class PodPages(Place):
-    """The pages of all pods of a namespace that a label selector picks."""
+    """The pages of all pods of a namespace that match a label selector."""
 
     kind: ClassVar[str] = "pages"
 

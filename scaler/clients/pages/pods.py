@@ -1,4 +1,4 @@
-"""Pods that may have a page of metrics, and what to say where there are none."""
+"""Pods with a page of metrics, and the labels of all pods for a message if none matches."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ from scaler.clients.kubernetes.objects import Resource
 
 PODS = Resource("", ("v1",), "pods")
 MAX_LABELS = 8
-"""Labels that a message names."""
+"""Labels named in one message."""
 _OF_ONE_POD = ("pod-template-hash", "controller-revision-hash", "pod-template-generation")
 _OF_MACHINES = ("statefulset.kubernetes.io/", "apps.kubernetes.io/", "batch.kubernetes.io/")
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What matters of a pod that may have a page."""
+    """The part of a pod that matters for its page."""
 
     name: str
     address: str
@@ -24,11 +24,11 @@ class Pod:
 
 
 def project_pod(pod: Mapping[str, Any]) -> Pod | None:
-    """Return what matters of `pod`, or None if it has no page: it has ended, or has no address yet.
+    """Return the part of `pod` that matters, or None if it has no page: it has ended, or has no address yet.
 
-    A pod that is not ready has one: a standby of a leader election is never ready (Flux source-controller), and what
-    a starting or crashing pod has in its queues must not be left out of a sum. A pod without address never ran, so
-    that it has no queues; its work is in nobody's queue yet.
+    A pod that is not ready may have a page: a standby of a leader election is never ready (Flux source-controller), and
+    a starting or crashing pod may have items in its queues that a sum must not lack. A pod without an address has never
+    run, so it has no queues.
     """
     status = pod.get("status", {})
     if status.get("phase") in {"Succeeded", "Failed"} or not status.get("podIP"):
@@ -45,7 +45,7 @@ def project_labels(pod: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None
 
 
 def other_labels(selector: str, pods: Iterable[Iterable[tuple[str, str]]]) -> str:
-    """Return the labels of `pods` for people, those under the keys of `selector` first, then the most frequent ones."""
+    """Return the labels of `pods` for people: first those with keys of `selector`, then the most frequent ones."""
     counted = Counter(
         f"{key}={value}"
         for labels in pods

@@ -1,4 +1,4 @@
-"""Prometheus servers, by name or URL, and the pages of metrics that they have read already."""
+"""Pages of metrics that a Prometheus server, given by name or URL, has already scraped."""
 
 import asyncio
 import re
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 MAX_SELECTOR = 1_000
 MAX_ANSWER_BYTES = 512 * 1024
-"""About 2,000 series, which is what can be decoded at once without holding up other tasks."""
+"""About 2,000 series, which can be decoded at once without delaying other tasks."""
 LONG_QUERY = 2_000
-"""Longer ones go by POST: not every proxy lets POST through, and none lets every URL through."""
+"""Longer queries use POST. Shorter ones use GET, because not every proxy lets POST through."""
 UNDER_WAY_BYTES = 8 * MAX_ANSWER_BYTES
-"""Memory for one query: the answer, and what it is while it is taken apart."""
+"""Memory for one query: the answer, and its decoded form."""
 QUERY_SECONDS = 4.5
 TARGET_LABELS = ("instance", "job", "pod")
-"""Which tell apart the pages that Prometheus has read."""
+"""Labels that distinguish the scraped pages."""
 
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\[\\"nrt])*)"\s*(?:,|$)')
 
 
 def label_matchers(selector: str) -> str:
-    """Return the label matchers of `selector`, with or without braces, in a form that is safe inside a query.
+    """Return the label matchers of `selector`, which may have braces, in a form that is safe inside a query.
 
-    Raises `ValueError` with what is allowed.
+    Raises `ValueError` that says what is allowed.
     """
     text = selector.strip()
     if text.startswith("{") and text.endswith("}"):
@@ -67,14 +67,14 @@ def label_matchers(selector: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusPages(Place):
-    """The newest pages that a Prometheus has read, as far as they hold `families`.
+    """The newest pages that a Prometheus has scraped, as far as they have `families`.
 
-    `server` is a name in the configuration; where it is empty, `url` is the server's. `selector` is one that
-    `label_matchers` has returned.
+    `server` is a name in the configuration; if it is empty, `url` is that of the server. `selector` must be returned by
+    `label_matchers`.
     """
 
     kind: ClassVar[str] = "prometheus"
-    min_refresh_seconds: ClassVar[float] = 5.0  # it reads the pages itself every 15 to 60 s
+    min_refresh_seconds: ClassVar[float] = 5.0  # Prometheus itself scrapes every 15 to 60 s
 
     server: str
     url: str = field(repr=False)
@@ -90,10 +90,10 @@ class PrometheusPages(Place):
         return f"Prometheus {self.server or shown(without_credentials(self.url)[0])} {{{self.selector}}}"
 
     def query(self) -> str:
-        """Return the query: one sum for every page, family and label to add up by, and the targets that are down.
+        """Return the query: one sum for every page, family and group, and the targets that are down.
 
-        A target that could not be scraped has lost its series, so that the sum would be smaller without a word. It
-        shows in `up == 0`, among the targets that the selector picks and whose job has the series on other targets.
+        A target that could not be scraped has no series, so the sum would silently be too small. Such targets are found
+        by `up == 0`, among the targets that match the selector and whose job has the series on other targets.
         """
         names = sorted(family.name for family in self.families)
         labels = sorted({*TARGET_LABELS, *(label for family in self.families for label in family.by)})
@@ -107,35 +107,35 @@ class PrometheusPages(Place):
 
 class _Vector(BaseModel):
     type: Literal["vector"] = Field(alias="resultType")
-    result: list[Any]  # taken apart below: a model for each series takes three times as long
+    result: list[Any]  # parsed below, because a model for each series takes three times as long
 
 
 class _Answer(BaseModel):
     """The answer of the HTTP API (prometheus.io/docs/prometheus/latest/querying/api).
 
-    Its `infos` are remarks on the query; only `warnings` may mean that something is missing.
+    Its `infos` are remarks about the query; only `warnings` may mean that something is missing.
     """
 
     status: Literal["success", "error"]
     data: _Vector | None = None
     error: str = ""
     warnings: tuple[str, ...] = ()
-    is_partial: bool = Field(False, alias="isPartial")  # VictoriaMetrics; Thanos warns
+    is_partial: bool = Field(False, alias="isPartial")  # of VictoriaMetrics; Thanos has a warning instead
 
 
 def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -> tuple[Page, ...]:
-    """Return the pages that an answer to the query of `place` tells of; raises `Fault` if any might be missing.
+    """Return the pages in an answer to the query of `place`; raises `Fault` if any may be missing.
 
-    `secrets` are not told, should the answer quote them.
+    `secrets` are masked in the text of the fault.
     """
     try:
-        answer = _Answer.model_validate(from_json(body))  # model_validate_json takes twice as long
+        answer = _Answer.model_validate(from_json(body))  # `model_validate_json` takes twice as long
     except ValueError:
         raise Unavailable(f"{place}: the answer is not that of the HTTP API of Prometheus") from None
     if answer.status == "error" or answer.data is None:
-        raise Unavailable(f"{place}: the query failed: {_told(answer.error, secrets)!r}")
+        raise Unavailable(f"{place}: the query failed: {_quoted(answer.error, secrets)!r}")
     if answer.warnings or answer.is_partial:
-        raise Unavailable(f"{place}: the answer may be partial: {_told(' '.join(answer.warnings), secrets)!r}")
+        raise Unavailable(f"{place}: the answer may be partial: {_quoted(' '.join(answer.warnings), secrets)!r}")
     by = {family.name: family.by for family in place.families | {LEADER}}
     found: dict[tuple[str, ...], Sums] = {}
     try:
@@ -157,19 +157,19 @@ def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -
     pages = [
         Page(pod or instance, sums)
         for (instance, _, pod), sums in sorted(found.items(), key=lambda item: item[0])
-        if sums.keys() & ours  # a selector may pick other controllers that only tell who leads
+        if sums.keys() & ours  # a selector may match other controllers that only have the leader election series
     ]
     if not pages:
         raise Unavailable(f"{place}: no series of {' or '.join(sorted(ours))}; is `selector` right, and is it scraped?")
     return judged(str(place), Wanted(place.families, frozenset(ours)), pages)
 
 
-def _told(text: str, secrets: Iterable[str]) -> str:
+def _quoted(text: str, secrets: Iterable[str]) -> str:
     return quoted(text.encode("utf-8", "replace"), secrets)
 
 
 class PrometheusReader(Reader):
-    """Asks each Prometheus one query for each place."""
+    """Sends one query for each place."""
 
     kinds = frozenset({PrometheusPages.kind})
 
@@ -183,7 +183,7 @@ class PrometheusReader(Reader):
         budget: Budget,
         count_requests: CountRequests,
     ) -> None:
-        """Ask the servers in `prometheus` by name, and others where `addresses` and, after a redirect, `may_fetch` allow."""
+        """Query the servers in `prometheus`, and other URLs if `addresses` and, for redirects, `may_fetch` allow it."""
         self._clock, self._addresses, self._names, self._servers = clock, addresses, names, prometheus
         self._may_fetch, self._budget, self._count_requests = may_fetch, budget, count_requests
         self._session: aiohttp.ClientSession | None = None
@@ -250,7 +250,7 @@ class PrometheusReader(Reader):
         return request if place.server else replace(request, hop=partial(self._hop, request))
 
     def _hop(self, request: Request, url: URL) -> Request:
-        """Follow a redirect of a server that a trigger has named, without its credentials if it leads elsewhere."""
+        """Return the request for a redirect; without credentials if it leads to another origin."""
         self._may_fetch(shown(url))
         same = url.origin() == request.url.origin()
         return replace(request, url=url, headers=request.headers if same else {})
@@ -265,7 +265,7 @@ class PrometheusReader(Reader):
         return server
 
     def forget(self, place: Place) -> None:
-        """Give back the memory for what was read."""
+        """Release the memory for `place`."""
         self._kept.forget(place)
 
     async def close(self) -> None:

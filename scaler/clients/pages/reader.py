@@ -1,4 +1,4 @@
-"""Reads pages of metrics: of every address of a URL, or of every pod that a label selector picks."""
+"""Scrapes pages of metrics: of all addresses of a URL, or of all pods that match a label selector."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +33,10 @@ __all__ = ["PODS", "PagesReader", "Pod", "PodPages", "UrlPages", "Wanted", "proj
 MAX_PAGE_BYTES = 32 * 1024 * 1024
 MAX_PAGES = 1_000
 PARALLEL = 32
-"""Scrapes of one place at the same time."""
+"""Concurrent scrapes of one place."""
 MAX_CONNECTIONS = 512
 SCRAPE_BYTES = MAX_SUM_BYTES + 512 * 1024
-"""Most memory that one scrape takes while it is under way: its sums, and the buffers of a connection."""
+"""Maximum memory of one scrape: its sums, and the buffers of a connection."""
 SCRAPE_SECONDS = 3.0
 TURN_SECONDS = 4.0
 ACCEPT = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.9, */*;q=0.1"
@@ -46,13 +46,13 @@ WITHOUT_PAGE = "a controller at zero replicas has no page, and what waits for it
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """One page to scrape: the URL by name, and the address that is meant by it."""
+    """One page to scrape: its URL with the host name, and the address to connect to."""
 
     name: str
     url: URL
     address: str
-    host_names: tuple[str, ...] = ()  # by which `pages:` of the configuration may mean it, besides the host in `url`
-    leaving: bool = False  # its pod may go at any moment, and its work goes on elsewhere
+    host_names: tuple[str, ...] = ()  # other host names that entries of `pages:` may match
+    leaving: bool = False  # its pod is being deleted, and its work continues elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _pod_target(place: PodPages, pod: Pod) -> _Target:
 
 
 class PagesReader(Reader):
-    """Reads all pages of a place side by side; one that cannot be read is a fault of the place."""
+    """Reads all pages of a place concurrently; a fault of one is a fault of the place."""
 
     kinds = frozenset({UrlPages.kind})
 
@@ -82,16 +82,15 @@ class PagesReader(Reader):
         budget: Budget,
         count_requests: CountRequests,
     ) -> None:
-        """Reach what `addresses` and, after a redirect, `may_fetch` allow, as `pages` says; find pods by `kubernetes`."""
+        """Connect as `pages` says, where `addresses` and, for redirects, `may_fetch` allow it."""
         self._clock, self._addresses, self._names, self._kubernetes = clock, addresses, names, kubernetes
         self._pages, self._may_fetch, self._budget, self._count_requests = pages, may_fetch, budget, count_requests
         self._session: aiohttp.ClientSession | None = None
         self._lists: dict[Place, Objects] = {}
         self._kept = Kept()
-        self._turns = asyncio.Lock()
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Report a tuple of `Page`, ordered by name, for each place; pages of standbys say only that they stand by."""
+        """Report a tuple of `Page`, ordered by name, for each place; standby pages have no sums."""
         outcomes = await asyncio.gather(*(self._read(place, report) for place in places), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
@@ -135,7 +134,7 @@ class PagesReader(Reader):
         return [_pod_target(place, pod) for pod in found.objects]
 
     async def _others(self, place: PodPages) -> str:
-        """Return what labels the pods of the namespace have, for whoever has written the wrong ones."""
+        """Return the labels of the namespace's pods, to help with a selector that matches none."""
         everything = Objects(PODS, place.namespace, "", project_labels)
         try:
             found = await self._kubernetes.objects(everything, user=place, timeout_seconds=1.0)
@@ -167,14 +166,14 @@ class PagesReader(Reader):
             async with asyncio.TaskGroup() as group:
                 for target in targets:
                     group.create_task(scrape(target))
-        except ExceptionGroup as errors:  # the first fault ends the read: the others could not make it whole
+        except ExceptionGroup as errors:  # the first fault ends the read, because the sum would be incomplete anyway
             raise errors.exceptions[0] from None
         if not scraped:
             raise Unavailable(f"{place}: all of its pods are on their way out, and none answers any more")
         return tuple(scraped)
 
     async def _scrape(self, place: UrlPages | PodPages, target: _Target, kept: Held) -> _Scraped | None:
-        """Return the page of `target`, or None for a pod on its way out that does not answer any more."""
+        """Return the page of `target`, or None for a pod that is being deleted and no longer answers."""
         if self._session is None:
             self._session = open_session(self._addresses, self._names, connections=MAX_CONNECTIONS)
         where = f"{place}, {target.name}"
@@ -182,7 +181,7 @@ class PagesReader(Reader):
         try:
             async with self._budget.turn(SCRAPE_BYTES, self._clock, TURN_SECONDS, where):
                 async with deadline(self._clock, SCRAPE_SECONDS, where):
-                    answer = await fetch(self._session, self._request(place, target, where), parser.feed, self._turns)
+                    answer = await fetch(self._session, self._request(place, target, where), parser.feed)
                 sums, end = parser.close(answer.end, openmetrics="openmetrics" in answer.content_type)
                 kept.resize(kept.amount + parser.kept_bytes)
             return _Scraped(Page(target.name, sums), end)
@@ -195,7 +194,7 @@ class PagesReader(Reader):
         return None
 
     def _request(self, place: UrlPages | PodPages, target: _Target, where: str) -> Request:
-        """Return the request for `target`, with the credentials for its URL; also for where a redirect leads to."""
+        """Return the request for `target`, with the credentials for its URL; redirects are handled in the same way."""
         entry = next((each for each in self._pages if each.covers(target.url, target.host_names)), PLAIN)
         headers = {"Accept": ACCEPT, **_login(place, target.url)}
         try:
@@ -241,7 +240,7 @@ class PagesReader(Reader):
 
 
 def _login(place: UrlPages | PodPages, url: URL) -> Mapping[str, str]:
-    """Return the credentials in the URL of `place`, which are for its origin alone."""
+    """Return the credentials in the URL of `place` if `url` has the same origin."""
     if isinstance(place, PodPages):
         return {}
     own, headers = without_credentials(place.url)

@@ -1,4 +1,4 @@
-"""The sections `pages:` and `prometheus:` of the configuration: how metrics are read that want more than a URL."""
+"""The sections `pages:` and `prometheus:` of the configuration: credentials and TLS for reading metrics."""
 
 import re
 from collections.abc import Iterable
@@ -71,7 +71,7 @@ class PrometheusServer(Section):
 
 
 class PagesSettings(Section):
-    """One entry of `pages:`; of several that match a URL the first counts."""
+    """One entry of `pages:`; of several that match a URL the first is used."""
 
     urls: tuple[str, ...] = Field(
         min_length=1,
@@ -112,13 +112,13 @@ class PagesSettings(Section):
 
     @property
     def bearer_file(self) -> Path | None:
-        """The file that holds the bearer token, if one is sent."""
+        """The file with the bearer token, if one is sent."""
         return SERVICE_ACCOUNT / "token" if self.service_account_token else self.token_file
 
     def covers(self, url: URL, names: Iterable[str] = ()) -> bool:
-        """Tell whether this is for `url`, by its host or by one of the other `names` of that host.
+        """Tell whether this entry is for `url`, by its host or by one of the other `names` of that host.
 
-        Each part is compared by itself: no path or user name of a URL passes for the host that a pattern means.
+        Each part is compared separately, so that a path or user name in a URL is never taken for the host.
         """
         hosts = {(url.raw_host or "").rstrip(".").lower(), *names}
         return any(self._covers(pattern, url, hosts) for pattern in map(_PATTERN.fullmatch, self.urls) if pattern)
@@ -138,8 +138,8 @@ class PagesSettings(Section):
 
 
 def _glob(text: str, pattern: str) -> bool:
-    return fnmatchcase(text, re.sub(r"[\[?]", r"[\g<0>]", pattern))  # only the star has a meaning
+    return fnmatchcase(text, re.sub(r"[\[?]", r"[\g<0>]", pattern))  # only `*` is a wildcard
 
 
 PLAIN = PagesSettings(urls=("http://*",))
-"""For pages that no entry is for: the system's CAs, and no credentials but those in the URL."""
+"""For pages without an entry: the system's CAs, and no credentials except those in the URL."""

@@ -1,1 +1,1 @@
-"""Redis: where, as whom, and one connection that is read from."""
+"""A client of Redis: URLs and servers, Sentinels, and one connection to read from for each Redis."""

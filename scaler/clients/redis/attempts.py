@@ -1,4 +1,4 @@
-"""When a Redis may be connected to again: many wrong passwords at one host must not keep it, or the scaler, busy."""
+"""Limits attempts to connect to a Redis after failures, so that many wrong passwords do not keep a host busy."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -7,27 +7,27 @@ from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused
 
 FIRST_PAUSE_SECONDS = 0.5
-"""After the second failure in a row; the first may be repeated at once."""
+"""The pause after the second failure in a row; after the first there is none."""
 LONGEST_PAUSE_SECONDS = 4.0
 LONGEST_REFUSED_PAUSE_SECONDS = 30.0
-"""For a login that is refused: time does not mend it."""
+"""The longest pause after refused logins, which time does not cure."""
 HOST_PER_SECOND = 5.0
-"""Attempts at one host of all identities together whose last attempt failed."""
+"""Attempts at one host of all identities together whose last attempt has failed."""
 HOST_AT_ONCE = 10.0
 
 
 @dataclass(slots=True)
 class _Failing:
     kind: type[Fault]
-    text: str  # and not the fault, which would hold the frames that it came through
+    text: str  # not the fault itself, which would keep its traceback alive
     failures: int
     until: float
-    host_worked: int  # how often the host had worked before that
+    host_worked: int  # the host's number of successes before that
 
 
 @dataclass(slots=True)
 class _Host:
-    """What is known of a host: the attempts that are left to those who fail, and how often it has worked."""
+    """A host: the tokens left for attempts of failing identities, and the number of successes."""
 
     left: float
     at: float
@@ -36,21 +36,21 @@ class _Host:
 
 
 class Attempts:
-    """Remembers the last failure of each identity at each host, until an attempt of it succeeds or it is forgotten."""
+    """Remembers the last failure of each identity at each host, until it succeeds or is forgotten."""
 
     def __init__(self, clock: Clock) -> None:
-        """Nothing has failed yet."""
+        """Start without failures."""
         self._clock = clock
         self._hosts: dict[Hashable, _Host] = {}
 
     def check(self, host: Hashable, identity: Hashable) -> None:
-        """Raise the last fault of `identity` again as long as it pauses, or while others who fail have used up the host."""
+        """Raise the last fault of `identity` again during its pause, or if the host has had too many failures."""
         known = self._hosts.get(host)
         failing = known.failing.get(identity) if known is not None else None
         if known is None or failing is None:
             return
         if known.worked > failing.host_worked and not issubclass(failing.kind, Refused):
-            return  # the host is back
+            return  # another identity has succeeded since, so the host is back
         now = self._clock.now()
         if now < failing.until:
             raise failing.kind(failing.text)
@@ -61,7 +61,7 @@ class Attempts:
         known.left -= 1
 
     def failed(self, host: Hashable, identity: Hashable, fault: Fault) -> None:
-        """Note that an attempt has ended with `fault`."""
+        """Note that an attempt has failed with `fault`."""
         now = self._clock.now()
         known = self._hosts.setdefault(host, _Host(HOST_AT_ONCE, now))
         before = known.failing.get(identity)
@@ -71,7 +71,7 @@ class Attempts:
         known.failing[identity] = _Failing(type(fault), str(fault), failures, now + pause, known.worked)
 
     def worked(self, host: Hashable, identity: Hashable) -> None:
-        """Note that an attempt has succeeded; whoever could not reach the host may try again."""
+        """Note that an attempt has succeeded; identities that could not reach the host may try again."""
         known = self._hosts.get(host)
         if known is not None:
             known.worked += 1
@@ -79,7 +79,7 @@ class Attempts:
             self._tidy(host, known)
 
     def forget(self, host: Hashable, identity: Hashable) -> None:
-        """Nobody asks for `identity` any more."""
+        """Forget the failures of `identity`."""
         known = self._hosts.get(host)
         if known is not None:
             known.failing.pop(identity, None)

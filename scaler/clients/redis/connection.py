@@ -1,4 +1,4 @@
-"""One connection to a Redis: it passes the address guard, is bounded in time and in size, and says who answers."""
+"""A connection to a Redis: its round trips are limited in time and size, and prove which server has answered."""
 
 import asyncio
 import math
@@ -18,16 +18,16 @@ from scaler.core.errors import Fault, Unavailable
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
-"""For all answers of one round trip together."""
+"""Timeout for all answers of one round trip together."""
 
 
 def _nothing(_bytes: int) -> None:
-    """Count for nobody."""
+    """Do nothing, where the memory of answers is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect to; `named_by` says for people what named it as the master, None if the URL does."""
+    """Where to connect to; `named_by` says, for people, who has named it as the master; None if it is in the URL."""
 
     host: tuple[str, int]
     named_by: str | None = None
@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a server; `run_id` is what it calls this run of itself, empty if it does not tell."""
+    """What is known of a server; `run_id` is Redis' id of its current run, empty if it is not known."""
 
     address: str
     run_id: bytes
@@ -47,13 +47,13 @@ class RedisConnection:
     """An open connection, authenticated and in its database."""
 
     def __init__(self, link: Link, dialer: Dialer, clock: Clock, target: Target) -> None:
-        """Made by `open`."""
+        """Use `open` instead."""
         self._link, self._dialer, self._clock = link, dialer, clock
         self.target = target
         self.role: Role | None = None
         self.run_id = b""
         self.changed_at = -math.inf
-        self._ask_role: Command | None = roles.ROLE  # None: nobody asks, or it is refused
+        self._ask_role: Command | None = roles.ROLE  # None: not asked, or refused
 
     @classmethod
     async def open(
@@ -65,7 +65,7 @@ class RedisConnection:
         protocol: int = 2,
         seconds: float = CONNECT_SECONDS,
     ) -> Self:
-        """Connect to `target` within `seconds`; raises the `Fault` that hinders it."""
+        """Connect to `target` within `seconds`; raises `Fault`."""
         url, link = dialer.url, None
         try:
             async with asyncio.timeout(seconds):
@@ -74,7 +74,7 @@ class RedisConnection:
                 await link.log_in(protocol, url.username if password else None, password)
                 made = cls(link, dialer, clock, target)
                 await made._introduce(protocol)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
+        except Exception as error:  # noqa: BLE001 - every error becomes a fault
             raise await dialer.explain(error, link, seconds) from None
         except BaseException:
             if link is not None:
@@ -83,8 +83,9 @@ class RedisConnection:
         return made
 
     async def _introduce(self, protocol: int) -> None:
-        """Choose the database, and learn which run of the server this is; raises what Redis answers."""
-        # An ACL may forbid the name, and nothing depends on it; but it shows whether Redis wants a password.
+        """Select the database, and get the run id of the server; raises what Redis answers."""
+        # An ACL may forbid to set the name, and that does not matter; but the answer shows whether Redis wants a
+        # password.
         commands: list[Command] = [("CLIENT", "SETNAME", CLIENT_NAME)]
         if self._dialer.url.database:
             commands.append(("SELECT", self._dialer.url.database))
@@ -103,34 +104,34 @@ class RedisConnection:
             self.changed_at = self._clock.now() - running
 
     def seen(self) -> Seen:
-        """Return what is known of the server, for when the connection is gone."""
+        """Return what is known of the server, to be kept beyond this connection."""
         return Seen(self.address, self.run_id, self.role, self.changed_at)
 
     def follow(self, before: Seen) -> None:
-        """Know what was known `before` this connection was made: another server or another role is a change."""
+        """Compare with what was known `before` this connection: another server or another role counts as a change."""
         self.role = before.role
         other = not self.is_same_server(before)
         self.changed_at = max(self.changed_at, before.changed_at, self._clock.now() if other else -math.inf)
 
     def is_same_server(self, other: Seen) -> bool:
-        """Tell whether this leads to the same run of a server, as far as it says; else to the same address."""
+        """Tell whether this is the same run of the server as `other`, or without run ids the same address."""
         if self.run_id or other.run_id:
             return self.run_id == other.run_id
         return self.address == other.address
 
     @property
     def address(self) -> str:
-        """The IP address that it leads to."""
+        """The IP address of the server."""
         return self._link.host[0]
 
     async def ask(
         self, commands: Sequence[Command], *, seconds: float = ANSWER_SECONDS, grow: Grow = _nothing
     ) -> list[Any]:
-        """Send all `commands` at once and return their answers: one round trip of at most `seconds`.
+        """Send all `commands` at once and return their answers, in one round trip of at most `seconds`.
 
-        An error that Redis answers to one command takes the place of its answer, see `fault`. Whatever else goes wrong
-        closes the connection and raises a `Fault`; also that the server is not, before and after these answers, a
-        master or a replica in step with one. `grow` is called with the bytes that answers take.
+        If Redis answers a command with an error, that is returned as its answer; see `fault`. Everything else that goes
+        wrong closes the connection and raises a `Fault`; also if the server is not a master, or a replica in step with
+        one, both before and after these answers. `grow` is called with the memory that answers take, in bytes.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -145,7 +146,7 @@ class RedisConnection:
         if self._ask_role is None:
             self._know("unknown")
             return await self._link.round_trip(commands, grow)
-        # Before, since a replica may get in step meanwhile; after, since a master may be demoted and emptied.
+        # Before, because a replica may get in step meanwhile; after, because a master may be demoted and emptied.
         before, *answers, after = await self._link.round_trip([self._ask_role, *commands, self._ask_role], grow)
         if roles.is_refused(before):
             self._ask_role = roles.INFO_REPLICATION if self._ask_role is roles.ROLE else None
@@ -171,20 +172,20 @@ class RedisConnection:
         self.role = role
 
     def found(self, value: Any, commands: int) -> Found:
-        """Return `value`, made of the answers to `commands`, with what proves them."""
+        """Return `value`, made from the answers to `commands` commands, with its proof."""
         where = address(self.address, self.target.host[1])
         named = f", {self.target.named_by}" if self.target.named_by else ""
         whole = f"an answer to each of {commands} commands"
         return Found(value, Proof(whole, f"{where}{named}, {roles.TOLD[self.role or 'unknown']}"), self.changed_at)
 
     def fault(self, error: Exception, command: Command) -> Fault:
-        """Return what the error that Redis answered to `command` means."""
+        """Return the fault for `error`, which Redis has answered to `command`."""
         return self._dialer.fault(error, command=command)
 
     async def invalidated(self) -> list[bytes] | None:
-        """Wait for client tracking to tell which keys have changed; None stands for all.
+        """Wait for a message of client tracking, and return the changed keys; None means all.
 
-        Raises a `Fault` when the connection is lost, and closes it.
+        Closes the connection and raises a `Fault` when it is lost.
         """
         try:
             return await self._link.next_invalidation()

@@ -1,4 +1,4 @@
-"""Makes connections to one server of the configuration or of a trigger, and speaks of it without its secrets."""
+"""Connects to one server of the configuration or of a trigger, and makes its faults, without secrets."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from scaler.core.errors import Fault, Refused, Unavailable
 
 PROBE_SECONDS = 0.5
 SHARE = 0.8
-"""Of the time for a connection: what its socket may take, so that it is known what hindered it."""
+"""Share of the time for a connection that its socket may take; the rest is for finding out what went wrong."""
 _TLS_RECORDS = {b"\x15", b"\x16"}  # alert, handshake (RFC 8446, 5.1)
 _ONLY_SERVER = "the server speaks TLS and the URL does not; write rediss:// (rediss+sentinel:// for Sentinels)"
 _ONLY_URL = "the URL asks for TLS and the server speaks without; write redis:// (redis+sentinel:// for Sentinels)"
@@ -28,10 +28,10 @@ Made = TypeVar("Made")
 
 
 class Dialer:
-    """The way to `server`: its names, the guard of its addresses, its files, and its secrets."""
+    """Connects to `server`: looks up its name, checks its addresses, reads its files, and knows its secrets."""
 
     def __init__(self, server: RedisServer, guard: Addresses, names: Names, where: str, rights: str = RIGHTS) -> None:
-        """Call it `where` in messages; `rights` says where the access rules are written that it needs."""
+        """Name it `where` in messages; `rights` names the documentation of the ACL rules that the scaler needs."""
         self.server, self.url = server, server.where
         self._guard, self._names, self._rights = guard, names, rights
         self.where = f"{where} ({self.url})"
@@ -39,17 +39,17 @@ class Dialer:
         self.hide(self.url.password, self.url.username)
 
     def hide(self, *secrets: str | None) -> None:
-        """Keep `secrets` out of every message."""
+        """Mask `secrets` in all messages."""
         self._secrets.update(secret for secret in secrets if secret)
 
     def fault(self, error: BaseException, *, command: Command = (), seconds: float = 0.0, where: str = "") -> Fault:
-        """Return `error` as a fault of this server, or of another one at `where`."""
+        """Return `error` as a fault of this server, or of that at `where`."""
         return fault_of(
             error, where or self.where, command=command, seconds=seconds, secrets=self._secrets, rights=self._rights
         )
 
     def secret(self, file: Path | None, setting: str) -> str | None:
-        """Return the content of a secret's file, read anew so that it may be rotated, or None without a file."""
+        """Return the content of a secret's file, None without one; read each time, so that it can be rotated."""
         if file is None:
             return None
         try:
@@ -61,22 +61,22 @@ class Dialer:
         return found
 
     async def look_up(self, host: str, *, fresh: bool) -> tuple[str, ...]:
-        """Return the addresses of `host`; it may be one itself."""
+        """Return the addresses of `host`, which may be an address."""
         return await self._names.look_up(host, fresh=fresh)
 
     async def dial(self, host: tuple[str, int], seconds: float) -> Link:
-        """Connect to `host`, one of its addresses after the other, within `seconds`; raises whatever goes wrong."""
+        """Connect to the addresses of `host`, one after the other, within `seconds`; raises what went wrong."""
         addresses = await self.look_up(host[0], fresh=True)
         failure: Exception = Unavailable("the host name has no address")
         for address in addresses:
             try:
                 sock = await _within(seconds, len(addresses), self._connect(address, host[1]))
             except (OSError, Fault) as error:  # also TimeoutError
-                # One that took the connection says more than one that did not.
+                # The error of an address that accepted the connection says more than that of one that did not.
                 failure = failure if isinstance(failure, _SilentError) else error
                 continue
             try:
-                context = await asyncio.to_thread(self._context) if self.url.tls else None  # it reads many certificates
+                context = await asyncio.to_thread(self._context) if self.url.tls else None  # reads many certificates
                 return await _within(seconds, len(addresses), Link.over(sock, (address, host[1]), context, host[0]))
             except BaseException as error:
                 sock.close()
@@ -86,9 +86,9 @@ class Dialer:
         raise failure
 
     async def explain(self, error: Exception, link: Link | None, seconds: float, where: str = "") -> Fault:
-        """Close `link` and return what hindered a connection: also that only one side speaks TLS, for which it looks.
+        """Close `link`, and return why the connection failed; this also finds out whether only one side uses TLS.
 
-        Neither side says so by itself: Redis waits for the rest of a handshake, and a TLS server hangs up.
+        Neither side reports that by itself: Redis waits for the rest of a handshake, and a TLS server hangs up.
         """
         silent = None
         if isinstance(error, _SilentError):
@@ -117,7 +117,7 @@ class Dialer:
         return None
 
     async def _connect(self, address: str, port: int) -> socket.socket:
-        """Connect to an address that the guard lets pass: no name is looked up after that."""
+        """Connect to an address, after the guard has checked it; no name is looked up after that."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = self._guard.open_socket((family, socket.SOCK_STREAM, 0, "", (address, port)))
         try:
@@ -135,7 +135,7 @@ class Dialer:
             context = ssl.create_default_context(cafile=server.ca_file)
             if server.cert_file:
                 context.load_cert_chain(server.cert_file, server.key_file)
-        except OSError as error:  # also ssl.SSLError: no certificate in the file, or a key of another one
+        except OSError as error:  # also ssl.SSLError: no certificate in the file, or the key of another one
             reason = error.strerror or type(error).__name__
             raise Unavailable(f"cannot use caFile, certFile or keyFile: {reason}") from None
         return context
@@ -147,7 +147,7 @@ def _system_context() -> ssl.SSLContext:
 
 
 class _SilentError(Exception):
-    """A `host` took the connection and then did not shake hands, because of `error`."""
+    """`host` has accepted the connection, but the handshake failed with `error`."""
 
     def __init__(self, error: OSError, host: tuple[str, int]) -> None:
         super().__init__(error, host)
@@ -156,13 +156,13 @@ class _SilentError(Exception):
 
 
 async def _within(seconds: float, of: int, way: Awaitable[Made]) -> Made:
-    """Return what `way`, one of several, comes to; each has its share of the time, and some is left for `explain`."""
+    """Return the result of `way`, one of `of` attempts that share the time; some is left for `explain`."""
     async with asyncio.timeout(SHARE * seconds / of):
         return await way
 
 
 async def _speaks_tls(sock: socket.socket) -> bool:
-    """Tell whether the other side answers the beginning of a handshake with a record of TLS."""
+    """Tell whether the other side answers the beginning of a handshake with a TLS record."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -173,7 +173,7 @@ async def _speaks_tls(sock: socket.socket) -> bool:
 
 
 async def _speaks_plain(sock: socket.socket) -> bool:
-    """Tell whether the other side answers as Redis does without TLS: `+PONG`, or that it wants a password."""
+    """Tell whether the other side answers like Redis without TLS: `+PONG`, or that it wants a password."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, b"PING\r\n")
     return await loop.sock_recv(sock, 1) in {b"+", b"-"}

@@ -1,4 +1,4 @@
-"""What the errors of a Redis mean: redis-py's exceptions and Redis' own texts as faults that say what to do."""
+"""Turns errors of redis-py and error texts of Redis into faults that say what to do."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ _DENIED = "the Redis user may not run {command}; give it the access rules of {ri
 _LOGIN_WANTED = "Redis asks for a password; put it into the URL or passwordFile"
 _CLUSTER = "this is a Redis Cluster, which is not supported; use a Redis without cluster mode"
 _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, type[Fault], str], ...] = (
-    # exception of redis-py, what its text has in it, the fault, its text; the first that fits counts
+    # exception of redis-py, a part of its text, class of the fault, text of the fault; the first match is used
     (errors.NoPermissionError, "", Refused, _DENIED),
     (errors.AuthenticationError, "required", Refused, _LOGIN_WANTED),
     (errors.AuthenticationError, "HELLO must be called", Refused, _LOGIN_WANTED),
@@ -29,7 +29,7 @@ _TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, 
         Refused,
         "Redis refuses the user name or password; check the URL and passwordFile",
     ),
-    (errors.MasterDownError, "", Unavailable, "Redis answers: {text}"),  # of redis-py a kind of ClusterDownError
+    (errors.MasterDownError, "", Unavailable, "Redis answers: {text}"),  # in redis-py a subclass of ClusterDownError
     ((errors.MovedError, errors.AskError, errors.ClusterDownError), "", Refused, _CLUSTER),
     (errors.ClusterCrossSlotError, "", Refused, _CLUSTER),
     (errors.BusyLoadingError, "", Unavailable, "Redis is loading its data"),
@@ -59,26 +59,26 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
     secrets: Iterable[str] = (),
     rights: str = RIGHTS,
 ) -> Fault:
-    """Return `error`, of redis-py or of the network, as a fault at `where`.
+    """Return the fault at `where` for `error`, of redis-py or of the network.
 
-    `command` is what Redis answered it to, `seconds` how long was waited, `rights` where
-    the access rules are written that Redis needs. No text holds one of `secrets` or a part of
-    one: Redis quotes the arguments of a command that it does not know, those of `AUTH` among them, and cuts them off.
+    `command` is the command with this answer, `seconds` the time waited, `rights` the documentation of the needed ACL
+    rules. The text contains no part of `secrets`: Redis quotes, and cuts off, the arguments of a command that it does
+    not know, also those of `AUTH`.
     """
     secrets = sorted(filter(None, secrets), key=len, reverse=True)
     text = str(error) or type(error).__name__
-    if isinstance(error, Fault):  # in our words, of which a short secret may be a part
-        kind, told = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
+    if isinstance(error, Fault):  # our own text, in which a short secret may occur by chance
+        kind, message = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     else:
         kind, form = next(
             (kind, form) for types, part, kind, form in _TABLE if isinstance(error, types) and part in text
         )
         said = _without(quoted(text.encode(), secrets), secrets)
-        told = form.format(
+        message = form.format(
             text=said, command=_shown(command, said), seconds=seconds, name=type(error).__name__, rights=rights
         )
-    told = "".join(character if character.isprintable() else " " for character in told)
-    return kind(f"{where}: {told[:MAX_TEXT]}")
+    message = "".join(character if character.isprintable() else " " for character in message)
+    return kind(f"{where}: {message[:MAX_TEXT]}")
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:
@@ -88,7 +88,7 @@ def _without(text: str, secrets: Iterable[str]) -> str:
 
 
 def _shown(command: Command, text: str) -> str:
-    """Return the command and its key, or what the error says of it."""
+    """Return the command and its key, or the command in the error text."""
     if command:
         return " ".join(
             part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in command[:2]

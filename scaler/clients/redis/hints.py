@@ -1,4 +1,4 @@
-"""Hears from Redis which keys have changed, so that they are read at once; where it cannot, polling is enough."""
+"""Client tracking: Redis reports changed keys, so that they are read at once. Without it polling is enough."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,16 +10,16 @@ from scaler.core.errors import Fault, Refused
 RESP3 = 3
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
-"""Between attempts; a Redis that does not allow tracking is asked again only after this."""
+"""The longest pause between attempts, and the pause after a Redis has refused tracking."""
 NOISY_MESSAGES = 200
-"""In one second: keys that change more often are polled, which is cheaper than to hear of each change."""
+"""In one second; keys that change more often are only polled, which is cheaper than a message for each change."""
 NOISY_PAUSE_SECONDS = 30.0
 
 
 class Hints:
-    """Client tracking in broadcast mode (redis.io, client-side caching) on a connection of its own.
+    """Client tracking in broadcast mode (redis.io, client-side caching), on a connection of its own.
 
-    Nothing is lost with the connection: after each time that it is made, all keys count as changed.
+    No change is missed when the connection is lost: after each new connection all keys count as changed.
     """
 
     def __init__(
@@ -29,9 +29,10 @@ class Hints:
         changed: Callable[[list[bytes] | None], None],
         clock: Clock,
     ) -> None:
-        """Listen until `close` to keys that begin with one of `prefixes`, which must not begin with each other.
+        """Track keys that begin with one of `prefixes`, until `close`; no prefix may begin with another.
 
-        `connect` makes a connection in the protocol that it is given, `changed` gets keys, or None for all of them.
+        `connect` opens a connection with the given version of the protocol; `changed` is called with keys, or with None
+        for all.
         """
         self._connect = connect
         self._prefixes = prefixes
@@ -44,14 +45,14 @@ class Hints:
         return asyncio.get_running_loop().create_task(self._run(), name=f"redis hints {self._prefixes[0]}")
 
     def move(self) -> None:
-        """Make the connection anew, as another server is read now."""
+        """Connect again, because another server is read now."""
         self._ending.add(self._task)
         self._task.add_done_callback(self._ending.discard)
         self._task.cancel()
         self._task = self._start()
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop tracking."""
         self._task.cancel()
         await asyncio.gather(self._task, *self._ending, return_exceptions=True)
 
@@ -84,7 +85,7 @@ class Hints:
         self._changed(None)
 
     async def _listen(self, connection: RedisConnection) -> None:
-        """Pass on what changes, until there is too much of it."""
+        """Pass on changes, until there are too many."""
         since, heard = self._clock.now(), 0
         while heard <= NOISY_MESSAGES:
             self._changed(await connection.invalidated())

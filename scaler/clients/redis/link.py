@@ -1,4 +1,4 @@
-"""One connection in bytes: a socket that has passed the guard, the login, and round trips that are bounded."""
+"""One connection at the level of bytes: TLS, login, and round trips with limits."""
 
 import asyncio
 import socket
@@ -11,79 +11,81 @@ from redis import exceptions as errors
 
 from scaler.clients.redis.faults import Command
 from scaler.clients.redis.resp import MORE, ProtocolError, Push, Replies, Shape
+from scaler.core.turns import rest
 
 MAX_ANSWER_BYTES = 32 << 20
-"""What the answers of one round trip may become. A metadata URL leads to whatever a tenant runs."""
+"""Memory for the answers of one round trip; a URL in metadata may lead to a hostile server."""
 MAX_ELEMENTS = 250_000
-"""Of an answer to a command that is not in `_SHAPES`: the members of a set, the fields of a hash."""
+"""Limit for an answer to a command that is not in `_SHAPES`: the members of a set, the fields of a hash."""
 CLIENT_NAME = "keda-queue-scaler"
 
 MAX_UNASKED = 1_000
-"""Messages that nobody has asked for, before one that is waited for."""
-QUICK_READS, SMALL_BYTES, LONGEST_REST_SECONDS = 32, 1 << 10, 0.1
-"""So many reads of one round trip may bring less than this; then others have a rest between them: a server that sends a
-byte at a time would cost as much as a thousand honest ones."""
-READ_BYTES = 32 << 10
-"""Parsed at once: at most 4 ms, then others have their turn."""
+"""Push messages before an answer."""
+QUICK_READS, SMALL_BYTES, LONGEST_PAUSE_SECONDS = 32, 1 << 10, 0.1
+"""After so many reads of a round trip that brought less than this on average, reading pauses: a server that sends single
+bytes would cost as much as a thousand honest ones."""
+BUFFER_BYTES = 32 << 10
+READ_BYTES = 8 << 10
+"""Bytes parsed at once, in at most a millisecond; then other tasks may run."""
 COMMANDS_AT_ONCE = 1_000
-"""Packed at once, which takes a millisecond."""
-_NO_LIST = Shape(0, 0)
+"""Commands packed at once, in about a millisecond."""
+_NO_LIST, _ANY = Shape(0, 0), Shape(MAX_ELEMENTS, 1)
 _SHAPES: Final[dict[str, Shape]] = {
     **dict.fromkeys(("LLEN", "ZCARD", "SCARD", "PTTL", "LINDEX", "HGET", "GET", "INFO", "SELECT", "AUTH"), _NO_LIST),
     "TIME": Shape(2, 1),
     "SCAN": Shape(MAX_ELEMENTS, 2),
     "SSCAN": Shape(MAX_ELEMENTS, 2),
     "HSCAN": Shape(MAX_ELEMENTS, 2),
-    "HELLO": Shape(1_000, 6),  # the modules, each a map with its arguments
+    "HELLO": Shape(1_000, 6),  # with the modules, each a map with its arguments
     "ROLE": Shape(1_000, 3),  # a master lists its replicas
     "SENTINEL": Shape(1_000, 2),
 }
 
 Grow = Callable[[int], None]
-"""Called with the bytes that answers have become since it was called last; raises if there is no room for them."""
+"""Called with the memory of the answers since its last call, in bytes; raises if there is no room for them."""
 
 
 def _nothing(_bytes: int) -> None:
-    """Count for nobody."""
+    """Do nothing, where the memory of answers is not counted."""
 
 
 def shape_of(command: Command) -> Shape:
-    """Return what the answer to `command` can be at most."""
-    words = [word.upper() if isinstance(word, str) else "" for word in command]
-    if "LIMIT" in words:  # ZRANGEBYSCORE … [WITHSCORES] … LIMIT offset count
-        return Shape(int(command[words.index("LIMIT") + 2]) * 2, 1)
-    if words[0] in {"HMGET", "MGET"}:
+    """Return the largest possible answer to `command`."""
+    name = str(command[0]).upper()
+    if name in {"HMGET", "MGET"}:
         return Shape(len(command) - 1, 1)
-    return _SHAPES.get(words[0], Shape(MAX_ELEMENTS, 1))
+    if name == "ZRANGEBYSCORE" and "LIMIT" in command:  # … [WITHSCORES] … LIMIT offset count
+        return Shape(int(command[command.index("LIMIT") + 2]) * 2, 1)
+    return _SHAPES.get(name, _ANY)
 
 
 class Link:
-    """An open connection; after anything that goes wrong it must be closed."""
+    """An open connection; it must be closed after any error."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: tuple[str, int]) -> None:
-        """Made by `over`; `host` is the IP address and the port that it leads to."""
+        """Use `over` instead; `host` is the IP address and port of the server."""
         self._reader, self._writer, self.host = reader, writer, host
         self._replies = Replies(MAX_ANSWER_BYTES)
         self._reads = self._came = self._unasked = 0
         self.heard = False
-        """Whether anything has come."""
+        """Whether the server has sent anything."""
 
     @classmethod
     async def over(cls, sock: socket.socket, host: tuple[str, int], context: ssl.SSLContext | None, name: str) -> Self:
-        """Take over `sock`, which leads to `host`, with TLS for `name` if there is a `context`."""
+        """Return a link on `sock`, which is connected to `host`, with TLS for `name` if there is a `context`."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tls: dict[str, Any] = {} if context is None else {"ssl": context, "server_hostname": name}
-        reader, writer = await asyncio.open_connection(sock=sock, limit=READ_BYTES, **tls)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=BUFFER_BYTES, **tls)
         return cls(reader, writer, host)
 
     async def log_in(self, protocol: int, username: str | None, password: str | None) -> None:
-        """Say who asks, and in which protocol; raises what Redis answers."""
+        """Log in, and choose the version of the protocol; raises what Redis answers."""
         if protocol == 3:
             auth = ("AUTH", username or "default", password) if password else ()
             (answer,) = await self.round_trip([("HELLO", 3, *auth)])
         elif password:
             (answer,) = await self.round_trip([("AUTH", *filter(None, [username]), password)])
-            if isinstance(answer, errors.AuthenticationWrongNumberOfArgsError):  # before Redis 6 there are no users
+            if isinstance(answer, errors.AuthenticationWrongNumberOfArgsError):  # Redis before 6 has no users
                 (answer,) = await self.round_trip([("AUTH", password)])
         else:
             return
@@ -96,11 +98,11 @@ class Link:
             raise ConnectionResetError("the connection is lost")
         self._begin()
         counted = 0
-        # redis-py's own packing, in Python, takes five times as long
-        pack: Any = hiredis.pack_command  # annotated for commands of one word
+        # redis-py's own packing in Python takes five times as long
+        pack: Any = hiredis.pack_command  # its stub only allows commands of one word
         for start in range(0, len(commands), COMMANDS_AT_ONCE):
             if start:
-                await asyncio.sleep(0)
+                await rest()
             self._writer.write(b"".join(map(pack, commands[start : start + COMMANDS_AT_ONCE])))
         answers: list[Any] = []
         for command in commands:
@@ -117,7 +119,7 @@ class Link:
         return answers
 
     def _next(self, shape: Shape) -> Any:
-        """Return the next answer; what came unasked in between is dropped."""
+        """Return the next answer, dropping push messages before it."""
         while isinstance(answer := self._replies.get(shape), Push):
             self._note_unasked()
         return answer
@@ -136,18 +138,18 @@ class Link:
         if not data:
             raise ConnectionResetError("the connection is closed by the other side")
         self.heard = True
+        if len(data) == READ_BYTES:  # a part of something long
+            await rest()
         self._replies.feed(data)
         self._reads, self._came = self._reads + 1, self._came + len(data)
-        if len(data) >= READ_BYTES // 2:  # more may be there already, and reading it would not let others run
-            await asyncio.sleep(0)
-        elif self._reads > QUICK_READS and self._came < SMALL_BYTES * self._reads:
+        if self._reads > QUICK_READS and self._came < SMALL_BYTES * self._reads:
             transport: Any = self._writer.transport  # that of a socket can be paused
             transport.pause_reading()
-            await asyncio.sleep(min(LONGEST_REST_SECONDS, 0.001 * (self._reads - QUICK_READS)))
+            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, 0.001 * (self._reads - QUICK_READS)))
             transport.resume_reading()
 
     async def next_invalidation(self) -> list[bytes] | None:
-        """Return the keys of the next invalidation; None for all."""
+        """Return the keys of the next invalidation message; None means all."""
         self._unasked = 0
         while True:
             self._replies.begin(MAX_ANSWER_BYTES)

@@ -1,4 +1,4 @@
-"""Connections that are kept from read to read, each only as long as it is certain to be the right one."""
+"""Keeps connections between reads, each as long as it certainly leads to the server that its URL means."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,23 +16,23 @@ from scaler.core.domain import CountRequests
 from scaler.core.errors import Fault, Refused, ScalerError, Unavailable
 
 LOOK_UP_SECONDS = 1.0
-"""After which a host name is looked up again; its answer may be kept for its time to live."""
+"""A host name is looked up again after this time; the answer may come from the cache of `Names`."""
 FRESH_SECONDS = 20.0
-"""After which it is looked up whatever its time to live."""
+"""After this time it is looked up without the cache."""
 CERTAIN_SECONDS = 30.0
-"""For so long a look-up counts while others fail; and a connection, which is then made anew, since behind the same address
-(a Service, a virtual IP) another server may answer."""
+"""If look-ups fail, the last one counts for so long. A connection is replaced after it, because behind the same address
+(a Service, a virtual IP) there may be another server by then."""
 
 NAMED_SECONDS = 10.0
-"""For so long what Sentinels said counts while none of them answers."""
+"""If no Sentinel answers, the last answer counts for so long."""
 
 Allow = Callable[[str, str], None]
-"""Raises a `ScalerError` unless a namespace may read a URL."""
+"""Raises a `ScalerError` unless the namespace may read the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What connections are made with."""
+    """The clients and settings to make connections with."""
 
     clock: Clock
     addresses: Addresses
@@ -42,11 +42,11 @@ class Reach:
     allow: Allow
     count_requests: CountRequests
     rights: str
-    """Where the access rules are written that a Redis needs."""
+    """The documentation of the ACL rules that the scaler needs."""
 
 
 class KeptConnection:
-    """The connection to one Redis as one identity."""
+    """The connection to one Redis with one identity."""
 
     def __init__(self, ref: RedisRef, reach: Reach) -> None:
         """Connect to nothing yet."""
@@ -57,14 +57,14 @@ class KeptConnection:
         self._sentinels: Sentinels | None = None
         self._named_at = self._looked_up_at = self._fresh_at = self._made_at = -math.inf
         self.moves = 0
-        """How often another server was found behind the URL."""
+        """How often the URL has turned out to mean another server."""
 
     async def get(self) -> RedisConnection:
-        """Return a connection to the server that the URL means now; raises the `Fault` that hinders it."""
+        """Return a connection to the server that the URL means now; raises `Fault`."""
         if self._connection is not None:
             try:
                 dialer = self._way()
-                # a connection that was made for another configuration is gone by now
+                # `_way` has closed a connection of another configuration
                 certain = self._connection is None or await self._is_certain(dialer, self._connection)
             except BaseException:
                 self.drop()
@@ -78,19 +78,19 @@ class KeptConnection:
         return self._connection is connection
 
     def drop(self) -> None:
-        """Close the connection, after any fault: answers may be on their way that belong to no question any more."""
+        """Close the connection; needed after any fault, because answers to old commands may still arrive."""
         if self._connection is not None:
             self._before = self._connection.seen()
             self._connection.close()
             self._connection = None
 
     def close(self) -> None:
-        """Close what is open and forget what failed."""
+        """Close all connections and forget failures."""
         self._reset()
         self._reach.attempts.forget(self._ref.backend, self._ref)
 
     def _reset(self) -> None:
-        """Close what is open, and keep little: what fails may do so for long, and for many."""
+        """Close all connections, and keep little memory, because there may be many that fail for a long time."""
         self.drop()
         if self._sentinels is not None:
             self._sentinels.close()
@@ -108,7 +108,7 @@ class KeptConnection:
     # Which server the URL means
 
     async def _is_certain(self, dialer: Dialer, connection: RedisConnection) -> bool:
-        """Tell whether `connection` leads to the server that the URL means now; `_connection` may be another after that."""
+        """Tell whether `connection` leads to the server that the URL means now; may replace `_connection`."""
         if dialer.url.master is not None and not await self._is_named(dialer, connection):
             return False
         now = self._reach.clock.now()
@@ -119,7 +119,7 @@ class KeptConnection:
         return True
 
     async def _is_named(self, dialer: Dialer, connection: RedisConnection) -> bool:
-        """Ask the Sentinels; that none answers is a fault when the last time was too long ago."""
+        """Ask the Sentinels; raises `Fault` if none answers and their last answer is too old."""
         try:
             found = await self._find(dialer)
         except Unavailable:
@@ -129,12 +129,12 @@ class KeptConnection:
         return found.host == connection.target.host
 
     async def _has_its_address(self, dialer: Dialer, connection: RedisConnection) -> bool:
-        """Look the name up; that it cannot be looked up is a fault when the last time was too long ago."""
+        """Look up the name; raises `Fault` if that fails and the last look-up is too old."""
         self._looked_up_at = self._reach.clock.now()
         age = self._looked_up_at - self._fresh_at
         try:
             found = await dialer.look_up(connection.target.host[0], fresh=age >= FRESH_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a fault
+        except Exception as error:  # noqa: BLE001 - every error becomes a fault
             if age >= CERTAIN_SECONDS:
                 raise dialer.fault(error) from None
             return True
@@ -143,7 +143,7 @@ class KeptConnection:
         return connection.address in found
 
     async def _renew(self, connection: RedisConnection) -> None:
-        """Make a connection anew, and use it if it leads to another server; the old one stays where that fails."""
+        """Open a new connection, and use it if it leads to another server; if it fails, the old one stays."""
         self._made_at = self._reach.clock.now()
         try:
             made = await self.open()
@@ -154,10 +154,10 @@ class KeptConnection:
         else:
             self._use(made)
 
-    # The way there
+    # Connecting
 
     def _way(self) -> Dialer:
-        """Return the way to the server; what was made for another configuration is closed."""
+        """Return the dialer for the server, after closing what was made for another configuration."""
         ref, reach, known = self._ref, self._reach, self._dialer
         if ref.url is not None:
             if known is None:
@@ -168,13 +168,13 @@ class KeptConnection:
                 raise Refused(f"redis: the configuration has no connection named {ref.name}")
             if known is None or known.server is not server:
                 self._reset()
-                guard = Addresses()  # the operator may name this machine
+                guard = Addresses()  # the operator may name this machine, so loopback is allowed
                 known = Dialer(server, guard, reach.names, ref.backend, reach.rights)
         self._dialer = known
         return known
 
     async def _find(self, dialer: Dialer) -> Target:
-        """Return where to connect to."""
+        """Return the server to connect to."""
         if dialer.url.master is None:
             return Target(dialer.url.hosts[0])
         if self._sentinels is None:
@@ -188,25 +188,25 @@ class KeptConnection:
         return Target(named.host, by)
 
     def _check_named(self, dialer: Dialer, host: tuple[str, int]) -> None:
-        """Hold what a Sentinel names against the rules: it may be the tenant's own, and name what it likes."""
+        """Check the master by the access rules, because the Sentinels may be the tenant's own, and name any host."""
         if self._ref.namespace is None:
             return
         scheme = "rediss" if dialer.url.tls else "redis"
         try:
             self._reach.allow(self._ref.namespace, f"{scheme}://{address(*host)}/{dialer.url.database}")
         except ScalerError as error:
-            told = Refused(f"the Sentinels name a master that is not allowed: {error}")
-            raise dialer.fault(told) from None
+            refusal = Refused(f"the Sentinels name a master that is not allowed: {error}")
+            raise dialer.fault(refusal) from None
 
     async def open(self, protocol: int = 2) -> RedisConnection:
-        """Make a connection; raises the `Fault` that hinders it."""
+        """Open a connection; raises `Fault`."""
         dialer = self._way()
         self._reach.count_requests(self._ref.backend, "connect", 1)
         target = await self._find(dialer)
         return await RedisConnection.open(dialer, self._reach.clock, target, protocol=protocol)
 
     async def _try(self) -> RedisConnection:
-        """Make a connection unless too many attempts have failed; then the last fault is raised again."""
+        """Open a connection, unless too many attempts have failed; then the last fault is raised again."""
         attempts, host = self._reach.attempts, self._ref.backend
         attempts.check(host, self._ref)
         try:

@@ -1,74 +1,76 @@
-r"""Redis' protocol as a client reads it (redis.io, RESP2 and RESP3), with limits that hold before anything is built.
+r"""Parses answers in Redis' protocol (redis.io, RESP2 and RESP3), with limits that apply before memory is allocated.
 
-hiredis makes the list that a header announces at once: the 15 bytes `*2000000000\r\n` take 16 GB. Here nothing is made
-before its bytes have come, and they count as what they become. It takes 0.5 µs for a value, hiredis 0.06 µs.
+hiredis allocates a list as large as its header says: the 15 bytes `*2000000000\r\n` take 16 GB. Here nothing is
+allocated before its bytes have arrived, and the limit counts the memory that they become. This takes 0.5 µs for a
+value, hiredis 0.06 µs.
 """
 
 import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from redis._parsers import BaseParser  # its table from texts to exceptions has no public name
+from redis._parsers import BaseParser  # its table of exceptions by error text has no public name
 from redis.exceptions import ResponseError
 
 from scaler.core.errors import Unavailable
 
 MAX_STRING_BYTES = 4 << 20
-"""Of one string; a longer one is left out, since to look into it would take too long (a whole job is read for its time)."""
+"""Longest string; a longer one is left out, because parsing it would take too long (a job is read just for its
+time)."""
 MAX_LINE_BYTES = 64 << 10
-"""Of a header, a number, a simple string or an error."""
+"""Longest header, number, simple string or error."""
 _VALUE_BYTES = 48
-"""What Python takes for a value besides its content, and for its place in a list."""
+"""Memory of a Python object besides its content, with its place in a list."""
 _LIST_BYTES = 96
 
 MORE: Final = object()
-"""The answer is not whole yet."""
+"""Returned while the answer is not complete."""
 
 
 class ProtocolError(Unavailable):
-    """The bytes are no answer of Redis, or more than was asked for."""
+    """The bytes are not an answer of Redis, or it is larger than the command allows."""
 
 
 class TooLongError(ResponseError):
-    """Stands in an answer for a string that was left out."""
+    """Takes the place of a string that was left out of an answer."""
 
 
 class Push(list[Any]):
-    """A message that nobody has asked for (RESP3)."""
+    """A push message (RESP3)."""
 
 
 class Shape(NamedTuple):
-    """What the answer to a command can be at most: how many elements a list has, and how many lists are in each other."""
+    """The largest possible answer to a command: elements of a list, and depth of nested lists."""
 
     elements: int
     depth: int
 
 
 PUSHED = Shape(100_000, 2)
-"""A message that was not asked for: keys that have changed."""
+"""Limits of a push message: changed keys."""
 
 
 class Replies:
-    """Takes bytes as they come and gives answers; what they become in memory has a limit.
+    """Parses bytes as they arrive into answers, whose memory is limited.
 
-    A map is told as its pairs in a row, as RESP2 does: a dict could be made slow by its keys.
+    A map becomes a flat list of keys and values, as in RESP2, because hostile keys could make a dict slow.
     """
 
     def __init__(self, max_bytes: int) -> None:
         """Allow `max_bytes` until `begin` is called."""
         self._buffer, self._at = b"", 0
         self._coming: list[bytes] = []
-        self._missing = 0  # bytes, before it is of use to look again
-        self._left_out = 0  # bytes that are still to come of what is left out
-        self._stack: list[tuple[list[Any], int]] = []  # lists that are not complete, and how much they lack
+        self._missing = 0  # bytes still needed before parsing can go on
+        self._left_out = 0  # bytes still to come of a string that is left out
+        self._stack: list[tuple[list[Any], int]] = []  # incomplete lists, each with its missing elements
         self.begin(max_bytes)
 
     def begin(self, max_bytes: int) -> None:
-        """Count anew, for another round trip."""
+        """Start to count again, for the next round trip."""
         self.max_bytes, self.bytes = max_bytes, 0
 
     def feed(self, data: bytes) -> None:
-        """Take `data`."""
+        """Add `data` to the buffer."""
         if self._left_out:
             data, self._left_out = data[self._left_out :], max(0, self._left_out - len(data))
         self._coming.append(data)
@@ -77,8 +79,7 @@ class Replies:
     def get(self, shape: Shape) -> Any:
         """Return the next answer, an exception for an error, or `MORE`; raises `ProtocolError`.
 
-        `shape` is what the answer to what was asked can be. It takes as long as what was fed is large, so feed little
-        at a time.
+        `shape` limits the answer. The time that it takes grows with the bytes fed, so feed little at a time.
         """
         if self._coming and self._missing <= 0:
             self._buffer = b"".join((self._buffer[self._at :], *self._coming))
@@ -176,7 +177,7 @@ _SIZES = {b"%d" % size: size for size in range(1_024)}
 
 
 def _size(line: bytes) -> int:
-    """Return the length in a header; -1 stands for null."""
+    """Return the length in a header; -1 means null."""
     if line.isdigit() and len(line) <= 10:
         return int(line)
     if line == b"-1":
@@ -185,7 +186,7 @@ def _size(line: bytes) -> int:
 
 
 def _one_line(kind: int, line: bytes) -> Any:
-    """Return a value that is one line, by the byte before it."""
+    """Return the value of one line, by the type byte before it."""
     match chr(kind):
         case "+":
             return line

@@ -1,4 +1,4 @@
-"""Who answers: what a Redis says of its place among others, and when it started."""
+"""The role of a Redis server (master, or replica in step with its master), and how long it has been running."""
 
 import re
 from typing import Any, Literal
@@ -19,23 +19,23 @@ TOLD: dict[Role, str] = {
     "replica": "says that it is a replica in step with its master",
     "unknown": "does not tell its role: ROLE and INFO replication are refused (grant +role)",
 }
-"""For people."""
+"""The words for people."""
 _REPLICAS = {b"slave", b"replica", b"active-replica"}  # Redis and Valkey; Dragonfly; KeyDB
 _IN_STEP = {b"connected", b"online", b"stable_sync"}  # Redis, Valkey and KeyDB (`replicationGetSlaveName`); Dragonfly
 _REFUSED = re.compile("(unknown|unsupported) command|not (supported|allowed|available)", re.IGNORECASE)
 
 
 def is_refused(answer: Any) -> bool:
-    """Tell whether the server does not let the command be used, as access rules, hosted services and proxies do."""
+    """Tell whether the server forbids the command, as ACLs, hosted services and proxies do."""
     return isinstance(answer, NoPermissionError) or (
         isinstance(answer, ResponseError) and _REFUSED.search(str(answer)) is not None
     )
 
 
 def judge_role(answer: Any) -> Role:
-    """Return what the answer to `ROLE` says; raises `Unavailable` for a replica that is not in step with its master.
+    """Return the role in the answer to `ROLE`; raises `Unavailable` for a replica that is not in step with its master.
 
-    A replica is `connected` only when it holds its master's data: before that it is `connect`, `connecting` or `sync`.
+    A replica is `connected` only when it has its master's data; before that it is `connect`, `connecting` or `sync`.
     """
     match answer:
         case [b"master", *_]:
@@ -50,7 +50,7 @@ def judge_role(answer: Any) -> Role:
 
 
 def judge_info(answer: Any) -> Role:
-    """Return what the answer to `INFO replication` says; raises `Unavailable` as `judge_role` does."""
+    """Return the role in the answer to `INFO replication`; raises `Unavailable` as `judge_role` does."""
     fields = fields_of(answer)
     match fields.get(b"role"):
         case b"master":
@@ -69,17 +69,17 @@ def _out_of_step(master: bytes, why: str) -> str:
     return f"this is a replica that is not in step with its master {_word(master)}: {why}"
 
 
-def _word(told: bytes) -> str:
-    return told.decode("ascii", "replace")[:64]
+def _word(value: bytes) -> str:
+    return value.decode("ascii", "replace")[:64]
 
 
 def fields_of(info: Any) -> dict[bytes, bytes]:
-    """Return the fields of an answer to `INFO`, none if it is something else."""
+    """Return the fields of an answer to `INFO`; none if it is not a text."""
     lines: list[bytes] = info.splitlines() if isinstance(info, bytes) else []
     return {name: value for name, colon, value in (line.partition(b":") for line in lines) if colon}
 
 
 def running_seconds(info: Any) -> int | None:
-    """Return for how many seconds the server of an answer to `INFO server` has been running, or None."""
-    told = fields_of(info).get(b"uptime_in_seconds", b"")
-    return int(told) if told.isdigit() and len(told) <= 12 else None
+    """Return the uptime in an answer to `INFO server`, in seconds, or None."""
+    value = fields_of(info).get(b"uptime_in_seconds", b"")
+    return int(value) if value.isdigit() and len(value) <= 12 else None

@@ -1,4 +1,4 @@
-"""The Sentinels of a master: asked with every read, since a master that was replaced may go on calling itself one."""
+"""Asks the Sentinels for the master at every read, because a replaced master may still call itself a master."""
 
 import asyncio
 import math
@@ -14,35 +14,35 @@ from scaler.core.clock import Clock
 from scaler.core.errors import Fault, Refused, Unavailable
 
 SENTINEL_SECONDS = 0.6
-"""For each of them, all at the same time."""
+"""Timeout of each Sentinel; all are asked concurrently."""
 PAUSE_SECONDS = 10.0
-"""Before one that has failed is asked again, while others answer."""
+"""Pause before a failed Sentinel is asked again, while others answer."""
 NO_EPOCH = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a Sentinel says: where the master is, and since which of the failovers, which are numbered."""
+    """The answer of a Sentinel: the master's host, and the config epoch (the number of the last failover)."""
 
     host: tuple[str, int]
     epoch: int = NO_EPOCH
 
 
 class Sentinels:
-    """Keeps a connection to each Sentinel of a URL."""
+    """Keeps a connection to each Sentinel in a URL."""
 
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
-        """Connect to none yet."""
+        """Start without connections."""
         self._closed = False
         self._dialer, self._clock = dialer, clock
         self._links: dict[tuple[str, int], Link] = {}
         self._paused: dict[tuple[str, int], float] = {}
 
     async def master(self) -> tuple[Named, str]:
-        """Return where the master is and who says so; raises the `Fault` of the one that knows most.
+        """Return the master, and which Sentinels have named it; raises the most informative `Fault` if none has.
 
-        All are asked, and the one whose configuration is newest counts (redis.io, Sentinel, configuration epochs): one
-        that is cut off from the others goes on naming the master of old.
+        All are asked, and the answer with the newest configuration epoch is used (redis.io, Sentinel), because a
+        Sentinel that is cut off from the others still names the old master.
         """
         hosts = self._dialer.url.hosts
         outcomes = await self._ask_all([host for host in hosts if not self._rests(host)])
@@ -52,7 +52,7 @@ class Sentinels:
             named = [outcome for outcome in outcomes if isinstance(outcome, Named)]
         if not named:
             faults = [outcome for outcome in outcomes if isinstance(outcome, Fault)]
-            # One that answers knows more than one that does not.
+            # A refusal says more than a missing answer.
             raise next((fault for fault in faults if isinstance(fault, Refused)), faults[0])
         newest = chosen(named)
         votes = sum(one.host == newest.host for one in named)
@@ -65,21 +65,21 @@ class Sentinels:
         return list(await asyncio.gather(*map(self._ask, hosts)))
 
     async def _ask(self, host: tuple[str, int]) -> Named | Fault:
-        """Ask one; its connection is kept, and made again if it was lost."""
+        """Ask one Sentinel, on the connection kept for it, or on a new one if that was lost."""
         link = self._links.pop(host, None)
         try:
             async with asyncio.timeout(SENTINEL_SECONDS):
                 if link is not None:
                     try:
                         return await self._question(link, host)
-                    except OSError:  # lost since it was asked last
+                    except OSError:  # lost since the last time
                         link.close()
                 link = await self._dialer.dial(host, SENTINEL_SECONDS)
                 server = self._dialer.server
                 password = self._dialer.secret(server.sentinel_password_file, "sentinelPasswordFile")
                 await link.log_in(2, None, password)
                 return await self._question(link, host)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one Sentinel, the others may know
+        except Exception as error:  # noqa: BLE001 - an error of one Sentinel must not keep the others from answering
             fault = await self._dialer.explain(error, link, SENTINEL_SECONDS, f"Sentinel {address(*host)}")
             self._paused[host] = self._clock.now() + PAUSE_SECONDS
             return fault
@@ -102,14 +102,14 @@ class Sentinels:
         return named
 
     def _keep(self, host: tuple[str, int], link: Link) -> None:
-        """Keep `link` unless another one was made at the same time, or nobody asks any more."""
+        """Keep `link`, unless another one was opened meanwhile or all are being closed."""
         if self._closed or host in self._links:
             link.close()
         else:
             self._links[host] = link
 
     def close(self) -> None:
-        """Close all connections, those of questions under way when they are answered."""
+        """Close all connections; those in use are closed after their answer."""
         self._closed = True
         for link in self._links.values():
             link.close()
@@ -117,7 +117,7 @@ class Sentinels:
 
 
 def chosen(named: Sequence[Named]) -> Named:
-    """Return the newest of what Sentinels say, of equally new ones what most say; raises `Unavailable` for a draw."""
+    """Return the answer with the newest epoch, of several that of most Sentinels; raises `Unavailable` for a draw."""
     newest = max(one.epoch for one in named)
     votes = Counter(one for one in named if one.epoch == newest)
     (first, most), *others = votes.most_common(2)
@@ -127,15 +127,15 @@ def chosen(named: Sequence[Named]) -> Named:
 
 
 def parse_host(answer: Any) -> tuple[str, int]:
-    """Return the host and the port of an answer; raises `ValueError` for anything else."""
+    """Return the host and port in an answer; raises `ValueError` for anything else."""
     name, port = answer
     return checked_host(name.decode("ascii"), int(port))
 
 
 def parse_epoch(answer: Any) -> int:
-    """Return the number of the failover that a Sentinel's configuration is from, `NO_EPOCH` if it does not tell."""
+    """Return the config epoch in an answer, `NO_EPOCH` if there is none."""
     if isinstance(answer, list) and b"config-epoch" in answer[::2]:
-        told = answer[answer.index(b"config-epoch") + 1]
-        if isinstance(told, bytes) and told.isdigit() and len(told) <= 20:
-            return int(told)
+        epoch = answer[answer.index(b"config-epoch") + 1]
+        if isinstance(epoch, bytes) and epoch.isdigit() and len(epoch) <= 20:
+            return int(epoch)
     return NO_EPOCH

@@ -1,4 +1,4 @@
-"""Redis servers by name: where, as whom, and the password from a file that may be rotated."""
+"""Redis servers: URLs, entries of the configuration, and references to either."""
 
 import ipaddress
 import re
@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from scaler.core.section import Section
 
 CONNECTION_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-"""How a connection may be called: no URL looks like it, so that a name can be quoted."""
+"""The form of a connection's name; no URL matches it, so a name has no secret and can be quoted."""
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 URL_FORMS = (
     "`redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS or "
@@ -24,22 +24,22 @@ _SCHEMES = {"redis": False, "rediss": True, "redis+sentinel": False, "rediss+sen
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """A Redis URL, taken apart; its `str` and `repr` hold no user name and no password."""
+    """A parsed Redis URL; its `str` and `repr` have no user name and no password."""
 
     scheme: str
     hosts: tuple[tuple[str, int], ...]
     database: int
-    master: str | None  # what the Sentinels call it; None: `hosts` is the Redis itself
+    master: str | None  # its name at the Sentinels; None: `hosts` is the Redis itself
     username: str | None = field(repr=False)
     password: str | None = field(repr=False)
 
     @property
     def tls(self) -> bool:
-        """Whether connections, those to Sentinels included, use TLS."""
+        """Whether connections use TLS, also those to Sentinels."""
         return _SCHEMES[self.scheme]
 
     def each_host(self) -> tuple[str, ...]:
-        """Return one URL for each host, without user name and password: what access rules are held against."""
+        """Return one URL for each host, without user name and password, for the access rules."""
         path = f"/{self.master}/{self.database}" if self.master is not None else f"/{self.database}"
         return tuple(f"{self.scheme}://{address(*host)}{path}" for host in self.hosts)
 
@@ -55,14 +55,14 @@ def address(host: str, port: int) -> str:
 
 
 def parse_url(url: str, *, lone: Literal["user", "password"] = "password") -> RedisUrl:
-    """Take a Redis URL apart as the workers' own client does (redis-client `url_config.rb`).
+    """Parse a Redis URL as Sidekiq's client does (redis-client `url_config.rb`).
 
-    A lone word before the `@` is the password, or what `lone` says; `+` in it is a space. Raises `ValueError` with what
-    is allowed; its text holds no part of `url`.
+    A single word before the `@` is the password, or what `lone` says; `+` in it is a space. Raises `ValueError` that
+    says what is allowed, without quoting `url`.
     """
     try:
         return _parse_split(urlsplit(url), lone)
-    except ValueError:  # urlsplit's own texts may quote the password
+    except ValueError:  # not urlsplit's text, which may quote the password
         raise ValueError(URL_FORMS) from None
 
 
@@ -78,7 +78,7 @@ def _parse_split(split: SplitResult, lone: str) -> RedisUrl:
     master = unquote_plus(path.pop(0)) if sentinel and path else None
     database = path.pop(0) if path else "0"
     hosts = tuple(_parse_host(item, SENTINEL_PORT if sentinel else REDIS_PORT) for item in netloc.split(","))
-    wrong_master = sentinel and not re.fullmatch(r"[A-Za-z0-9._-]+", master or "")  # as Sentinel's own configuration
+    wrong_master = sentinel and not re.fullmatch(r"[A-Za-z0-9._-]+", master or "")  # as in Sentinel's own configuration
     if path or not re.fullmatch(r"[0-9]{1,9}", database) or wrong_master or (len(hosts) > 1 and not sentinel):
         raise ValueError
     return RedisUrl(
@@ -99,7 +99,7 @@ def _parse_host(text: str, default_port: int) -> tuple[str, int]:
 
 
 def checked_host(name: str, port: int) -> tuple[str, int]:
-    """Return a host as it is compared and dialled; raises `ValueError` for what is no name, address or port."""
+    """Return host and port in normal form; raises `ValueError` for what is no name, address or port."""
     host = str(ipaddress.IPv6Address(name)) if ":" in name else name.lower()
     if not 1 <= port <= 65_535 or not re.fullmatch("[a-z0-9._:-]{1,253}", host):
         raise ValueError
@@ -108,12 +108,12 @@ def checked_host(name: str, port: int) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class RedisRef:
-    """Which Redis, and as whom: a connection of the configuration by its name, or the URL of a trigger."""
+    """A reference to a Redis and an identity: the name of a connection in the configuration, or a trigger's URL."""
 
     backend: str
     name: str | None = None
     url: SecretStr | None = None
-    namespace: str | None = None  # whose access rules hold for what the Sentinels of `url` name; else None
+    namespace: str | None = None  # with Sentinels in `url`: the namespace whose access rules apply to the master
 
     def __str__(self) -> str:
         return self.backend
@@ -150,5 +150,5 @@ class RedisServer(Section):
 
     @property
     def where(self) -> RedisUrl:
-        """The URL, taken apart; with a password file a lone word before the `@` is the user name."""
+        """The parsed URL; with a password file a single word before the `@` is the user name."""
         return parse_url(self.url.get_secret_value(), lone="user" if self.password_file else "password")

@@ -1,1 +1,1 @@
-"""The command `advise`: what is asked for, what can be changed, the search, and the patch."""
+"""The command `advise`: goals, levers, the search, the report and the patch."""

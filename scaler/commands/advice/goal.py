@@ -1,4 +1,4 @@
-"""What a user wants of a workload, as `--goal` says it: terms such as `p95 wait <= 30s`, joined by `and`."""
+"""The goal of a workload (`--goal`): terms such as `p95 wait <= 30s`, joined by `and`."""
 
 import re
 from collections.abc import Callable
@@ -20,19 +20,19 @@ _TERM = re.compile(
 
 
 class GoalError(ScalerError):
-    """The goal cannot be understood, or not be judged from the trace."""
+    """The goal cannot be parsed, or the trace lacks what it needs."""
 
     code = "INVALID_ARGUMENT"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One thing that a run comes to; a total grows with the length of the run. None where the run does not tell."""
+    """A measured result of a run, None if the run has none; a total grows with the length of the run."""
 
-    of: Callable[[Run, float], float | None]  # of a run and the price of a replica-hour
+    of: Callable[[Run, float], float | None]  # called with a run and the price of a replica-hour
     total: bool = False
     seconds: bool = False
-    jobs: bool = False  # is known only where workers are modelled
+    jobs: bool = False  # only known if workers are modelled
 
 
 def _wait(share: float) -> Measure:
@@ -63,7 +63,7 @@ MEASURES: dict[str, Measure] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One bound: `measure` may be at most `most`, or must stay below it; of a total, in a day if `daily`."""
+    """One bound: `measure` must be at most `most`, or below it; for a total, per day if `daily`."""
 
     text: str
     measure: Measure
@@ -72,16 +72,16 @@ class Term:
     daily: bool
 
     def found(self, run: Run, price: float) -> float:
-        """Return what `run` comes to."""
+        """Return the measured value of `run`."""
         value = self.measure.of(run, price)
         if value is None:
             raise GoalError(f"--goal: {self.text!r} cannot be judged, because the trace has no arrivals")
         return value * 86_400 / max(run.seconds, 1.0) if self.daily else value
 
     def excess(self, run: Run, price: float, share: float, margin: float) -> float:
-        """Return by how much `run` misses it, as a share of the bound; 0 if it meets it.
+        """Return by how much `run` exceeds the bound, as a share of it; 0 if it does not.
 
-        `share` is the part of the history that `run` replays, to which the bound of a total is cut, and `margin` the
+        `share` is the part of the history that `run` replays; the bound of a total is multiplied by it. `margin` is the
         part of a bound on waits and killed jobs that may be used up.
         """
         most, value = self.most, self.found(run, price)
@@ -94,7 +94,7 @@ class Term:
         return max((value - most) / max(most, 1.0), 1e-9)
 
     def cut(self, share: float) -> str:
-        """Return what the bound comes to in a part of the history, to be put behind a value; "" where it is the same."""
+        """Return the text for the bound in a part of the history, "" if it is the same."""
         return (
             f", of {self.shown(self.most * share)} for this part"
             if self.measure.total and not self.daily and share < 1
@@ -102,29 +102,29 @@ class Term:
         )
 
     def shown(self, value: float) -> str:
-        """Write a value of its measure."""
+        """Return a value of its measure as text."""
         return duration(value) if self.measure.seconds else number(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """All terms must be met; `price` is what a replica-hour costs."""
+    """All terms must be met; `price` is that of a replica-hour."""
 
     text: str
     terms: tuple[Term, ...]
     price: float = 1.0
 
     def excess(self, run: Run, share: float = 1.0, margin: float = 1.0) -> float:
-        """Return the sum of what `run` exceeds the bounds by, each as a share of its bound; 0 if all are met."""
+        """Return the sum of the excesses of all terms; 0 if all are met."""
         return sum(term.excess(run, self.price, share, margin) for term in self.terms)
 
     @property
     def bounds_every_wait(self) -> bool:
-        """Whether no job may wait for ever."""
+        """Whether a term limits the wait of every job, so that none may wait for ever."""
         return any(term.measure is MEASURES["max wait"] for term in self.terms)
 
     def missed(self, run: Run, share: float = 1.0) -> list[str]:
-        """Return a line for each term that `run` misses."""
+        """Return a line for each term that `run` does not meet."""
         return [
             f"{term.text}: it is {term.shown(term.found(run, self.price))}{term.cut(share)}"
             for term in self.terms
@@ -133,9 +133,9 @@ class Goal:
 
 
 def parse_goal(text: str, price: float | None, *, arrivals: bool) -> Goal:
-    """Return the goal that `text` says; `arrivals` is whether the trace has them, without which no job waits.
+    """Parse the goal in `text`; `arrivals` says whether the trace has them, as otherwise no waits are known.
 
-    Raises `GoalError` that shows the term that is not understood, and the grammar.
+    Raises `GoalError` with the wrong term and the grammar.
     """
     terms = tuple(_term(part.strip(), price) for part in re.split(r"(?i)\s+and\s+|,", text.strip()))
     for term in terms:

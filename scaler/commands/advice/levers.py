@@ -1,4 +1,4 @@
-"""What `advise` may change in a ScaledObject: each lever with the values worth trying, and where it stands in YAML."""
+"""The settings of a ScaledObject that `advise` may change, each with its path in YAML and the values to try."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -14,17 +14,18 @@ from scaler.sources.base import Trigger
 from scaler.sources.triggers import FROM_ENV, keys_of
 
 Path = tuple[str | int, ...]
-Value = Any  # int, text, or a list of policies as YAML has them
+Value = Any  # int, text, or a list of policies as in YAML
 _BEHAVIOR: Path = ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior")
 _BEHAVIORS = TypeAdapter(Behavior)
 TARGETS = ("queueLength", "busyRatio", "queueLatency", "pendingObjects", "pendingRequests")
 _FACTORS = (0.125, 0.25, 0.5, 0.7, 0.85, 1.2, 1.5, 2.0, 4.0, 8.0)
 _LEAST_COOLDOWN = {"sqs": 120, "sidekiq": 60}
-"""SQS's counts may lag by a minute, and a killed Sidekiq process beats on for one: the simulation knows of neither."""
+"""SQS's counts may lag by a minute, and the heartbeat of a killed Sidekiq process lasts one; not simulated."""
 
 
 _LEAST_WINDOW = {"sqs": 60, "sidekiq": 60}
-"""SQS's counts are approximate, and Sidekiq tells its busy threads every 10 s: real values wobble, simulated ones do not."""
+"""Real values vary: SQS's counts are approximate, and Sidekiq reports busy threads every 10 s. Simulated ones do
+not."""
 
 
 def _policies(*policies: tuple[str, int, int]) -> list[dict[str, Any]]:
@@ -46,7 +47,7 @@ _UP_POLICIES = (
 
 @dataclass(frozen=True, slots=True)
 class Lever:
-    """One setting. `values` are those worth trying from where it stands; `write` puts one into a ScaledObject."""
+    """One setting. `values` returns those to try, given the current one; `write` sets one in a ScaledObject."""
 
     name: str
     path: Path  # from the root of the manifest
@@ -56,10 +57,10 @@ class Lever:
 
 
 def levers(subject: Subject, threads: int, *, every_wait: bool) -> list[Lever]:
-    """Return the levers of a trigger, the ones that usually matter most first; none of what the environment sets.
+    """Return the levers of a trigger, those that usually matter most first; none for keys set by the environment.
 
-    `threads` is the jobs that one replica works on at once. Unless `every_wait` is bounded no activation threshold is
-    tried: jobs below it would wait until others come, which no percentile shows.
+    `threads` is the number of concurrent jobs of a replica. Without a limit for `every_wait`, activation thresholds are
+    not tried, because jobs below one wait until others come, which no percentile shows.
     """
     index, trigger = subject.index, subject.trigger
     known = keys_of(type(trigger))
@@ -76,7 +77,7 @@ def levers(subject: Subject, threads: int, *, every_wait: bool) -> list[Lever]:
 
 
 def _has_target(subject: Subject, known: Mapping[str, Any], key: str) -> bool:
-    """Return whether the trigger has the target `key`, as a number: `busyRatio` may be off."""
+    """Tell whether the trigger has a number as its target `key`: `busyRatio` may be off."""
     if key not in known:
         return False
     given = subject.manifest.metadata.get(key, known[key].default)
@@ -93,7 +94,7 @@ def _metadata(
     values: Callable[[ScaledObject], Iterable[str]],
     beside: Mapping[str, str] | None = None,
 ) -> Lever:
-    """Return the lever of a metadata key; `beside` are keys that it needs, where they are missing."""
+    """Return the lever of a metadata key; `beside` are other keys that it needs, to be added if missing."""
 
     def write(spec: ScaledObject, value: str) -> ScaledObject:
         metadata = spec.triggers[index].metadata
@@ -119,7 +120,7 @@ def _target(index: int, key: str, trigger: Trigger) -> Lever:
 
 
 def _round(value: float) -> float:
-    """Round to two digits that mean something, and to a whole number from 1 on."""
+    """Round to two significant digits, and from 1 on to a whole number."""
     value = max(value, 1.0)
     size = 10 ** max(0, math.floor(math.log10(value)) - 1)
     return float(round(value / size) * size)
@@ -160,7 +161,7 @@ def _cooldown(source: str) -> Lever:
 
 
 def _behavior(spec: ScaledObject) -> dict[str, Any]:
-    """Return the behavior as YAML would have it; {} without one."""
+    """Return the behavior as in YAML; {} without one."""
     behavior = spec.advanced.horizontal_pod_autoscaler_config.behavior
     if behavior is None:
         return {}
@@ -187,7 +188,7 @@ def _hpa(source: str) -> list[Lever]:
 
 
 def _rule(direction: str, key: str, values: Iterable[Value]) -> Lever:
-    """Return the lever of one rule of the HPA's behavior; without a behavior there is nothing to read."""
+    """Return the lever of one rule of the HPA's behavior."""
 
     def now(spec: ScaledObject) -> Value:
         behavior = spec.advanced.horizontal_pod_autoscaler_config.behavior

@@ -1,4 +1,4 @@
-"""A manifest with other settings, its comments and its order kept, and the difference as a unified diff."""
+"""Changes settings in a manifest, keeping comments and order, and makes a unified diff."""
 
 import difflib
 import io
@@ -19,9 +19,9 @@ _SCALARS = ("pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaC
 
 
 def patched(text: str, chosen: ScaledObject, changes: Iterable[Change]) -> str:
-    """Return `text`, the file of the manifest of `chosen`, with each value at its path below the manifest's root.
+    """Return `text`, the file with the manifest of `chosen`, with each change applied at its path in the manifest.
 
-    Only the lines of what changes differ; mappings on the way that are missing are added.
+    Only lines with changes differ; missing parent mappings are added.
     """
     pieces = re.split(r"(?m)^(?=---(?:\s|$))", text)
     changes = list(changes)
@@ -41,7 +41,7 @@ def patched(text: str, chosen: ScaledObject, changes: Iterable[Change]) -> str:
 
 
 def diff(before: str, after: str, file: str) -> str:
-    """Return what turns `before` into `after`, as `patch -p1` and `git apply` take it."""
+    """Return the diff from `before` to `after`, for `patch -p1` and `git apply`."""
     name = file.removeprefix("./").lstrip("/")
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"a/{name}", f"b/{name}")
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
@@ -54,7 +54,7 @@ def _headed(piece: str) -> tuple[str, str]:
 
 
 def _yaml(body: str) -> YAML:
-    """Return a reader and writer that keeps to the indentation of `body`."""
+    """Return a YAML reader and writer with the indentation of `body`."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1_000_000
@@ -73,7 +73,7 @@ def _dump(yaml: YAML, data: Any) -> str:
 
 
 def _find(data: Any, chosen: ScaledObject) -> Any:
-    """Return the manifest of `chosen` in a document, which may be a list of manifests."""
+    """Return the manifest of `chosen` in a document, which may be a `List`."""
     if not isinstance(data, dict):
         return None
     metadata = data.get("metadata")
@@ -105,7 +105,7 @@ def _set(target: Any, path: Path, value: Any) -> None:
 
 
 def _beside(target: Any, key: str | int) -> str | None:
-    """Return the key of a spec after which `key` reads best; not one that a comment for the next key hangs on."""
+    """Return the key of a spec to insert `key` after; not one followed by a comment for the next key."""
     known = [each for each in _SCALARS if each in target and target.ca.items.get(each) is None]
     return known[-1] if key in _SCALARS and known else None
 
@@ -117,10 +117,10 @@ def _flow(item: dict[str, Any]) -> CommentedMap:
 
 
 def _carried(original: str, plain: str, changed: str) -> str:
-    """Return `original` with the lines that differ between `plain` and `changed`.
+    """Return `original` with the lines changed that differ between `plain` and `changed`.
 
-    `plain` is the original as it is written when nothing changes, so that spacing which the writer would make its own
-    does not show as a difference. Where a change falls on such lines, it stands as it was written.
+    `plain` is the original as the writer writes it without changes, so that its own spacing does not count as a
+    difference. Changed lines get the writer's spacing.
     """
     old, base, new = (text.splitlines(True) for text in (original, plain, changed))
     where: dict[int, int] = {}

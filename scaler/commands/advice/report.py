@@ -1,4 +1,4 @@
-"""An advice as text for people and as JSON."""
+"""Prints an advice for people, and makes its JSON."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from scaler.commands.wording import moment
 
 
 def as_json(advice: Advice, used: Iterable[Lever], goal: Goal, patch: str) -> dict[str, Any]:
-    """Return everything that `advise` has found."""
+    """Return the whole advice as plain data."""
     check = advice.check
     return {
         "goal": goal.text,
@@ -31,7 +31,7 @@ def as_json(advice: Advice, used: Iterable[Lever], goal: Goal, patch: str) -> di
 
 
 def show(console: Console, advice: Advice, used: Iterable[Lever], goal: Goal, price: float | None) -> None:
-    """Print what was found, but for the patch."""
+    """Print the advice without the patch."""
     for line in _verdict(advice, goal):
         console.print(line, soft_wrap=True)
     console.print()

@@ -1,4 +1,4 @@
-"""The search for the cheapest settings that meet a goal, and the check of them on what they were not tuned on."""
+"""Searches the cheapest settings that meet a goal, and checks them on another part of the history."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from scaler.commands.simulate import Options, Run, SimulationError, Simulator, S
 from scaler.commands.trace import Trace
 
 Settings = dict[str, Any]
-"""Values of levers by their names; a lever that is not in it stands where the manifest has it."""
+"""Values of levers by name; other levers keep the value of the manifest."""
 LEAST_SECONDS = 600.0
 WORTH = 0.005
 """A setting is changed only if that saves at least this share of the replica-hours."""
 MARGIN = 0.85
-"""The share of a bound on waits and killed jobs that the search keeps to: other arrivals of the same rate give more."""
+"""The search uses this share of a bound on waits and killed jobs, because other random arrivals give higher ones."""
 ROUNDS = 3
 REPLAYS = 5
 FEW_JOBS = 100
@@ -25,7 +25,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be advised on: the trigger as it is, the load, and what is wanted of it with which levers."""
+    """The input of a search: the current trigger, the load, the goal and the levers."""
 
     subject: Subject
     trace: Trace
@@ -42,7 +42,7 @@ class Task:
         return subject_of(spec, self.subject.index)
 
     def real(self, settings: Settings) -> Settings:
-        """Return the settings that change anything, in the order of the levers."""
+        """Return the settings that differ from the manifest, in the order of the levers."""
         spec, found = self.subject.scaled_object, {}
         for lever in self.levers:
             if settings.get(lever.name) is None:
@@ -55,7 +55,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How the settings did on the part of the history that they were not tuned on, from `start` to `end`."""
+    """The result of the settings on the part of the history that they were not tuned on, from `start` to `end`."""
 
     start: float
     end: float
@@ -65,7 +65,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The end of a search. `settings` are the changes; where `met` is false they come closest."""
+    """The result of a search. `settings` are the changes; if `met` is False, those that come closest to the goal."""
 
     settings: Settings
     before: Subject
@@ -74,27 +74,27 @@ class Advice:
     then: Run
     met: bool
     missed: list[str]
-    check: Check | None  # None where nothing was left to check on
-    replays: int | None  # with other random arrivals, in how many of REPLAYS the goal was met
-    runs: int  # how many settings were tried
-    bounds: str = ""  # which other replica bounds would meet it, where no setting does
+    check: Check | None  # None if no history was left for it
+    replays: int | None  # of REPLAYS with other random arrivals, those that met the goal
+    runs: int  # number of settings tried
+    bounds: str = ""  # other replica bounds that would meet the goal, if no setting does
 
     @property
     def sure(self) -> bool:
-        """Whether the goal is met, also on what the settings were not tuned on, and in most replays."""
+        """Whether the goal is met, also in the check and in most replays."""
         checked = self.check is not None and not self.check.missed
         return self.met and checked and (self.replays is None or self.replays * 2 > REPLAYS)
 
 
 class _Search:
-    """Coordinate descent: lever by lever, the value that serves best, until none does better."""
+    """Coordinate descent: for one lever after the other the best value is chosen, until nothing improves."""
 
     def __init__(self, task: Task, progress: Progress) -> None:
         self._task, self._progress = task, progress
         self.runs = 0
 
     def best(self, simulator: Simulator, share: float, start: Settings) -> tuple[float, Settings]:
-        """Return by how much the goal is missed at the least, and the cheapest settings that come to that."""
+        """Return the smallest excess over the goal, and the cheapest settings with it."""
         known: dict[str, tuple[float, float]] = {}
 
         def score(settings: Settings) -> tuple[float, float]:
@@ -109,12 +109,12 @@ class _Search:
             return found
 
         found = self._descend(start, score)
-        if score(found)[0]:  # perhaps only because it is stuck on the way there
+        if score(found)[0]:  # perhaps stuck in a local optimum, so start again from fast settings
             found = min(found, self._descend(self._fast(), score), key=score)
         return score(found)[0], self._pruned(found, score)
 
     def _fast(self) -> Settings:
-        """Return settings that answer fast and cost much."""
+        """Return settings that react fast and cost much."""
         fast: Settings = {}
         for lever in self._task.levers:
             values = [*lever.values(self._task.subject.scaled_object)]
@@ -144,7 +144,7 @@ class _Search:
         return best
 
     def _pruned(self, settings: Settings, score: Callable[[Settings], tuple[float, float]]) -> Settings:
-        """Take back each change that serves for little."""
+        """Undo each change that saves little."""
         excess, hours = score(settings)
         for name in [*settings]:
             without = {key: value for key, value in settings.items() if key != name}
@@ -161,7 +161,7 @@ def _better(found: tuple[float, float], than: tuple[float, float]) -> bool:
 
 
 def parts(trace: Trace) -> tuple[Trace, Trace]:
-    """Return what is tuned on and what is left for the check: the last third, in whole days where there are two."""
+    """Return the part to tune on and the part for the check: the last third, in whole days if there are two."""
     start, end = trace.times[0], trace.times[-1]
     cut = start + trace.seconds * 2 / 3
     if trace.seconds >= 2 * DAY:
@@ -170,7 +170,7 @@ def parts(trace: Trace) -> tuple[Trace, Trace]:
 
 
 def advise(task: Task, progress: Progress) -> Advice:
-    """Search; raises `SimulationError` where the trace is too short to tell anything."""
+    """Search; raises `SimulationError` if the trace is too short."""
     trace, goal = task.trace, task.goal
     if trace.seconds < LEAST_SECONDS:
         raise SimulationError(
@@ -182,7 +182,8 @@ def advise(task: Task, progress: Progress) -> Advice:
     check = _check(task, settings, left)
     then = whole.run(task.set(settings))
     if check.missed or goal.excess(then):
-        # They did not do on the rest, or nothing does: the whole history is what is known, so none of it is left over.
+        # The settings failed in the check, or none meets the goal: tune on the whole history, and leave nothing for a
+        # check.
         _, settings = search.best(whole, 1.0, settings)
         then = whole.run(task.set(settings))
     missed = goal.missed(then)
@@ -217,7 +218,7 @@ def _replays(task: Task, settings: Settings) -> int | None:
 
 
 def _bounds(subject: Subject, simulator: Simulator, goal: Goal) -> str:
-    """Return which replica bounds would do, tried from the least change on; "" if none of those tried does."""
+    """Return replica bounds that would meet the goal, with the smallest change; "" if none of those tried does."""
     spec = subject.scaled_object
     least, most = spec.min_replica_count, spec.max_replica_count
     tried = [

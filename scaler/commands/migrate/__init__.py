@@ -1,4 +1,4 @@
-"""Triggers of KEDA's own scalers in the words of this one, with their comments, and what must be granted for that."""
+"""The command `migrate`: rewrites triggers of KEDA's own scalers for this one, and says what must be granted."""
 
 from scaler.commands.migrate.command import run_migrate
 from scaler.commands.migrate.model import ADDRESS, Options

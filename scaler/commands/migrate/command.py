@@ -1,4 +1,4 @@
-"""Runs `migrate` from what its command line says to what it prints and writes."""
+"""Runs `migrate`: from its options to its output and changed files."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 @dataclass(slots=True)
 class Result:
-    """What was found in all files, as it is printed."""
+    """The results for all files, to be printed."""
 
     files: list[tuple[File, Migrated]] = field(default_factory=list)
     unreadable: list[Finding] = field(default_factory=list)
@@ -57,20 +57,20 @@ class Result:
     needless: list[str] = field(default_factory=list)
 
     def plans(self) -> Iterator[tuple[ScaledObject | ScaledJob, Plan]]:
-        """Yield what was planned, in the order of the files."""
+        """Yield the plans, in the order of the files."""
         for _, each in self.files:
             yield from each.plans
 
 
 def migrate(files: Iterable[File], options: Options, beside: str = "") -> Result:
-    """Return the files in the words of this scaler; writes nothing, and raises nothing for what they hold.
+    """Return the migrated files, without writing them; raises no error for their content.
 
-    `beside` are manifests that only explain: TriggerAuthentications and workloads.
+    `beside` are further manifests for information only: TriggerAuthentications and workloads.
     """
     given = [(file, survey_file(file, "migrate")) for file in files]
     every = together([*(manifests for _, manifests in given), survey(beside)])
     spoken = [*(file.text for file, _ in given), beside]
-    workloads = {name: told for text in spoken for name, told in workloads_in(text).items()}
+    workloads = {name: workload for text in spoken for name, workload in workloads_in(text).items()}
     known = Known(every.authentications, workloads, options)
     result = Result()
     for file, manifests in given:
@@ -86,7 +86,7 @@ def migrate(files: Iterable[File], options: Options, beside: str = "") -> Result
 
 
 def _problems(file: File, manifests: Manifests) -> list[Finding]:
-    """Return why a file, or a part of it, is not read."""
+    """Return why a file, or a part of it, cannot be read."""
     if file.problem:
         return [Finding(file.name, 1, "", file.problem)] if file.named or file.problem != "not UTF-8 text" else []
     if manifests.unreadable and TEMPLATE in file.text:
@@ -96,7 +96,7 @@ def _problems(file: File, manifests: Manifests) -> list[Finding]:
 
 
 def _cautions(file: File, before: Manifests, done: Migrated) -> Iterator[Finding]:
-    """Yield what `validate` says of the new triggers."""
+    """Yield the findings of `validate` for the new triggers."""
     touched = {(owner.kind, owner.namespace, owner.name) for owner, plan in done.plans if plan.rewrites}
     for owner in survey(done.text, file.name).objects if touched else ():
         if (owner.kind, owner.namespace, owner.name) in touched:
@@ -105,7 +105,7 @@ def _cautions(file: File, before: Manifests, done: Migrated) -> Iterator[Finding
 
 
 def _needless(known: Known, result: Result) -> Iterator[str]:
-    """Yield the TriggerAuthentications that migrated triggers had, and that no trigger has any more."""
+    """Yield the TriggerAuthentications that only migrated triggers used."""
     gone: dict[_Key, Authentication | AuthenticationRef] = {}
     kept: set[_Key] = set()
     for owner, plan in result.plans():
@@ -129,9 +129,9 @@ def _needless(known: Known, result: Result) -> Iterator[str]:
 def run_migrate(
     files: Sequence[str], namespace: str | None, options: Options, *, write: bool, config: Path | None
 ) -> int:
-    """Print what changes and what must be granted, with `write` change the files; return the exit code.
+    """Print the changes and what must be granted, with `write` change the files; return the exit code.
 
-    1 if a trigger of a kind that could be ours is left as it is, 2 if something named cannot be read.
+    It is 1 if a trigger of a supported kind is left as it is, 2 if something named cannot be read.
     """
     if bool(files) == bool(namespace):
         raise typer.BadParameter("give either FILE… or --namespace")
@@ -160,7 +160,7 @@ def run_migrate(
 
 
 def report(result: Result) -> Iterator[str]:
-    """Yield the text after the differences."""
+    """Yield the text after the diffs."""
     if granted := grants.written(list(result.plans())):
         yield granted
     notes = [
@@ -191,7 +191,7 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 
 async def _from_cluster(namespace: str, config: Path | None) -> tuple[File, str]:
-    """Return the ScaledObjects and ScaledJobs of `namespace` as a file, and what explains their triggers beside it."""
+    """Return the ScaledObjects and ScaledJobs of `namespace` as a file, and related objects as YAML."""
     kubernetes = Kubernetes(load(config).kubernetes)
     around = []
     try:
@@ -200,7 +200,7 @@ async def _from_cluster(namespace: str, config: Path | None) -> tuple[File, str]
             place = Objects(resource, namespace, "", whole)
             try:
                 listed = await kubernetes.objects(place)
-            except Fault:  # without the right to read them less can be decided, and that is said at each trigger
+            except Fault:  # without the right to read them less is known, and each trigger says so
                 continue
             around += [json.dumps({**json.loads(found), "kind": kind}) for found in listed.objects]
     finally:
@@ -211,7 +211,7 @@ async def _from_cluster(namespace: str, config: Path | None) -> tuple[File, str]
 
 
 def _as_applied(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an object without what only the API server writes."""
+    """Return an object without the fields that only the API server writes."""
     metadata = {key: value for key, value in item["metadata"].items() if key not in _SERVERS_OWN}
     annotations = {key: value for key, value in metadata.pop("annotations", {}).items() if key != _APPLIED}
     metadata |= {"annotations": annotations} if annotations else {}

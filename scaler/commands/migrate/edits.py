@@ -1,4 +1,4 @@
-"""Changes to the text of a manifest: only what is named changes, everything else stays byte for byte, comments too."""
+"""Edits the text of a manifest: everything that is not changed stays byte for byte, comments too."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _COMMENT = re.compile(r"(?:^|(?<=\s))#[^\r\n]*", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of the new metadata; `was` is the old key whose place it takes, None for one that is put first."""
+    """One entry of the new metadata; `was` is the old key that it replaces, None for one that is put first."""
 
     key: str
     value: str
@@ -23,21 +23,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A trigger in the words of this scaler; old metadata that no entry takes the place of is left out."""
+    """The rewrite of a trigger; old metadata that no entry replaces is left out."""
 
     type: str
     metadata: tuple[Entry, ...]
     drop: frozenset[str] = frozenset()
-    """Fields of the trigger itself that go: `authenticationRef`, `metricType`, `useCachedMetrics`."""
+    """Fields of the trigger to remove: `authenticationRef`, `metricType`, `useCachedMetrics`."""
 
 
 class CannotEditError(Exception):
-    """The text is written in a way that only a person should change; the text says which."""
+    """The manifest is written in a way that only a person should change; the message says which."""
 
 
 @dataclass(slots=True)
 class Editor:
-    """Collects the changes of one text, and makes them at once."""
+    """Collects changes of a text, and applies them together."""
 
     text: str
     changes: list[tuple[int, int, str]] = field(default_factory=list)
@@ -84,13 +84,13 @@ class Editor:
         self._insert(whole, metadata, [entry for entry in new.metadata if entry.was is None])
 
     def remove_item(self, triggers: nodes.Node, index: int) -> None:
-        """Take a trigger out of its list; the comments in it stay."""
+        """Remove a trigger from its list, except the comments in it."""
         if not isinstance(triggers, nodes.Sequence):
             raise CannotEditError("the triggers are no list")
         item = triggers.items[index]
         self._own(item, "the trigger")
         if triggers.flow:
-            before = triggers.items[index - 1].end  # the first of the triggers that become one stays
+            before = triggers.items[index - 1].end  # there is one, because the first of merged triggers stays
             self.changes.append((before, item.end, ""))
             return
         start = self._line_start(item.start)
@@ -99,7 +99,7 @@ class Editor:
         self._cut_lines(start, self._line_end(_last(item)), item)
 
     def _own(self, node: nodes.Node, what: str) -> nodes.Mapping:
-        """Return `node` if all of it stands here and is nobody else's."""
+        """Return `node` as a mapping; raises `CannotEditError` if a part of it is elsewhere or shared (aliases)."""
         if not isinstance(node, nodes.Mapping):
             raise CannotEditError(f"{what} is no mapping")
         if node.merged:
@@ -133,7 +133,7 @@ class Editor:
         return self.text[key.start : max(key.end, value.end)]
 
     def _flow(self, mapping: nodes.Mapping, pieces: Iterable[str]) -> str:
-        """Return a mapping in braces with other entries, on as many lines as it has now."""
+        """Return a mapping in braces with other entries, in its current layout."""
         inside = sorted(_spans(mapping))
         ends = [mapping.start + 1, *(end for _, end in inside)]
         starts = [*(start for start, _ in inside), mapping.end - 1]
@@ -155,7 +155,7 @@ class Editor:
             self.changes.append((value.start, value.end, f" {text}" if empty else text + "\n" * block))
 
     def _insert(self, whole: nodes.Mapping, mapping: nodes.Mapping, entries: Sequence[Entry]) -> None:
-        """Put `entries` first, so that a comment above what was first stays above it."""
+        """Insert `entries` first, such that a comment above the old first entry stays above it."""
         if not entries:
             return
         pairs = [(self._text(mapping, entry.key), self._text(mapping, entry.value)) for entry in entries]
@@ -172,7 +172,7 @@ class Editor:
         if not self.text[start : name.start].strip(" "):
             self._cut_lines(start, self._line_end(max(_last(value), name.end)), value)
             return
-        # The first entry of a list's item: the next one takes its place behind the dash.
+        # The first entry of a list item: the next one moves behind the dash.
         later = sorted(key.start for key, _ in mapping.entries.values() if key.start > name.start)
         if not later:
             raise CannotEditError("nothing would be left of the trigger")
@@ -181,7 +181,7 @@ class Editor:
         self.changes.append((name.start, later[0], ""))
 
     def _cut_lines(self, start: int, end: int, node: nodes.Node) -> None:
-        """Cut whole lines, but for the comments in them."""
+        """Remove whole lines, except the comments in them."""
         indent = re.match(" *", self.text[start:])
         spans = sorted(_spans(node))
         gaps = zip([start, *(stop for _, stop in spans)], [*(begin for begin, _ in spans), end], strict=True)
@@ -194,7 +194,7 @@ class Editor:
         return self.text.rfind("\n", 0, at) + 1
 
     def _line_end(self, at: int) -> int:
-        """Return where the line after `at` begins; `at` may be there already, behind a block scalar."""
+        """Return the beginning of the line after `at`; behind a block scalar `at` is already there."""
         if at and self.text[at - 1] == "\n":
             return at
         found = self.text.find("\n", at)
@@ -202,7 +202,7 @@ class Editor:
 
 
 def written(value: str, *, json_style: bool) -> str:
-    """Return `value` as YAML takes it for the same text."""
+    """Return `value` in a YAML notation for the same text."""
     plain = _PLAIN.fullmatch(value) and not value.endswith(":") and ": " not in value
     if plain and not json_style and not _NO_TEXT.fullmatch(value):
         return value
@@ -210,7 +210,7 @@ def written(value: str, *, json_style: bool) -> str:
 
 
 def _json(mapping: nodes.Mapping) -> bool:
-    """Tell whether keys are written as JSON has them."""
+    """Tell whether keys are quoted as in JSON."""
     return mapping.flow and any(key.style == '"' for key, _ in mapping.entries.values())
 
 
@@ -219,7 +219,7 @@ def _comments(gap: str) -> list[str]:
 
 
 def _spans(node: nodes.Node) -> Iterable[tuple[int, int]]:
-    """Yield where the scalars are, so that a `#` in them is none of a comment."""
+    """Yield the places of the scalars, because a `#` in them begins no comment."""
     if isinstance(node, nodes.Mapping):
         for key, value in node.entries.values():
             yield key.start, key.end
@@ -232,7 +232,7 @@ def _spans(node: nodes.Node) -> Iterable[tuple[int, int]]:
 
 
 def _last(node: nodes.Node) -> int:
-    """Return where the last of `node` ends: a block collection itself ends only at the next token."""
+    """Return the end of the last scalar in `node`, because a block collection ends only at the next token."""
     if isinstance(node, nodes.Mapping) and not node.flow:
         return max((max(_last(value), key.end) for key, value in node.entries.values()), default=node.end)
     if isinstance(node, nodes.Sequence) and not node.flow:

@@ -1,4 +1,4 @@
-"""What queries of exporters mean: the names of their metrics, and the arithmetic around them.
+"""The meaning of queries for exporters' metrics: names, and the arithmetic around them.
 
 Names from the READMEs of sidekiq-prometheus-exporter (Strech), yabeda-sidekiq, prometheus_exporter (Discourse, with its
 prefix `ruby_`), gitlab-exporter and GitLab itself, and of client-go's and controller-runtime's work queues.
@@ -46,7 +46,7 @@ _TRANSPARENT = frozenset({"ceil", "floor", "round", "scalar", "clamp_min", "clam
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a query tells: `role` (÷ `per`) times `factor`, of `queues` (None: of all of them)."""
+    """What a query means: `role` (÷ `per`) times `factor`, of `queues` (None: of all)."""
 
     role: str = ""
     per: str = ""
@@ -58,7 +58,7 @@ class Meaning:
 
 
 def meaning(query: str) -> Meaning:
-    """Return what `query` means; raises `Left`, saying what of it is not known."""
+    """Return the meaning of `query`; raises `Left` that says which part is not known."""
     try:
         return _meaning(parse(query))
     except NotUnderstoodError as error:
@@ -103,7 +103,7 @@ def _selected(selector: Selector) -> Meaning:
 
 
 def _queues(selector: Selector, labels: frozenset[str]) -> tuple[str, ...] | None:
-    """Return the queues that the matchers name one by one; None where they name none."""
+    """Return the queues that the matchers list; None if they list none."""
     named = [(op, value) for label, op, value in selector.matchers if label in labels]
     if not named or named in ([("=~", ".+")], [("=~", ".*")]):
         return None

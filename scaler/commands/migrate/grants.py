@@ -1,4 +1,4 @@
-"""What the scaler must be given so that migrated triggers may read: its configuration, as values of the chart."""
+"""The configuration that migrated triggers need, as values of the chart."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ _FIELDS = {"sqs": "sqs", "redis": "redis", "prometheus": "prometheus", "url": "u
 
 
 def values(claims: Mapping[str, Iterable[Claim]], connections: Iterable[Connection]) -> dict[str, Any]:
-    """Return values of the chart that grant `claims`, by namespace, and have `connections`."""
+    """Return values of the chart that grant `claims`, by namespace, and define `connections`."""
     named = {connection.name: connection for connection in connections if connection.name}
     config = _aws(claims)
     if named:
@@ -62,13 +62,13 @@ def _access(claims: Iterable[Claim]) -> dict[str, list[str]]:
 
 
 def _secret(connection: Connection) -> str:
-    """Return the Secret that the password is in now, or a name that says what to put in."""
+    """Return the Secret with the current password, or a placeholder that says what to insert."""
     found = next(filter(None, (SECRET.search(doubt) for doubt in connection.doubts)), None)
     return found["name"] if found else "SECRET-WITH-THE-PASSWORD"
 
 
 def written(plans: Iterable[tuple[ScaledObject | ScaledJob, Plan]]) -> str:
-    """Return the values as YAML, with a word on what they do; "" where nothing must be granted."""
+    """Return the values as YAML with an explanation; "" if nothing must be granted."""
     claims: dict[str, list[Claim]] = defaultdict(list)
     connections: list[Connection] = []
     for owner, plan in plans:

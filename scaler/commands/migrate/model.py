@@ -1,4 +1,4 @@
-"""What a migration is made of: what is known around a trigger, what becomes of it, and what must be granted."""
+"""The types of a migration: what is known about a trigger, and what it becomes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ FROM_ENV = "FromEnv"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What the manifest of a workload tells of its Sidekiq: the queues of its command line, the variables it sets."""
+    """The Sidekiq settings in the manifest of a workload: queues of its command line, and its variables."""
 
     queues: tuple[str, ...] = ()
     variables: frozenset[str] = frozenset()
@@ -21,34 +21,34 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line, as far as it decides what is written."""
+    """The options that decide what is written."""
 
     address: str = ADDRESS
     redis: str | None = None
-    """A connection of the configuration for triggers that do not tell their Redis."""
+    """A connection of the configuration, for triggers that do not say which Redis they use."""
     queues: tuple[str, ...] = ()
-    """Queues of Sidekiq for triggers that do not name any."""
+    """Queues of Sidekiq, for triggers that do not name any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """A trigger in its place."""
+    """A trigger, and what is known about it: its owner, its authentication, its workload."""
 
     owner: ScaledObject | ScaledJob
     trigger: Trigger
     authentication: Authentication | None
-    """The TriggerAuthentication of its `authenticationRef`, where it is among the files."""
+    """The TriggerAuthentication of its `authenticationRef`, if it is in the files."""
     workload: Workload
     options: Options
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The metadata as they are written."""
+        """The metadata as written."""
         return self.trigger.metadata
 
     @property
     def in_formula(self) -> bool:
-        """Whether a formula works with the trigger, so that it must have one metric."""
+        """Whether a formula uses the trigger, so that it must have exactly one metric."""
         return (
             isinstance(self.owner, ScaledObject)
             and self.owner.advanced.scaling_modifiers is not None
@@ -61,12 +61,12 @@ class Around:
         return self.in_formula or isinstance(self.owner, ScaledJob)
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters that the TriggerAuthentication hands over, and from what."""
+        """Return the parameters of the TriggerAuthentication, and from where each comes."""
         found = self.authentication.parameters if self.authentication is not None else ()
         return {parameter.name: parameter.where for parameter in found}
 
     def given(self, *names: str) -> str | None:
-        """Return the first of `names` that has a value: in the metadata, from a variable, or from the authentication."""
+        """Return the first of `names` that is set: in the metadata, by a variable, or by the authentication."""
         parameters = self.parameters()
         return next(
             (
@@ -78,7 +78,7 @@ class Around:
         )
 
     def where(self, name: str) -> str:
-        """Say where the value of `name` comes from, without telling it."""
+        """Return where the value of `name` comes from, without the value."""
         if name in self.metadata:
             return f"the metadata key {name}"
         if name + FROM_ENV in self.metadata:
@@ -86,25 +86,25 @@ class Around:
         return self.parameters().get(name, f"parameter {name}")
 
 
-class Left(Exception):  # noqa: N818 - the outcome of a trigger, no failure of ours
-    """The trigger stays as it is; the text says why, and what a person may do."""
+class Left(Exception):  # noqa: N818 - not an error but a result
+    """The trigger is left as it is; the text says why, and what a person can do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A Redis: `url` for the trigger itself, or `name` of an entry of the configuration with the lines that it needs."""
+    """A Redis: a `url` for the trigger itself, or the `name` of an entry of the configuration, with its settings."""
 
     name: str = ""
     url: str = ""
     variable: str = ""
-    """The workload's variable that holds the URL."""
+    """The variable of the workload with the URL."""
     config: tuple[tuple[str, str], ...] = ()
     doubts: tuple[str, ...] = ()
     assumed: bool = False
-    """Whether nothing tells that it is this one, so that what another trigger of the workload tells is better."""
+    """Whether it is a guess, so that the connection of another trigger of the workload is preferred."""
 
     def entry(self) -> Entry:
-        """Return the metadata entry that says it."""
+        """Return the metadata entry for it."""
         if self.name:
             return Entry("redis", self.name)
         return Entry("redisURL", self.url) if self.url else Entry("redisURLFromEnv", self.variable)
@@ -112,7 +112,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Sidekiq:
-    """What an old trigger wants of Sidekiq: one of `busy` (a ratio), `waiting` (jobs) and `latency` (seconds)."""
+    """The target of an old trigger for Sidekiq: one of `busy` (a ratio), `waiting` (jobs) and `latency` (seconds)."""
 
     connection: Connection
     queues: tuple[str, ...]
@@ -121,17 +121,17 @@ class Sidekiq:
     activation: str = ""
     prefix: str = ""
     was: Mapping[str, str] = field(default_factory=dict)
-    """Old metadata keys whose places the new ones take: `queues`, and the key of the target."""
+    """The old metadata keys that the new ones replace: for `queues`, and for the target."""
     counts_waiting: bool = False
-    """Whether waiting jobs count as if busy."""
+    """Whether waiting jobs count as busy."""
     assumed: str = ""
-    """Why the queues are only assumed."""
+    """Why the queues are a guess; "" if they are not."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """The metadata of another source than Sidekiq, without `scalerAddress`; with what a person should look at."""
+    """The metadata for another source than Sidekiq, without `scalerAddress`; and notes for a person."""
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()

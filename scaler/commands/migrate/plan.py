@@ -1,4 +1,4 @@
-"""What becomes of the triggers of one ScaledObject or ScaledJob: pure, from what is asked to the new metadata."""
+"""Plans the new triggers of one ScaledObject or ScaledJob. Pure."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,20 +20,20 @@ TRANSLATORS: Mapping[str, Callable[[Around], Asked]] = {
     "metrics-api": queries.translate_metrics_api,
 }
 MAX_DEPLOYMENT = 46
-"""Characters of a Deployment's name that source `sidekiq` can tell from the names of its pods."""
+"""Longest name of a Deployment that source `sidekiq` can recognize in the names of its pods."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done with the triggers of one owner, by their indexes."""
+    """The changes of one owner's triggers, by their indexes."""
 
     rewrites: Mapping[int, Rewrite]
     merged: Mapping[int, int]
-    """Triggers that go, and the one that stands for them."""
+    """Triggers that are removed, each with the one that replaces it."""
     left: Mapping[int, str]
-    """Triggers of kinds that could be ours and stay, and why."""
+    """Triggers of supported kinds that stay as they are, and why."""
     notes: tuple[tuple[int, str], ...]
-    """What a person must look at, with the trigger."""
+    """Notes for a person, each with its trigger."""
     claims: tuple[Claim, ...]
     connections: tuple[Connection, ...]
 
@@ -52,7 +52,7 @@ def plan(arounds: Sequence[Around]) -> Plan:
             asked[index] = translate(around)
         except Left as why:
             left[index] = str(why)
-    asked = _told_by_others(asked)
+    asked = _filled_from_others(asked)
     groups = _groups(arounds, asked)
     rewrites: dict[int, Rewrite] = {}
     merged: dict[int, int] = {}
@@ -84,8 +84,8 @@ def plan(arounds: Sequence[Around]) -> Plan:
     return Plan(rewrites, merged, left, tuple(notes), tuple(claims), tuple(connections))
 
 
-def _told_by_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
-    """Return the same, where what one trigger only assumes is taken from others of the workload that tell it."""
+def _filled_from_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
+    """Return the same, with guesses of one trigger replaced by what other triggers of the workload know."""
     parts = [each for each in asked.values() if isinstance(each, Sidekiq)]
     connections = [part.connection for part in parts if not part.connection.assumed]
     queues = tuple(dict.fromkeys(queue for part in parts if not part.assumed for queue in part.queues))
@@ -101,9 +101,9 @@ def _told_by_others(asked: Mapping[int, Asked]) -> dict[int, Asked]:
 
 
 def _groups(arounds: Sequence[Around], asked: Mapping[int, Asked]) -> list[list[int]]:
-    """Return the triggers that become one: Sidekiq's on one Redis, with one target for each kind of metric.
+    """Return the groups of triggers that become one: for Sidekiq on one Redis, with one target for each kind of metric.
 
-    First those that differ in their queues only, then those that have different metrics of the same queues.
+    First those that differ only in their queues are merged, then those with different metrics of the same queues.
     """
     alone = [[index] for index, wish in asked.items() if not isinstance(wish, Sidekiq) or arounds[index].one_metric]
     alike: dict[Any, list[int]] = defaultdict(list)
@@ -127,7 +127,7 @@ def _groups(arounds: Sequence[Around], asked: Mapping[int, Asked]) -> list[list[
 
 
 def _sidekiq_entries(around: Around, parts: Sequence[Sidekiq], *, busy: bool) -> tuple[Entry, ...]:
-    """Return the metadata of one trigger; `busy`: whether it is the one that has the busy metric of the workload."""
+    """Return the metadata of one trigger; with `busy` it is the one with the busy metric of the workload."""
     first = parts[0]
     was = first.was if len(parts) == 1 else {}
     queues = tuple(dict.fromkeys(queue for part in parts for queue in part.queues))
@@ -153,7 +153,7 @@ def _sidekiq_entries(around: Around, parts: Sequence[Sidekiq], *, busy: bool) ->
 
 
 def _selection(around: Around) -> list[Entry]:
-    """Return which processes belong to the workload."""
+    """Return the entries that select the processes of the workload."""
     owner = around.owner
     if not isinstance(owner, ScaledObject):
         return []
@@ -168,12 +168,12 @@ def _selection(around: Around) -> list[Entry]:
 
 
 def _finished(around: Around, entries: Sequence[Entry]) -> tuple[Rewrite | None, str, tuple[Claim, ...]]:
-    """Return the whole rewrite and what it claims; or None and the problem, where `validate` would refuse it."""
+    """Return the complete rewrite and its claims; or None and the problem, if `validate` would refuse it."""
     kind = "external"
     if isinstance(around.owner, ScaledObject):
         modifiers = around.owner.advanced.scaling_modifiers
         above = modifiers.activation_above if around.in_formula and modifiers is not None else 0
-        kind = "external" if above > 0 else "external-push"  # a push would wake it whatever the formula says
+        kind = "external" if above > 0 else "external-push"  # a push would activate it whatever the formula says
     drop = {"authenticationRef"}
     sidekiq = any(entry == Entry("source", "sidekiq") for entry in entries)
     if sidekiq or isinstance(around.owner, ScaledJob):

@@ -1,4 +1,4 @@
-"""As much of PromQL as autoscalers' queries use: selectors, aggregations, functions and arithmetic, as a small tree."""
+"""Parses the part of PromQL that queries for autoscaling use: selectors, aggregations, functions, arithmetic."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _LEVELS = (("or",), ("and", "unless"), ("==", "!=", ">", "<", ">=", "<="), ("+",
 
 
 class NotUnderstoodError(ValueError):
-    """The query has something that this parser does not know."""
+    """The query has a part that this parser does not support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Two sides of an operator; how their labels are matched is left out."""
+    """An operator with two sides, without its label matching."""
 
     op: str
     left: "Expression"
@@ -89,7 +89,7 @@ class _Parser:
 
     def _next(self) -> tuple[str, str]:
         token = self._tokens[self._at]
-        self._at = min(self._at + 1, len(self._tokens) - 1)  # the end stays the end
+        self._at = min(self._at + 1, len(self._tokens) - 1)  # never beyond the end token
         return token
 
     def _take(self, text: str) -> bool:

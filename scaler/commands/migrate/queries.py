@@ -1,4 +1,4 @@
-"""KEDA's `prometheus` and `metrics-api`: queries of Sidekiq's exporters and of work queues, with their targets."""
+"""Migrates KEDA's `prometheus` and `metrics-api` triggers: queries for Sidekiq's exporters and work queues."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,15 @@ from scaler.commands.migrate.exporters import BUSY, DEPTH, LATENCY, PROCESSES, T
 from scaler.commands.migrate.model import Around, Asked, Connection, Left, Other, Sidekiq
 
 MAX_RATIO = 1.5
-"""Above it a target of busy threads is none, unless waiting jobs count too: then a percentage was meant."""
+"""A higher target of busy threads is probably a percentage, unless waiting jobs count too."""
 DEFAULT_QUEUE = "default"
-"""Sidekiq's own, for jobs that name none."""
+"""Sidekiq's queue for jobs that name none."""
 _SECURED = ("authModes", "authMode", "customHeaders", "queryParameters", "unsafeSsl", "cortexOrgID")
 _STATS = {"sidekiq.enqueued": WAITING, "sidekiq.default_latency": LATENCY}
 
 
 def translate_prometheus(around: Around) -> Asked:
-    """Return what the query wants; raises `Left` for one that is not understood."""
+    """Return the new trigger for a query; raises `Left` for one that is not supported."""
     query = around.metadata.get("query", "")
     if not query:
         raise Left("it has no query that could be read")
@@ -30,7 +30,7 @@ def translate_prometheus(around: Around) -> Asked:
 
 
 def translate_metrics_api(around: Around) -> Asked:
-    """Return what the page tells; raises `Left` for one that is none of Sidekiq or of a work queue."""
+    """Return the new trigger for a page; raises `Left` if it is neither Sidekiq's nor one with work queues."""
     location, url = around.metadata.get("valueLocation", ""), around.metadata.get("url", "")
     target = _number(around, "targetValue")
     if around.metadata.get("format", "json") == "prometheus":
@@ -86,7 +86,7 @@ def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str,
 
 
 def _kind(found: Meaning) -> str:
-    """Return which target of source `sidekiq` a query has; raises `Left` for none."""
+    """Return the target of source `sidekiq` that fits a query; raises `Left` if none does."""
     if found.factor <= 0:
         raise Left("its query multiplies by nothing or by less")
     if found.role == BUSY and found.per == THREADS:
@@ -101,7 +101,7 @@ def _kind(found: Meaning) -> str:
 
 
 def _other_division(around: Around, found: Meaning, kind: str, target: float) -> Iterator[str]:
-    """Tell where the HPA divided by the number of pods and does so no more, or the other way round."""
+    """Yield a note if the HPA divided by the number of pods and no longer does, or the other way round."""
     by_value = around.trigger.metric_type == "Value"
     if kind == WAITING and by_value and not found.per:
         yield f"metricType Value compared all waiting jobs with {target:g}; here it is the jobs for each process"
@@ -111,7 +111,7 @@ def _other_division(around: Around, found: Meaning, kind: str, target: float) ->
 
 
 def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Return the queues, a word on where they are from, and why they are only assumed, if they are."""
+    """Return the queues, notes about where they come from, and why they are a guess, or ""."""
     if found.queues:
         return found.queues, (), ""
     if around.options.queues:
@@ -128,7 +128,7 @@ def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...],
 
 
 def _connection(around: Around) -> Connection:
-    """Return the Redis of the workload: its query does not tell one."""
+    """Return the Redis of the workload, as a query does not name one."""
     if around.options.redis:
         return Connection(name=around.options.redis, config=(("url", "redis://HOST:6379/0"),))
     variable = next((name for name in ("REDIS_URL", "SIDEKIQ_REDIS_URL") if name in around.workload.variables), "")
@@ -177,5 +177,5 @@ def _work_queue(around: Around, found: Meaning, target: float, places: Mapping[s
 
 
 def written(target: float) -> str:
-    """Return a target as the metadata have it: at most four decimals, which is more than an HPA keeps."""
+    """Return a target for metadata: with at most four decimals, more than an HPA keeps."""
     return f"{target:.4f}".rstrip("0").rstrip(".")

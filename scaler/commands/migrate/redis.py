@@ -1,4 +1,4 @@
-"""KEDA's `redis` and `redis-sentinel` lists: those that Sidekiq keeps become queues of source `sidekiq`."""
+"""Migrates KEDA's `redis` and `redis-sentinel` triggers: lists of Sidekiq become queues of source `sidekiq`."""
 
 import re
 
@@ -7,12 +7,12 @@ from scaler.commands.migrate.model import FROM_ENV, Around, Connection, Left, Si
 
 _LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^|]+)")
 SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
-"""How `Parameter.where` tells of a Secret."""
+"""The form in which `Parameter.where` names a Secret."""
 _PASSWORDS = ("password", "sentinelPassword", "username", "sentinelUsername")
 
 
 def translate(around: Around) -> Sidekiq:
-    """Return the queue of a list of Sidekiq; raises `Left` for a list of another program."""
+    """Return the queue for a list of Sidekiq; raises `Left` for a list of another program."""
     name = around.metadata.get("listName", "")
     found = _LIST.fullmatch(name)
     if "listName" + FROM_ENV in around.metadata:
@@ -33,7 +33,7 @@ def translate(around: Around) -> Sidekiq:
 
 
 def connection(around: Around) -> Connection:
-    """Return the Redis of a trigger: a URL where all of it is written and nothing of it secret, else a named one."""
+    """Return the Redis of a trigger: a URL if all of it is known and not secret, else a named connection."""
     sentinel = around.trigger.type == "redis-sentinel"
     hosts, doubts = _hosts(around, plural=sentinel)
     scheme = "rediss" if _true(around, "enableTLS") else "redis"
@@ -73,7 +73,7 @@ def connection(around: Around) -> Connection:
 
 
 def _hosts(around: Around, *, plural: bool) -> tuple[list[str], list[str]]:
-    """Return HOST:PORT of each server, and what is not known about them."""
+    """Return HOST:PORT of each server, and doubts about them."""
     doubts: list[str] = []
     key, host, port = ("addresses", "hosts", "ports") if plural else ("address", "host", "port")
     if around.given(key):
@@ -88,7 +88,7 @@ def _hosts(around: Around, *, plural: bool) -> tuple[list[str], list[str]]:
 
 
 def _literal(around: Around, key: str, stand_in: str, doubts: list[str]) -> str:
-    """Return what the metadata say, or `stand_in` with a doubt about what does not stand there."""
+    """Return the value in the metadata, or `stand_in` and add a doubt."""
     if value := around.metadata.get(key):
         return value
     doubts.append(f"{key} comes from {around.where(key)}: put it in the place of {stand_in} in the connection's url")
@@ -100,6 +100,6 @@ def _true(around: Around, key: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """Return a name for the connection: that of the server, or `main` where it is not known."""
+    """Return a name for the connection: that of the server, or `main` if it is not known."""
     first = host.partition(":")[0].partition(".")[0].lower()
     return "main" if first in {"host", ""} or first.isdigit() else re.sub("[^a-z0-9-]", "-", first)

@@ -1,4 +1,4 @@
-"""The text of a file with its triggers rewritten, and proof that nothing else of it has changed."""
+"""Rewrites the triggers in the text of a file, and proves that nothing else has changed."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What all files together tell."""
+    """What is known from all files together."""
 
     authentications: tuple[Authentication, ...]
     workloads: Mapping[Name, Workload]
@@ -37,7 +37,7 @@ class Known:
         return next((each for each in self.authentications if (each.kind, each.namespace, each.name) == wanted), None)
 
     def around(self, owner: ScaledObject | ScaledJob, trigger: Trigger) -> Around:
-        """Return a trigger in its place."""
+        """Return a trigger with what is known about it."""
         found = Workload()
         if isinstance(owner, ScaledObject):
             target = owner.scale_target_ref
@@ -47,7 +47,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """One file, and what was planned for each owner in it; a plan that could not be carried out has no rewrites."""
+    """One file, and the plan for each owner in it; a plan that could not be carried out has no rewrites."""
 
     text: str
     plans: tuple[tuple[ScaledObject | ScaledJob, Plan], ...]
@@ -60,13 +60,13 @@ def workloads_in(text: str) -> dict[Name, Workload]:
         if not isinstance(document, Broken):
             items = document.data.get("items") if isinstance(document.data, dict) else None
             for data in [document.data, *(items if isinstance(items, list) else ())]:
-                if (told := workload(data)) is not None:
-                    found[told[0]] = told[1]
+                if (entry := workload(data)) is not None:
+                    found[entry[0]] = entry[1]
     return found
 
 
 def migrated(text: str, manifests: Manifests, known: Known) -> Migrated:
-    """Return the file with `text`, which holds `manifests`, in the words of this scaler."""
+    """Migrate the file with `text`, whose manifests are `manifests`."""
     mark = MARK if text.startswith(MARK) else ""
     body = text.removeprefix(MARK)
     owners = {owner.line: owner for owner in manifests.objects}
@@ -88,7 +88,7 @@ def migrated(text: str, manifests: Manifests, known: Known) -> Migrated:
                 made = _undone(made, str(why))
         plans.append((owner, made))
     for number, editor in edits:
-        # Each alone first: one that cannot be proved is left out, and takes no other with it.
+        # Each alone first, so that one that cannot be proved does not affect the others.
         if not _proved(body, editor.result(), [plans[number]]):
             owner, made = plans[number]
             plans[number] = owner, _undone(made, "its text could not be changed without changing something else")
@@ -130,7 +130,7 @@ def _edited(text: str, document: Document, path: Path, made: Plan) -> Editor:
 
 
 def _proved(before: str, after: str, plans: Sequence[tuple[ScaledObject | ScaledJob, Plan]]) -> bool:
-    """Tell whether `after` holds what `before` does but for the triggers of `plans`, and these as they were planned."""
+    """Tell whether `after` equals `before` except for the triggers of `plans`, and these are as planned."""
     made = {owner.line: each for owner, each in plans}
     old, new = list(documents(before)), list(documents(after))
     if len(old) != len(new):

@@ -1,4 +1,4 @@
-"""KEDA's `aws-sqs-queue` as source `sqs`: keys, defaults and formula are the same, the identity is not."""
+"""Migrates KEDA's `aws-sqs-queue` to source `sqs`: same keys, defaults and formula, but another identity."""
 
 from scaler.commands.migrate.edits import Entry
 from scaler.commands.migrate.model import FROM_ENV, Around, Left, Other
@@ -13,7 +13,7 @@ OWN = "the scaler reads the queue with its own role"
 
 
 def translate(around: Around) -> Other:
-    """Return the same queue for this scaler; raises `Left` for keys that it does not have."""
+    """Return the new trigger for the same queue; raises `Left` for unsupported keys."""
     entries = [Entry("source", "sqs")]
     for key, value in around.metadata.items():
         plain = key.removesuffix(FROM_ENV)
@@ -29,7 +29,7 @@ def translate(around: Around) -> Other:
 
 
 def _identity(around: Around) -> tuple[str, tuple[str, ...]]:
-    """Return the role that the trigger shall assume, "" for none, and what a person must decide about it."""
+    """Return the role to assume, "" for none, and what a person must decide about it."""
     authentication = around.authentication
     role = authentication.role if authentication is not None else ""
     if role or (role := around.metadata.get("awsRoleArn", "")):

@@ -1,4 +1,4 @@
-"""What the manifests of workloads tell of their Sidekiq: the queues on its command line, and the variables it has."""
+"""Reads Sidekiq's queues and variables from manifests of workloads."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ Name = tuple[str, str, str]
 
 
 def workload(data: Any) -> tuple[Name, Workload] | None:
-    """Return what a Deployment or StatefulSet tells; None for anything else."""
+    """Return the name and the settings of a Deployment or StatefulSet; None for anything else."""
     if not isinstance(data, dict) or data.get("kind") not in KINDS:
         return None
     metadata, spec = data.get("metadata"), data.get("spec")
@@ -29,7 +29,7 @@ def workload(data: Any) -> tuple[Name, Workload] | None:
 
 
 def _queues(container: dict[str, Any]) -> Iterator[str]:
-    """Yield the values of Sidekiq's `-q NAME[,WEIGHT]` and `--queue`; a shell's command line is split as the shell does."""
+    """Yield the values of Sidekiq's `-q NAME[,WEIGHT]` and `--queue`, also inside of a shell's command line."""
     words: list[str] = []
     for key in ("command", "args"):
         parts = container.get(key)

@@ -1,6 +1,6 @@
-"""Notes what changes about each trigger, for those who ask the next morning.
+"""Notes the changes of each trigger, so that they can be looked up a day later.
 
-Nothing here asks anybody or waits; each callback notes what it is told of and returns.
+All methods are callbacks that note something and return; none reads a backend or waits.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from scaler.pb.externalscaler_pb2 import ScaledObjectRef
 
 LONGER = 3.0
-"""How much longer than the last one a silence is to be noted: one who asks every 5 minutes is never silent."""
+"""A silence is noted if it is so many times longer than the last, so not for a ScaledObject with a long interval."""
 SAME_TEXT = 600
-"""Tenths of a second in which another message of the same fault or error is not noted."""
+"""Tenths of a second in which another text of the same fault or error is not noted."""
 REOPENED = 300
-"""Tenths of a second within which a stream that opens again has not been closed: each ends with its connection."""
+"""Tenths of a second in which a stream may open again without a note, because each ends with its connection."""
 LINE_SHARE, REFUSAL_SHARE, TEXT_SHARE = 0.85, 1 / 16, 1 / 16
 TEXT_OVERHEAD_BYTES = 300
 LOOK_AT = 64
-"""Lines looked at for each event while the room is short."""
+"""Lines looked at for each event while memory is short."""
 CODES = {(state, active): state_code(state, active) for state in records.KINDS[: HELD + 1] for active in (False, True)}
 NO_LINE: Any = object()
-"""Of a trigger whose line had to go; without this, those that are too many would take it from each other all the time."""
+"""Replaces the line of a trigger that was dropped, which gets no new one: else too many triggers would displace each
+other."""
 
 
 class Journal:
     """What happened to each trigger in the last 24 hours, within `max_bytes`."""
 
     def __init__(self, max_bytes: int, clock: Clock) -> None:
-        """Know nothing yet, and say so."""
+        """Start empty."""
         self._clock = clock
         self.began = clock.now()
         self._room = int(max_bytes * LINE_SHARE)
@@ -55,21 +56,21 @@ class Journal:
         self._hand: list[Line] = []
 
     def follow(self, registry: Registry, answers: Answers, listeners: Listeners) -> None:
-        """Be told by these."""
+        """Register the callbacks at these."""
         registry.on_refused, registry.on_admitted, registry.on_silence = self.refused, self.admitted, self.silence
         registry.on_forget.append(self.forgotten)
         answers.on_noted, listeners.on_streams = self.noted, self.streams
 
-    # What it is told of
+    # Callbacks
 
-    def noted(self, asker: ScaledObject) -> None:
-        """Note what is news in the answer of `asker`, or in its error."""
-        line: Line | None = asker.line
+    def noted(self, scaled_object: ScaledObject) -> None:
+        """Note what has changed in the answer or the error of `scaled_object`."""
+        line: Line | None = scaled_object.line
         if line is None:
-            line = self._line(asker)
+            line = self._line(scaled_object)
         if line is NO_LINE:
             return
-        answer = asker.answer
+        answer = scaled_object.answer
         if answer is None:
             self._note_error(line)
         else:
@@ -79,7 +80,7 @@ class Journal:
                 self._note_state(line, code, "" if answer.fault is None else str(answer.fault))
             if told.metrics is not line.metrics and told.metrics != line.metrics:
                 self._note_values(line, told.metrics)
-        for state in asker.lease.held:
+        for state in scaled_object.lease.states:
             if state.failing is not None:
                 self._note_fault(line, str(state.failing.fault))
                 break
@@ -88,10 +89,10 @@ class Journal:
                 line.fault = ""
                 self._append(line, HEALED)
 
-    def streams(self, asker: ScaledObject) -> None:
-        """Note how many streams `asker` has open."""
-        line: Line = asker.line or self._line(asker)
-        count, now = len(asker.listeners), self.now()
+    def streams(self, scaled_object: ScaledObject) -> None:
+        """Note the number of open streams of `scaled_object`."""
+        line: Line = scaled_object.line or self._line(scaled_object)
+        count, now = len(scaled_object.listeners), self.now()
         if line is NO_LINE:
             return
         if count == 0:
@@ -105,72 +106,72 @@ class Journal:
             self._append(line, STREAM, count)
         line.streams, line.closed_at = count, -1
 
-    def silence(self, asker: ScaledObject, seconds: float) -> None:
-        """Note that `asker` asks again after `seconds`."""
-        if asker.line is not None and asker.line is not NO_LINE:
-            self._note_silence(asker.line, seconds)
+    def silence(self, scaled_object: ScaledObject, seconds: float) -> None:
+        """Note that `scaled_object` was asked about again after `seconds`."""
+        if scaled_object.line is not None and scaled_object.line is not NO_LINE:
+            self._note_silence(scaled_object.line, seconds)
 
     def refused(self, ref: ScaledObjectRef, error: ScalerError) -> None:
         """Note that metadata was not accepted."""
         self.refusals.refused(ref.namespace, ref.name, ref.scalerMetadata, error)
 
-    def admitted(self, asker: ScaledObject) -> None:
+    def admitted(self, scaled_object: ScaledObject) -> None:
         """Note that metadata was accepted."""
-        self.refusals.admitted(asker.namespace, asker.name)
+        self.refusals.admitted(scaled_object.namespace, scaled_object.name)
 
-    def forgotten(self, asker: ScaledObject) -> None:
-        """Keep the line of `asker` without it."""
-        line: Line | None = asker.line
-        if line is not None and line.asker is asker:
-            line.asked_at = self._tenths(asker.asked_at) if asker.calls else None
-            line.asker, asker.line = None, None
+    def forgotten(self, scaled_object: ScaledObject) -> None:
+        """Keep the line of `scaled_object`, which is forgotten, without a reference to it."""
+        line: Line | None = scaled_object.line
+        if line is not None and line.scaled_object is scaled_object:
+            line.asked_at = self._tenths(scaled_object.asked_at) if scaled_object.calls else None
+            line.scaled_object, scaled_object.line = None, None
 
     def tidy(self) -> None:
-        """Note streams that stayed closed, and forget what is older than a day."""
+        """Note streams that have stayed closed, and forget what is older than a day."""
         now = self.now()
         for line in [line for line in self._closed if now - line.closed_at > REOPENED]:
             self._closed.discard(line)
             self._append(line, STREAM, 0, at=line.closed_at)
             line.streams, line.closed_at = 0, -1
         for line in self.lines:
-            if line.asker is None and now - (line.asked_at or line.since) > DAY:
+            if line.scaled_object is None and now - (line.asked_at or line.since) > DAY:
                 self._drop(self.lines.drop(line.namespace, line.key))
         self.refusals.forget_before(self._clock.now() - DAY / 10)
 
     # Times
 
     def now(self) -> int:
-        """Return the tenths of a second since the journal began."""
+        """Return the time since the journal began, in tenths of a second."""
         return self._tenths(self._clock.now())
 
     def _tenths(self, monotonic: float) -> int:
         return max(0, int((monotonic - self.began) * 10))
 
-    # How it notes
+    # Implementation
 
-    def _line(self, asker: ScaledObject) -> Line:
-        key = digest(asker.key)
-        line = self.lines.get(asker.namespace, key)
+    def _line(self, scaled_object: ScaledObject) -> Line:
+        key = digest(scaled_object.key)
+        line = self.lines.get(scaled_object.namespace, key)
         if line is None:
-            line = Line(asker, key, self.now())
-            gone = self.lines.add(asker.namespace, key, line)
+            line = Line(scaled_object, key, self.now())
+            gone = self.lines.add(scaled_object.namespace, key, line)
             if gone is not None:
                 self._drop(gone)
             self.used += line.bytes
         else:
-            line.asker = asker
+            line.scaled_object = scaled_object
             if line.asked_at is not None:
                 self._note_silence(line, (self.now() - line.asked_at) / 10)
-        asker.line = line
+        scaled_object.line = line
         return line
 
     def _drop(self, line: Line) -> None:
-        """Forget a line that is in no shelf any more."""
+        """Forget a line that was removed from the shelves."""
         self.used -= line.bytes
         self._closed.discard(line)
         let_go(line.records, self.texts)
-        if line.asker is not None:
-            line.asker.line = NO_LINE
+        if line.scaled_object is not None:
+            line.scaled_object.line = NO_LINE
         line.records = bytearray()
 
     def _note_state(self, line: Line, code: int, why: str) -> None:
@@ -180,10 +181,10 @@ class Journal:
         self._append(line, code, self.texts.take(why, line.namespace) if why else 0)
 
     def _note_error(self, line: Line) -> None:
-        asker: Any = line.asker
-        error = asker.error.error
+        scaled_object: Any = line.scaled_object
+        error = scaled_object.error.error
         self._note_state(line, ERROR, short(f"{error.code} {error}"))
-        line.metrics = ()  # no value is told
+        line.metrics = ()  # KEDA gets no value
 
     def _note_values(self, line: Line, metrics: tuple[Any, ...]) -> None:
         before = line.metrics
@@ -201,7 +202,7 @@ class Journal:
     def _note_silence(self, line: Line, seconds: float) -> None:
         now = self.now()
         if now - 10 * seconds - line.gap_at > 10 * LONGER * SILENCE_SECONDS:
-            line.gap = 0.0  # it has asked often since
+            line.gap = 0.0  # there were calls without a silence since
         if seconds >= SILENCE_SECONDS and seconds > LONGER * line.gap:
             self._append(line, ASKED, seconds)
         line.gap, line.gap_at = seconds, now
@@ -217,7 +218,7 @@ class Journal:
             self._make_room(now)
 
     def _make_room(self, now: int) -> None:
-        """Thin the next line that takes more than its share, so that one event never has to pay for all."""
+        """Thin the next line that takes more than its share; only a few lines are looked at for each event."""
         share = self._room // len(self.lines)
         for _ in range(LOOK_AT):
             if not self._hand:

@@ -1,4 +1,4 @@
-"""What is kept of one trigger."""
+"""The journal's line of one trigger."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from scaler.observe.journal.texts import Texts
 
 LINE_BYTES = 620
-"""About what a line takes without its events, the places in dictionaries included."""
+"""Approximate memory of a line without its events, with its dictionary entries."""
 FIRST_LIMIT = 64 * RECORD_BYTES
 
 
 class Line:
-    """The events of one trigger, and what was noted last, so that only news are noted. Times are tenths of a second."""
+    """The events of one trigger, and its last state, so that only changes are noted. Times are tenths of a second."""
 
     __slots__ = (
         "asked_at",
-        "asker",
         "closed_at",
         "code",
         "fault",
@@ -37,6 +36,7 @@ class Line:
         "name",
         "namespace",
         "records",
+        "scaled_object",
         "since",
         "source",
         "specs",
@@ -45,34 +45,34 @@ class Line:
         "text_at",
     )
 
-    def __init__(self, asker: ScaledObject, key: bytes, now: int) -> None:
-        """Know nothing yet."""
-        self.key, self.namespace, self.name = key, asker.namespace, asker.name
-        self.source: str = asker.trigger.source
-        self.metric_type: str = asker.trigger.metric_type
-        self.specs: tuple[MetricSpec, ...] = asker.specs
+    def __init__(self, scaled_object: ScaledObject, key: bytes, now: int) -> None:
+        """Start without events."""
+        self.key, self.namespace, self.name = key, scaled_object.namespace, scaled_object.name
+        self.source: str = scaled_object.trigger.source
+        self.metric_type: str = scaled_object.trigger.metric_type
+        self.specs: tuple[MetricSpec, ...] = scaled_object.specs
         self.records = bytearray()
         self.since, self.limit = now, FIRST_LIMIT
-        self.code = -1  # of the state
-        self.text, self.text_at = "", now  # why it is held, or the error
+        self.code = -1  # the last state
+        self.text, self.text_at = "", now  # the error, or why it is held
         self.metrics: tuple[Metric, ...] = ()
-        self.fault, self.fault_at = "", now  # of a place; empty while there is none
-        self.streams, self.closed_at = 0, -1  # closed, and not noted yet
-        self.asker: ScaledObject | None = asker
-        self.asked_at: int | None = None  # of one that is forgotten: when it asked last
+        self.fault, self.fault_at = "", now  # the fault of a place, "" without one
+        self.streams, self.closed_at = 0, -1  # when they were closed, if that is not noted yet
+        self.scaled_object: ScaledObject | None = scaled_object
+        self.asked_at: int | None = None  # the last call of a forgotten ScaledObject
         self.gap, self.gap_at = 0.0, now  # the last silence, in seconds, and when it ended
 
     @property
     def bytes(self) -> int:
-        """About what it takes, without its messages: a bytearray grows by an eighth."""
+        """Approximate memory without its texts; a bytearray grows by an eighth."""
         return LINE_BYTES + len(self.records) * 9 // 8
 
     def append(self, at: int, code: int, number: float = 0.0) -> None:
-        """Note one event."""
+        """Append one event."""
         self.records += pack(at, code, number)
 
     def fit(self, now: int, room: int, texts: Texts) -> None:
-        """Thin the events until they take at most `room` bytes, and let go of the messages of those that are gone."""
+        """Thin the events until they take at most `room` bytes, and release the texts of removed ones."""
         before = self.records
         self.records, since = fit(before, now, room)
         if since is not None:
@@ -86,18 +86,18 @@ class Line:
 
 
 def let_go(events: bytes | bytearray, texts: Texts) -> None:
-    """Let go of the messages of `events`."""
+    """Release the texts of `events`."""
     for record in unpack(events):
         if record.kind in WITH_TEXT:
             texts.give_back(int(record.number))
 
 
 def digest(key: bytes) -> bytes:
-    """Return what stands for the metadata of a trigger after it is forgotten."""
+    """Return a hash that identifies the metadata of a trigger after it is forgotten."""
     return blake2b(key, digest_size=12).digest()
 
 
-def state_code(state: str, active: bool) -> int:  # noqa: FBT001 - it is what is told
-    """Return the code of a state that an answer has."""
+def state_code(state: str, active: bool) -> int:  # noqa: FBT001 - the activity of an answer
+    """Return the code for the state of an answer."""
     kind = records.KINDS.index(state)
     return kind + (records.FLAG if active and kind in {records.SETTLING, records.HELD} else 0)

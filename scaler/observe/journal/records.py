@@ -1,6 +1,7 @@
-"""The events of one trigger in nine bytes each, and how they are thinned with age; everything here is pure.
+"""Packs the events of one trigger into nine bytes each, and thins them with age. Pure.
 
-Times are tenths of a second since the journal began. An event belongs to a track, within which it holds until the next.
+Times are tenths of a second since the journal began. Each event belongs to a track, and is valid until the next one of
+that track.
 """
 
 from collections.abc import Iterator
@@ -10,22 +11,22 @@ from typing import NamedTuple
 ACTIVE, INACTIVE, SETTLING, HELD, ERROR, VALUE, FAULT, HEALED, STREAM, ASKED = range(10)
 KINDS = ("active", "inactive", "settling", "held", "error", "value", "fault", "healed", "stream", "asked")
 WITH_TEXT = frozenset({HELD, ERROR, FAULT})
-"""Their number is that of a text."""
+"""The kinds whose number refers to a text."""
 FLAG = 16
-"""Above the kind stands the number of the metric, or, with `SETTLING` and `HELD`, whether active is told."""
+"""The bits above the kind are the index of the metric, or for `SETTLING` and `HELD` the activity."""
 MAX_METRICS = 16
 DAY = 24 * 36_000
 STEPS = ((36_000, 150), (6 * 36_000, 600), (DAY, 3_000))
-"""Up to which age, and within which step, the highest value and the last are all that is kept."""
+"""Up to each age, only the highest and the last value of each step are kept."""
 WIDEST = 64
-"""How much wider the steps may become where the room is short; after that the oldest go."""
+"""Maximum factor for the steps if memory is short; after that the oldest events are dropped."""
 
 _RECORD = Struct("<IBf")
 RECORD_BYTES = _RECORD.size
 
 
 class Record(NamedTuple):
-    """One event: `number` is a value, a count, seconds, or the number of a text."""
+    """One event; `number` is a value, a count, seconds, or the number of a text."""
 
     at: int
     code: int
@@ -33,27 +34,27 @@ class Record(NamedTuple):
 
     @property
     def kind(self) -> int:
-        """Return what it is: an index of `KINDS`."""
+        """Return its kind, an index of `KINDS`."""
         return self.code % FLAG
 
     @property
     def flag(self) -> int:
-        """Return the number of the metric, or whether active is told."""
+        """Return the index of the metric, or the activity."""
         return self.code // FLAG
 
 
 def pack(at: int, code: int, number: float = 0.0) -> bytes:
-    """Return a record as it is kept; a value beyond 32 bits of float is not told to KEDA either."""
+    """Return a packed record; values are floats of 32 bits, which is enough for all that KEDA is told."""
     return _RECORD.pack(at, code, number)
 
 
 def unpack(records: bytes | bytearray) -> Iterator[Record]:
-    """Return the records that `records` holds, in the order in which they were noted."""
+    """Return the packed records, in their order."""
     return map(Record._make, _RECORD.iter_unpack(records))
 
 
 def track(code: int) -> int:
-    """Return which events `code` is replaced by: all states are one track, each metric has its own."""
+    """Return the track of events with `code`: all states are one track, each metric has its own."""
     kind = code % FLAG
     if kind <= ERROR:
         return ERROR
@@ -61,10 +62,10 @@ def track(code: int) -> int:
 
 
 def thin(records: bytes | bytearray, now: int, widening: int = 1) -> bytearray:
-    """Return `records` without those that later ones have made dispensable.
+    """Return `records` without those that are no longer needed.
 
-    Of a value, each step keeps the highest and the last; of other events, the first of each kind and the last. Of what
-    is older than a day only the last of each track is kept, as it may still hold.
+    Of values, each step keeps the highest and the last; of other events, the first of each kind and the last. Of events
+    older than a day only the last of each track is kept, as it may still be valid.
     """
     return _chosen(records, _kept(records, now, widening))
 
@@ -81,7 +82,7 @@ def _kept(records: bytes | bytearray, now: int, widening: int) -> set[int]:
         of = track(code)
         last[of, width, step] = index
         if step < 0:
-            continue  # only the last of the track
+            continue  # older than a day, and not the last of its track
         key = (code, width, step)
         before = best.get(key)
         if before is None or (code % FLAG == VALUE and number > numbers[before]):
@@ -103,7 +104,7 @@ def _chosen(records: bytes | bytearray, kept: set[int]) -> bytearray:
 
 
 def fit(records: bytes | bytearray, now: int, room: int) -> tuple[bytearray, int | None]:
-    """Return `records` thinned until they take at most `room` bytes, and since when they are whole if the oldest went.
+    """Return `records` thinned to at most `room` bytes, and from when on they are complete if old ones were dropped.
 
     The last of each track is always kept.
     """

@@ -1,4 +1,4 @@
-"""Whose metadata is refused: they have no trigger, and yet somebody waits for them to scale."""
+"""Remembers refused metadata: there is no trigger for it, but its author waits for the workload to scale."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from scaler.observe.journal.texts import short
 from scaler.sources import SOURCES
 
 REFUSAL_BYTES = 1_000
-"""About what one takes."""
+"""Approximate memory of one refusal."""
 MAX_NAME = 253
-"""As long as a name in Kubernetes can be; a longer one is nobody's."""
+"""The longest name in Kubernetes; a longer one is not remembered."""
 
 
 @dataclass(slots=True)
 class Refusal:
-    """One error that KEDA was told about metadata: times are monotonic seconds."""
+    """One error that KEDA was told about metadata; times are monotonic seconds."""
 
     namespace: str
     name: str
@@ -27,23 +27,23 @@ class Refusal:
     first: float
     last: float
     count: int = 1
-    over: bool = False  # other metadata of that name was admitted since
+    over: bool = False  # other metadata of this name was admitted since
 
 
 class Refusals:
-    """Remembers them, each error of each name once, within a limit that no namespace can use up alone."""
+    """Remembers each error of each name once, within a limit that no namespace can use up alone."""
 
     def __init__(self, limit: int, clock: Clock) -> None:
-        """Hold `limit` of them."""
+        """Remember at most `limit` refusals."""
         self._clock = clock
         self._held = Shelves[tuple[str, str], Refusal](limit)
 
     def __len__(self) -> int:
-        """Return how many are remembered."""
+        """Return the number of refusals."""
         return len(self._held)
 
     def refused(self, namespace: str, name: str, metadata: Mapping[str, str], error: ScalerError) -> None:
-        """Note that `error` was told about `metadata`, of which only the name of the source is kept."""
+        """Note that `metadata` was refused with `error`; of the metadata only the name of the source is kept."""
         now, message = self._clock.now(), short(str(error))
         namespace, name = namespace[:MAX_NAME], name[:MAX_NAME]
         refusal = self._held.get(namespace, (name, message))
@@ -55,18 +55,18 @@ class Refusals:
         refusal.count += 1
 
     def admitted(self, namespace: str, name: str) -> None:
-        """Note that metadata of that name was admitted; should other triggers of it be refused, the next poll tells."""
+        """Note that metadata of this name was admitted; the next poll notes other triggers that are refused again."""
         for refusal in self._held.of(namespace):
             if refusal.name == name:
                 refusal.over = True
 
     def present(self, within_seconds: float) -> list[Refusal]:
-        """Return those that were told within that time, and have not been mended since."""
+        """Return the refusals of that time that are not over."""
         earliest = self._clock.now() - within_seconds
         return [refusal for refusal in self._held if refusal.last >= earliest and not refusal.over]
 
     def between(self, namespace: str | None, name: str | None, begin: float, end: float) -> list[Refusal]:
-        """Return those that were told between two monotonic times."""
+        """Return the refusals between two monotonic times."""
         held = self._held if namespace is None else self._held.of(namespace)
         return [
             refusal
@@ -75,7 +75,7 @@ class Refusals:
         ]
 
     def forget_before(self, earliest: float) -> None:
-        """Forget those that were told last before a monotonic time."""
+        """Forget the refusals before a monotonic time."""
         for refusal in list(self._held):
             if refusal.last < earliest:
                 self._held.drop(refusal.namespace, (refusal.name, refusal.message))

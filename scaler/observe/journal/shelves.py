@@ -1,4 +1,4 @@
-"""A bounded collection in which one namespace cannot take the room of the others."""
+"""A limited collection in which one namespace cannot displace the items of others."""
 
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -8,22 +8,22 @@ Item = TypeVar("Item")
 
 
 class Shelves(Generic[Key, Item]):
-    """Items by namespace, each namespace's in the order in which they came.
+    """Items by namespace, within each in the order in which they were added.
 
-    When there is no room, the oldest item of the namespace with the most items goes, so that those with few keep theirs.
+    When it is full, the oldest item of the namespace with the most items is removed.
     """
 
     def __init__(self, limit: int) -> None:
-        """Hold `limit` items in all."""
+        """Keep at most `limit` items."""
         self._limit, self._count = max(1, limit), 0
         self._shelves: dict[str, dict[Key, Item]] = {}
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of items."""
         return self._count
 
     def __iter__(self) -> Iterator[Item]:
-        """Return all of them; they may change meanwhile."""
+        """Return all items; the collection may change meanwhile."""
         return iter([item for shelf in self._shelves.values() for item in shelf.values()])
 
     def get(self, namespace: str, key: Key) -> Item | None:
@@ -35,7 +35,7 @@ class Shelves(Generic[Key, Item]):
         return list(self._shelves.get(namespace, {}).values())
 
     def add(self, namespace: str, key: Key, item: Item) -> Item | None:
-        """Add what is not there yet; return what had to go for it."""
+        """Add an item with a new key; return the item that was removed for it, or None."""
         gone = None
         if self._count >= self._limit:
             fullest = max(self._shelves, key=lambda each: len(self._shelves[each]))
@@ -47,7 +47,7 @@ class Shelves(Generic[Key, Item]):
         return gone
 
     def drop(self, namespace: str, key: Key) -> Item:
-        """Take an item out."""
+        """Remove and return an item."""
         shelf = self._shelves[namespace]
         item = shelf.pop(key)
         self._count -= 1

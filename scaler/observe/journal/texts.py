@@ -1,4 +1,4 @@
-"""Messages that events refer to, each kept once however many triggers one fault holds."""
+"""The texts that events refer to, each stored once, however many triggers have the same fault."""
 
 import re
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ class _Text:
 
 
 class Texts:
-    """Numbers for texts, as long as an event refers to them. Number 0 stands for those beyond the limit."""
+    """Numbers for texts, as long as an event refers to them. Number 0 is used for texts beyond the limit."""
 
     def __init__(self, limit: int) -> None:
-        """Hold `limit` texts, of which no namespace has more than are still free."""
+        """Keep at most `limit` texts; a namespace may have at most as many as remain free."""
         self._quota = Quota(limit, "journal.maxBytes")
         self._numbers: dict[str, int] = {}
         self._texts: dict[int, _Text] = {}
         self._next = 1
 
     def __len__(self) -> int:
-        """Return how many are held."""
+        """Return the number of texts."""
         return len(self._texts)
 
     def __getitem__(self, number: int) -> str:
@@ -56,12 +56,12 @@ class Texts:
         return number
 
     def keep(self, number: int) -> None:
-        """One event more refers to `number`."""
+        """Note that one more event refers to `number`."""
         if (held := self._texts.get(number)) is not None:
             held.uses += 1
 
     def give_back(self, number: int) -> None:
-        """One event less refers to `number`."""
+        """Note that one event fewer refers to `number`."""
         if (held := self._texts.get(number)) is None:
             return
         held.uses -= 1
@@ -71,12 +71,12 @@ class Texts:
 
 
 def short(text: str) -> str:
-    """Return `text` within the bytes that are kept of one."""
+    """Return `text`, shortened to the limit of a text."""
     if len(text) * 4 <= MAX_TEXT_BYTES:
         return text
     return text.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
 
 
 def alike(one: str, other: str) -> bool:
-    """Tell whether two messages say the same of another moment: only their numbers differ."""
+    """Tell whether two texts differ only in numbers, so that they say the same at different times."""
     return one == other or _NUMBERS.sub("0", one) == _NUMBERS.sub("0", other)

@@ -1,4 +1,4 @@
-"""The journal as plain data: for `/api/journal`, `explain --at`, `top` and the charts of the page. Holds no secret."""
+"""The journal as plain data, for `/api/journal`, `explain --at`, `top` and the charts of the page. No secrets."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ CHART_STEP_SECONDS, CHART_STEPS = 30.0, 120
 
 
 class View:
-    """Reads a journal, in Unix seconds."""
+    """Reads a journal; times are Unix seconds."""
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
-        """Show `journal`."""
+        """Read `journal`."""
         self.journal, self._clock = journal, clock
 
     @property
@@ -53,7 +53,7 @@ class View:
         begin: float | None = None,
         end: float | None = None,
     ) -> dict[str, Any]:
-        """Return what is known of the triggers of that name between two Unix times, as docs/journal.md describes it."""
+        """Return the journal of the triggers of that name between two Unix times, as described in docs/journal.md."""
         now = self._clock.wall()
         end = now if end is None else end
         begin = now - DAY_SECONDS if begin is None else begin
@@ -77,10 +77,10 @@ class View:
         return round(self.since + tenths / 10, 1)
 
     def asked_at(self, line: Line) -> float | None:
-        """Return when KEDA asked last, in tenths of a second since the journal began, or None if it never has."""
-        if line.asker is None:
+        """Return KEDA's last call, in tenths of a second since the journal began, or None."""
+        if line.scaled_object is None:
             return line.asked_at
-        return (line.asker.asked_at - self.journal.began) * 10 if line.asker.calls else None
+        return (line.scaled_object.asked_at - self.journal.began) * 10 if line.scaled_object.calls else None
 
     def _trigger(self, line: Line, begin: float, end: float) -> dict[str, Any]:
         asked = self.asked_at(line)
@@ -92,13 +92,13 @@ class View:
             "specs": [{"name": spec.name, "target": spec.target} for spec in line.specs],
             "since": self._unix(line.since),
             "lastAsked": None if asked is None else self._unix(asked),
-            "streams": 0 if line.asker is None else len(line.asker.listeners),
+            "streams": 0 if line.scaled_object is None else len(line.scaled_object.listeners),
             "events": self.events(line, begin, end),
         }
 
     def _refused(self, refusal: Refusal) -> dict[str, Any]:
         first, last = (self._unix((at - self.journal.began) * 10) for at in (refusal.first, refusal.last))
-        told = {"code": refusal.code, "message": refusal.message, "count": refusal.count, "until": last}
+        details = {"code": refusal.code, "message": refusal.message, "count": refusal.count, "until": last}
         return {
             "namespace": refusal.namespace,
             "name": refusal.name,
@@ -108,11 +108,11 @@ class View:
             "since": first,
             "lastAsked": last,
             "streams": 0,
-            "events": [{"at": first, "kind": "refused", **told}],
+            "events": [{"at": first, "kind": "refused", **details}],
         }
 
     def events(self, line: Line, begin: float, end: float) -> list[dict[str, Any]]:
-        """Return the events of `line` until the Unix time `end`: those since `begin`, and the newest of each sort before."""
+        """Return the events of `line` from `begin` to `end` (Unix time), and the newest of each track before."""
         first, last = ((at - self.since) * 10 for at in (begin, end))
         values: list[float | None] = [None] * len(line.specs)
         shown: list[dict[str, Any]] = []
@@ -146,7 +146,7 @@ class View:
         return fields
 
     def recent(self, line: object) -> list[float | None]:
-        """Return the first metric's values of the last hour, oldest first, one for each half minute; None where unknown."""
+        """Return the first metric's value of each half minute of the last hour, oldest first; None where unknown."""
         if not isinstance(line, Line) or not line.records:
             return []
         now, asked = self.journal.now(), self.asked_at(line)
@@ -156,10 +156,12 @@ class View:
 
 
 def within(events: bytes | bytearray, first: float, last: float) -> list[Record]:
-    """Return the records between two times, and before them the last of each track that is older."""
+    """Return the records between two times, and before them the last older one of each track."""
     before: dict[int, Record] = {}
     found = []
-    for record in sorted(unpack(events), key=lambda each: each.at):  # a stream's end is noted later
+    for record in sorted(
+        unpack(events), key=lambda each: each.at
+    ):  # sorted, because the end of a stream is noted later
         if record.at < first:
             if record.kind == ERROR:
                 before = {code: each for code, each in before.items() if code % FLAG != VALUE}
@@ -171,7 +173,7 @@ def within(events: bytes | bytearray, first: float, last: float) -> list[Record]
 
 
 def course(events: Sequence[Record], now: int, ends: float) -> list[float | None]:
-    """Return the value at each step of the chart until `now`; it is known until `ends`."""
+    """Return the value at each step of the chart until `now`; after `ends` it is unknown."""
     step = int(CHART_STEP_SECONDS * 10)
     begin = now - step * CHART_STEPS
     values: list[float | None] = [None] * CHART_STEPS
@@ -182,8 +184,8 @@ def course(events: Sequence[Record], now: int, ends: float) -> list[float | None
         elif record.kind == ERROR:
             known.append((record.at, None))
         elif record.kind == ASKED:
-            told = known[-1][1] if known else None
-            known += [(record.at - 10 * record.number, None), (record.at, told)]
+            last = known[-1][1] if known else None
+            known += [(record.at - 10 * record.number, None), (record.at, last)]
     known.append((ends, None) if ends < now else (math.inf, None))
     position, value = 0, None
     for index in range(CHART_STEPS):
@@ -195,5 +197,5 @@ def course(events: Sequence[Record], now: int, ends: float) -> list[float | None
 
 
 def rounded(number: float) -> float:
-    """Return what 32 bits of float hold of a number, without the digits that they make up."""
+    """Return a 32-bit float rounded to its exact digits."""
     return float(f"{number:.7g}")

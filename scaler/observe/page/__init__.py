@@ -1,1 +1,1 @@
-"""The status page: every ScaledObject that asked lately, why it is told what it is told, and the backends behind it."""
+"""The status page: all recent ScaledObjects, what KEDA is told about them and why, and their backends."""

@@ -1,4 +1,4 @@
-"""Who may see the page, and what a browser may do with it."""
+"""Access to the status page by token, and the security headers of its answers."""
 
 import hashlib
 import hmac
@@ -25,23 +25,23 @@ HEADERS = {
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add to every answer what keeps browsers from running, framing or keeping it."""
+    """Add the headers that keep browsers from running foreign scripts, framing and caching."""
     response.headers.update(HEADERS)
     if request.path.startswith("/static/"):
-        response.headers["Cache-Control"] = "no-cache"  # kept, but asked for again: an upgrade is seen at once
+        response.headers["Cache-Control"] = "no-cache"  # cached but revalidated, so that an upgrade is seen at once
 
 
 class Guard:
-    """Asks for the token of a file, which is read at every request, so that a rotated token counts at once."""
+    """Requires the token in a file, which is read at every request, so that a rotated token is used at once."""
 
     def __init__(self, token_file: Path | None, clock: Clock) -> None:
-        """Let everybody in without a file; raises `SettingsError` if it cannot be read."""
+        """Require no token without a file; raises `SettingsError` if the file cannot be read."""
         self._file, self._once = token_file, Once(clock)
         if token_file is not None and self._token() is None:
             raise SettingsError(f"page.tokenFile: {token_file} cannot be read, or is empty")
 
     def _token(self) -> bytes | None:
-        """Return the token, or None if there is none."""
+        """Return the token, or None if it cannot be read."""
         if self._file is None:
             return None
         try:
@@ -52,11 +52,11 @@ class Guard:
             return None
 
     def admits(self, request: web.Request) -> bool:
-        """Tell whether `request` carries the token as a bearer, or the cookie that stands for it."""
+        """Tell whether `request` has the token as bearer token, or the cookie for it."""
         if self._file is None:
             return True
         token = self._token()
-        if token is None:  # then nobody is let in
+        if token is None:  # without a readable token no request is admitted
             return False
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.casefold() == "bearer" and _same(bearer.strip(), token):
@@ -64,7 +64,7 @@ class Guard:
         return _same(request.cookies.get(COOKIE, ""), _cookie(token))
 
     def sign_in(self, request: web.Request, response: web.Response) -> bool:
-        """Give the browser its cookie if the URL has `?token=` and it is right; tell whether it is."""
+        """Set the cookie if the URL has `?token=` with the right token; tell whether it has."""
         token = self._token()
         if token is None or not _same(request.query.get("token", ""), token):
             return False
@@ -79,5 +79,5 @@ def _same(given: str, wanted: bytes) -> bool:
 
 
 def _cookie(token: bytes) -> bytes:
-    """Return what the browser keeps in place of the token; another token makes it worthless."""
+    """Return the value of the cookie, a hash of the token, which is invalid after the token is rotated."""
     return hmac.new(token, b"status page", hashlib.sha256).hexdigest().encode()

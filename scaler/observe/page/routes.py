@@ -1,4 +1,4 @@
-"""The routes of the page and its API: read-only, one template for each view, events that say when to look again."""
+"""The routes of the status page and its API: read-only, one template for each view, events for reloading."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 REFRESH_SECONDS = 2.0
 MAX_WATCHERS = 100
-"""Open event streams; beyond it pages stay as they are until they are loaded again."""
+"""Open event streams; further pages do not update by themselves."""
 MAX_EVENTS = 50
 OPEN_PATHS = ("/metrics", "/healthz", "/readyz")
 
@@ -31,8 +31,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def environment() -> "Environment":
-    """Return the templates; everything is escaped, and a misspelt name is an error."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - 2 MB, and most are never looked at
+    """Return the environment of the templates; everything is escaped, and an unknown name is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - 2 MB, which most servers never need
 
     made = Environment(
         autoescape=True,
@@ -57,10 +57,10 @@ def environment() -> "Environment":
 
 
 class Page:
-    """Serves the status page; `add_to` puts it into an application."""
+    """Serves the status page; `add_to` adds it to an application."""
 
     def __init__(self, status: Status, guard: Guard, clock: Clock, version: str) -> None:
-        """Show `status` to whom `guard` admits."""
+        """Show `status` in answer to requests that `guard` admits."""
         self._status, self._guard, self._clock = status, guard, clock
         self._version = version
         self._watchers: set[asyncio.Task[Any]] = set()
@@ -73,7 +73,7 @@ class Page:
         return made
 
     def add_to(self, app: web.Application) -> None:
-        """Add routes, the guard in front of them, and the headers of every answer."""
+        """Add the routes, the guard in front of them, and the headers of every answer."""
         app.router.add_get("/", self._table)
         app.router.add_get("/scaledobjects/{namespace}/{name}", self._scaled_object)
         app.router.add_get("/backends", self._backends)
@@ -94,8 +94,8 @@ class Page:
         if request.path in OPEN_PATHS or request.path.startswith("/static/"):
             return await handler(request)
         if "token" in request.query:
-            # The page that follows is asked for by this one, so that a link from elsewhere may bring the token: the
-            # cookie of a redirect would be held back as cross-site.
+            # A page instead of a redirect, so that a link from another site can have the token: on a redirect the
+            # browser would not send the cookie, as the navigation is cross-site.
             entered = self._html("entered.html", {"target": quote(request.path)})
             if self._guard.sign_in(request, entered):
                 return entered
@@ -168,7 +168,7 @@ class Page:
     def _html(
         self, template: str, context: Mapping[str, Any], status: int = 200, of: web.Request | None = None
     ) -> web.Response:
-        """Return a page; one that is equal but for ages to what the request `of` has seen is not sent again."""
+        """Return a page, or 304 if the browser that sent `of` has the same page, apart from ages."""
         text = self._templates.get_template(template).render(context)
         response = web.Response(text=text, content_type="text/html", status=status)
         response.headers["X-Now"] = f"{self._clock.wall():.0f}"
@@ -205,8 +205,10 @@ class Page:
         begin, end = moment(query, "from"), moment(query, "to")
         if begin is not None and end is not None and begin > end:
             raise QueryError("from: must not be later than to")
-        told = self._status.journal.whole(query.get("namespace"), query.get("name"), begin, end)
-        return unless_seen(request, _json(told), json.dumps([told["since"], told["omitted"], told["triggers"]]))
+        journal = self._status.journal.whole(query.get("namespace"), query.get("name"), begin, end)
+        return unless_seen(
+            request, _json(journal), json.dumps([journal["since"], journal["omitted"], journal["triggers"]])
+        )
 
     async def _api_backends(self, _: web.Request) -> web.Response:
         cost = self._status.cost
@@ -226,7 +228,7 @@ class Page:
     # Events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Say every two seconds that it is time to look again; what a page shows depends on its own query."""
+        """Send an event every two seconds, on which the page reloads its own query."""
         task = asyncio.current_task()
         if len(self._watchers) >= MAX_WATCHERS or task is None:
             raise web.HTTPServiceUnavailable(text="too many pages are open\n")
@@ -248,7 +250,7 @@ class Page:
 
 
 def unless_seen(request: web.Request, response: web.Response, text: str) -> web.Response:
-    """Return `response`, compressed, or 304 if the request names what `text` was already."""
+    """Return `response`, compressed, or 304 if the request has the ETag of `text`."""
     tag = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
     if any(each.value == tag for each in request.if_none_match or ()):
         return web.Response(status=304, headers={"ETag": f'W/"{tag}"', "X-Now": response.headers.get("X-Now", "")})

@@ -1,4 +1,4 @@
-"""Which ScaledObjects the table shows: searching, filtering, sorting and paging, without any I/O."""
+"""The rows of the table: searching, filtering, sorting and paging. Pure."""
 
 import math
 from collections import Counter
@@ -23,25 +23,25 @@ STATES = (
     "active",
     "inactive",
 )
-"""The worst first. Some go along with what is told, see `Row`."""
+"""All states of a row, the worst first; some are in addition to the state of the answer, see `Row`."""
 TROUBLE = STATES[: STATES.index("active")]
 MAX_LIMIT = 1_000
 
 
 class QueryError(ValueError):
-    """A parameter of the URL that makes no sense; the text says which and what is allowed."""
+    """A wrong parameter in the URL; the text says which, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One trigger of a ScaledObject, or metadata that is refused, with what is needed to filter and sort.
+    """One trigger of a ScaledObject, or refused metadata, with everything needed to filter and sort.
 
-    `age` is that of its reading, in seconds. What is told may be `stale` (it stands on a reading that is too old),
-    `overdue` (a place is read much later than it should be) or `doubtful` (something makes an empty answer doubtful).
-    `backend` is one that fails, `fault` why.
+    `age` is that of its reading, in seconds. An answer may also be `stale` (its reading is too old), `overdue` (a place
+    is read much later than it should be) or `doubtful` (an empty queue may be a mistake). `backend` is a failing one,
+    and `fault` says why.
     """
 
-    asker: ScaledObject | Refusal
+    scaled_object: ScaledObject | Refusal
     state: str
     stale: bool
     age: float | None
@@ -52,26 +52,28 @@ class Row:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """All states that it is found under, the worst first."""
+        """All states of the row, the worst first."""
         flags = {"stale": self.stale, "overdue": self.overdue, "doubtful": self.doubtful}
         return tuple(state for state in STATES if state == self.state or flags.get(state, False))
 
 
 def _ratio(row: Row) -> float | None:
-    asker = row.asker
-    if isinstance(asker, Refusal) or asker.told is None:
+    scaled_object = row.scaled_object
+    if isinstance(scaled_object, Refusal) or scaled_object.told is None:
         return None
-    return max(metric.value / spec.target for metric, spec in zip(asker.told.metrics, asker.specs, strict=True))
+    return max(
+        metric.value / spec.target for metric, spec in zip(scaled_object.told.metrics, scaled_object.specs, strict=True)
+    )
 
 
 def _active_since(row: Row) -> float | None:
-    if row.state != "active" or isinstance(row.asker, Refusal) or math.isnan(row.asker.active_since):
+    if row.state != "active" or isinstance(row.scaled_object, Refusal) or math.isnan(row.scaled_object.active_since):
         return None
-    return row.asker.active_since
+    return row.scaled_object.active_since
 
 
 _SEVERITY = {state: min(index, len(TROUBLE)) for index, state in enumerate(STATES)}
-"""What is in no trouble is in the order of names, whether active or not."""
+"""Sort key: rows without trouble are equal, and so sorted by name, whether active or not."""
 
 
 def _severity(row: Row) -> int:
@@ -81,15 +83,15 @@ def _severity(row: Row) -> int:
 
 
 def _called(row: Row) -> float:
-    return -(row.asker.last if isinstance(row.asker, Refusal) else row.asker.asked_at)
+    return -(row.scaled_object.last if isinstance(row.scaled_object, Refusal) else row.scaled_object.asked_at)
 
 
 def _streams(row: Row) -> int:
-    return 0 if isinstance(row.asker, Refusal) else len(row.asker.listeners)
+    return 0 if isinstance(row.scaled_object, Refusal) else len(row.scaled_object.listeners)
 
 
 SORTS: Mapping[str, Callable[[Row], Any]] = {
-    "name": lambda row: (row.asker.namespace, row.asker.name),
+    "name": lambda row: (row.scaled_object.namespace, row.scaled_object.name),
     "state": _severity,
     "value": _ratio,
     "since": _active_since,
@@ -101,7 +103,7 @@ SORTS: Mapping[str, Callable[[Row], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for in the URL: `?q=TEXT&state=STATE&backend=BACKEND&sort=[-]KEY&page=N&limit=N`."""
+    """The query in the URL: `?q=TEXT&state=STATE&backend=BACKEND&sort=[-]KEY&page=N&limit=N`."""
 
     text: str = ""
     state: str = ""
@@ -138,16 +140,16 @@ class Query:
         return self.sort.startswith("-")
 
     def url(self, path: str, **changes: Any) -> str:
-        """Return the address of the same query with `changes`; whatever has its default is left out."""
+        """Return the URL of the same query with `changes`, without parameters that have their default."""
         parts = replace(self, **changes).parts()
         return f"{path}?{urlencode(parts)}" if parts else path
 
     def hidden(self) -> list[tuple[str, Any]]:
-        """Return what a form says besides the page."""
+        """Return the hidden fields of a form: all parameters except the page."""
         return [(name, value) for name, value in self.parts().items() if name != "page"]
 
     def parts(self) -> dict[str, Any]:
-        """Return the parameters that have another value than by default."""
+        """Return the parameters that differ from their default."""
         names = {"text": "q", "state": "state", "backend": "backend", "sort": "sort", "page": "page", "limit": "limit"}
         default = Query()
         return {name: getattr(self, key) for key, name in names.items() if getattr(self, key) != getattr(default, key)}
@@ -161,7 +163,7 @@ def _whole(parameters: Mapping[str, str], name: str, default: int, most: int) ->
 
 
 def moment(parameters: Mapping[str, str], name: str) -> float | None:
-    """Return a time as Unix seconds; None where none is given. Raises `QueryError`."""
+    """Return a time parameter as Unix seconds, None without one; raises `QueryError`."""
     text = parameters.get(name, "").strip()
     if not text:
         return None
@@ -169,14 +171,14 @@ def moment(parameters: Mapping[str, str], name: str) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = _iso(text)
-    if not 0 <= seconds < 1e11:  # NaN neither
+    if not 0 <= seconds < 1e11:  # also refuses NaN
         raise QueryError(f"{name}: must be Unix seconds, or a time with its zone such as 2026-11-28T03:00:00Z")
     return seconds
 
 
 def _iso(text: str) -> float:
     try:
-        parsed = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign in a URL means a blank
+        parsed = datetime.fromisoformat(text.replace(" ", "+"))  # `+` in a URL means a blank
     except ValueError:
         return math.nan
     return math.nan if parsed.tzinfo is None else parsed.timestamp()
@@ -184,7 +186,7 @@ def _iso(text: str) -> float:
 
 @dataclass(slots=True)
 class Trouble:
-    """A fault of one backend and how many triggers stand on it, by what they are told; `faults` are its messages."""
+    """The faults of one backend, and the number of triggers affected, by their state."""
 
     backend: str
     fault: str
@@ -195,7 +197,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One page of the rows; `counts` are of all rows that match the text, by state, `troubles` the faults behind them."""
+    """One page of rows; `counts` are of all rows that match the text, by state, `troubles` their faults."""
 
     query: Query
     rows: tuple[Row, ...]
@@ -205,18 +207,18 @@ class Selection:
     counts: Mapping[str, int]
     troubles: tuple[Trouble, ...] = ()
 
-    def told_above(self, row: Row) -> bool:
-        """Tell whether the fault of `row` is one that several have, so that it is told once for all of them."""
+    def listed_above(self, row: Row) -> bool:
+        """Tell whether several rows have the fault of `row`, so that it is shown once above the table."""
         return any(each.backend == row.backend and each.triggers > 1 for each in self.troubles)
 
 
 def select(rows: Iterable[Row], query: Query) -> Selection:
-    """Return the page of `rows` that `query` asks for; one beyond the last is the last."""
+    """Return the page of `rows` for `query`; a number beyond the last page means the last."""
     found, total, counts = [], 0, Counter[str]()
     troubles: dict[str, Trouble] = {}
     for row in rows:
         total += 1
-        if query.text and query.text not in _searched(row.asker):
+        if query.text and query.text not in _searched(row.scaled_object):
             continue
         if query.backend and query.backend not in backends_of(row):
             continue
@@ -230,8 +232,8 @@ def select(rows: Iterable[Row], query: Query) -> Selection:
     pages = max(1, math.ceil(len(found) / query.limit))
     page = min(query.page, pages)
     shown = tuple(found[(page - 1) * query.limit : page * query.limit])
-    told = sorted(troubles.values(), key=lambda each: (-each.triggers, each.backend))
-    return Selection(replace(query, page=page), shown, total, len(found), pages, counts, tuple(told))
+    listed = sorted(troubles.values(), key=lambda each: (-each.triggers, each.backend))
+    return Selection(replace(query, page=page), shown, total, len(found), pages, counts, tuple(listed))
 
 
 def _add(troubles: dict[str, Trouble], row: Row) -> None:
@@ -242,26 +244,26 @@ def _add(troubles: dict[str, Trouble], row: Row) -> None:
 
 
 def backends_of(row: Row) -> set[str]:
-    """Return the backends that a row stands on."""
-    return set() if isinstance(row.asker, Refusal) else {place.backend for place in row.asker.places}
+    """Return the backends of a row."""
+    return set() if isinstance(row.scaled_object, Refusal) else {place.backend for place in row.scaled_object.places}
 
 
-def _searched(asker: ScaledObject | Refusal) -> str:
-    if isinstance(asker, Refusal):
-        return f"{asker.namespace}/{asker.name} {asker.source}".casefold()
-    names = " ".join(spec.name for spec in asker.specs)
-    return f"{asker.namespace}/{asker.name} {asker.trigger.source} {names}".casefold()
+def _searched(scaled_object: ScaledObject | Refusal) -> str:
+    if isinstance(scaled_object, Refusal):
+        return f"{scaled_object.namespace}/{scaled_object.name} {scaled_object.source}".casefold()
+    names = " ".join(spec.name for spec in scaled_object.specs)
+    return f"{scaled_object.namespace}/{scaled_object.name} {scaled_object.trigger.source} {names}".casefold()
 
 
 def _by_name(row: Row) -> tuple[str, ...]:
-    asker = row.asker
-    if isinstance(asker, Refusal):
-        return (asker.namespace, asker.name, asker.message)
-    return (asker.namespace, asker.name, *(spec.name for spec in asker.specs))
+    scaled_object = row.scaled_object
+    if isinstance(scaled_object, Refusal):
+        return (scaled_object.namespace, scaled_object.name, scaled_object.message)
+    return (scaled_object.namespace, scaled_object.name, *(spec.name for spec in scaled_object.specs))
 
 
 def _sort(rows: list[Row], key: Callable[[Row], Any], *, descending: bool) -> None:
-    """Sort in place; what has no value comes last in either direction."""
+    """Sort in place; rows without a value come last in either direction."""
     keyed = [(value, row) for row in rows if (value := key(row)) is not None]
     without = [row for row in rows if key(row) is None] if len(keyed) < len(rows) else []
     keyed.sort(key=lambda pair: pair[0], reverse=descending)

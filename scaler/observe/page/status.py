@@ -1,4 +1,4 @@
-"""What the page and its API show, as plain data: rows, triggers of a ScaledObject, backends. Holds no secret."""
+"""The content of the page and its API as plain data: rows, triggers of a ScaledObject, backends. No secrets."""
 
 import asyncio
 import math
@@ -19,21 +19,21 @@ from scaler.sources.sqs.prices import CostSettings
 from scaler.store.snapshots import PlaceStatus, Snapshots
 
 ROWS_AT_ONCE = 500
-"""After so many rows KEDA's calls have their turn."""
+"""After so many rows the event loop gets a turn, for KEDA's calls."""
 SHARED_SECONDS = 1.0
-"""Rows are made once for all who look at the same time."""
+"""The rows are cached for so long, for all viewers."""
 SHOWN_SECONDS = 900.0
-"""Refused metadata is shown as long as a trigger that asks no more is remembered."""
+"""Refused metadata is shown for as long as a ScaledObject is remembered after its last call."""
 LATE_INTERVALS = 3
-"""A place is overdue when its next read is late by more than so many of its intervals."""
+"""A place is overdue if its next read is late by more than so many of its intervals."""
 MAX_PLACES = 200
-"""Places shown of one backend, the failing and the slowest first."""
+"""Places shown of one backend, failing and slow ones first."""
 
 
 class Status:
-    """Reads the house for people, asking nobody outside."""
+    """Collects the state of the scaler for people, without reading any backend."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts it reads
+    def __init__(  # noqa: PLR0913, PLR0917 - these are the parts that it reads
         self,
         registry: Registry,
         snapshots: Snapshots,
@@ -43,7 +43,7 @@ class Status:
         clock: Clock,
         cost: CostSettings,
     ) -> None:
-        """Show what these hold."""
+        """Read these parts."""
         self._registry, self._snapshots, self._explainer = registry, snapshots, explainer
         self._traffic, self._clock, self.cost = traffic, clock, cost
         self.journal = journal
@@ -53,53 +53,54 @@ class Status:
     # ScaledObjects
 
     async def rows(self) -> list[Row]:
-        """Return a row for each trigger that asked lately."""
+        """Return a row for each known trigger."""
         if self._clock.now() - self._rows_at < SHARED_SECONDS:
             return self._rows
         rows = self.refused()
-        for index, asker in enumerate(self._registry, 1):
-            rows.append(self.row(asker))
+        for index, scaled_object in enumerate(self._registry, 1):
+            rows.append(self.row(scaled_object))
             if index % ROWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._rows, self._rows_at = rows, self._clock.now()
         return rows
 
-    def row(self, asker: ScaledObject) -> Row:
-        """Return the row of `asker`: stale if its backend fails now, or if what it was told is too old."""
-        now, places = self._clock.now(), asker.places
+    def row(self, scaled_object: ScaledObject) -> Row:
+        """Return the row of `scaled_object`; it is stale if its backend fails or its answer is too old."""
+        now, places = self._clock.now(), scaled_object.places
         known = [status for place in places if (status := self._snapshots.status(place)) is not None]
-        state = state_of(asker)
-        age = None if math.isinf(asker.settling.told_at) else now - asker.settling.told_at
-        if asker.listeners and known and all(status.age is not None for status in known):
-            # Whoever listens is judged again when a reading changes, so the newest reading is what it stands on.
+        state = state_of(scaled_object)
+        age = None if math.isinf(scaled_object.settling.told_at) else now - scaled_object.settling.told_at
+        if scaled_object.listeners and known and all(status.age is not None for status in known):
+            # With an open stream a trigger is judged again when a reading changes, so its answer is as new as the
+            # readings.
             age = max(status.age or 0.0 for status in known)
         failing = next((status for status in known if status.fault is not None), None)
         late = any(status.interval and status.overdue_seconds > LATE_INTERVALS * status.interval for status in known)
         slowest = max((place.min_refresh_seconds for place in places), default=0.0)
-        too_old = age is not None and age > asker.trigger.stale_seconds + slowest
+        too_old = age is not None and age > scaled_object.trigger.stale_seconds + slowest
         return Row(
-            asker,
+            scaled_object,
             state,
             stale=state in {"active", "inactive", "settling"} and (failing is not None or too_old),
             age=age,
             overdue=late,
-            doubtful=asker.told is not None and bool(asker.told.doubts),
+            doubtful=scaled_object.told is not None and bool(scaled_object.told.doubts),
             backend="" if failing is None else failing.place.backend,
             fault="" if failing is None else str(failing.fault),
         )
 
     def refused(self) -> list[Row]:
-        """Return a row for each error that metadata was lately refused with."""
+        """Return a row for each recent refusal of metadata."""
         return [
             Row(each, "refused", stale=False, age=None) for each in self.journal.journal.refusals.present(SHOWN_SECONDS)
         ]
 
     def row_view(self, row: Row) -> dict[str, Any]:
-        """Return a row with the explanation of the trigger and the values of the last hour."""
-        asker, now = row.asker, self._clock.now()
-        if isinstance(asker, Refusal):
-            return refusal_view(asker, now)
-        view = self._explainer.view(asker)
+        """Return a row with the explanation of its trigger and the values of the last hour."""
+        scaled_object, now = row.scaled_object, self._clock.now()
+        if isinstance(scaled_object, Refusal):
+            return refusal_view(scaled_object, now)
+        view = self._explainer.view(scaled_object)
         faults = [place["fault"] for place in view["places"] if place["fault"] is not None]
         return {
             **view,
@@ -108,21 +109,29 @@ class Status:
             "doubtful": row.doubtful,
             "readingAge": None if row.age is None else round(row.age, 3),
             "fault": faults[0] if faults else None,
-            "lastErrorAge": round(now - error_at, 3) if math.isfinite(error_at := asker.settling.error_at) else None,
-            "recent": self.recent(value=self.journal.recent(asker.line), target=asker.specs[0].target),
+            "lastErrorAge": round(now - error_at, 3)
+            if math.isfinite(error_at := scaled_object.settling.error_at)
+            else None,
+            "recent": self.recent(value=self.journal.recent(scaled_object.line), target=scaled_object.specs[0].target),
         }
 
     def triggers(self, namespace: str, name: str) -> list[dict[str, Any]]:
-        """Return the triggers of one ScaledObject, in an order that stays; empty if it did not ask lately."""
-        askers = [asker for asker in self._registry if asker.namespace == namespace and asker.name == name]
-        askers.sort(key=lambda asker: ([spec.name for spec in asker.specs], asker.key))
-        rows = [row for row in self.refused() if (row.asker.namespace, row.asker.name) == (namespace, name)]
-        return [self.row_view(row) for row in (*rows, *map(self.row, askers))]
+        """Return the known triggers of one ScaledObject, in a stable order."""
+        scaled_objects = [
+            scaled_object
+            for scaled_object in self._registry
+            if scaled_object.namespace == namespace and scaled_object.name == name
+        ]
+        scaled_objects.sort(key=lambda scaled_object: ([spec.name for spec in scaled_object.specs], scaled_object.key))
+        rows = [
+            row for row in self.refused() if (row.scaled_object.namespace, row.scaled_object.name) == (namespace, name)
+        ]
+        return [self.row_view(row) for row in (*rows, *map(self.row, scaled_objects))]
 
     # Backends
 
     def backends(self) -> list[dict[str, Any]]:
-        """Return every backend that is asked, or was in the last hour."""
+        """Return every backend with places or with requests in the last hour."""
         by_backend: dict[str, list[PlaceStatus]] = {name: [] for name in self._traffic.backends()}
         by_backend |= {status.backend: [] for status in self._snapshots.backends()}
         for status in self._snapshots.statuses():
@@ -130,12 +139,12 @@ class Status:
         return [self._backend(name, places) for name, places in sorted(by_backend.items())]
 
     def backend(self, name: str) -> dict[str, Any] | None:
-        """Return one backend with its places and the last hour, or None if it is not known."""
+        """Return one backend with its places and its last hour, or None if it is unknown."""
         places = [status for status in self._snapshots.statuses() if status.place.backend == name]
         if not places and name not in self._traffic.backends():
             return None
         places.sort(key=lambda status: (status.fault is None, -status.read_seconds, str(status.place)))
-        steps = self._traffic.recent(name)[:-1]  # the present half minute is not whole
+        steps = self._traffic.recent(name)[:-1]  # the current half minute is not complete
         per_minute = 60 / STEP_SECONDS
         return {
             **self._backend(name, places),
@@ -179,7 +188,7 @@ class Status:
 
 
 def refusal_view(refusal: Refusal, now: float) -> dict[str, Any]:
-    """Return refused metadata with the keys of a trigger, which it is not."""
+    """Return refused metadata with the same keys as a trigger."""
     return {
         "namespace": refusal.namespace,
         "name": refusal.name,

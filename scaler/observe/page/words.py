@@ -1,4 +1,4 @@
-"""How numbers, durations and courses are written for people."""
+"""Formats numbers, durations, events and charts for people."""
 
 import math
 import re
@@ -32,8 +32,8 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float | None, now: float) -> "Markup | str":
-    """Return how long ago something was, marked with its Unix time so that a page can count on."""
-    from markupsafe import Markup  # noqa: PLC0415 - it comes with jinja2, which is loaded when a page is looked at
+    """Return how long ago something was, with its Unix time in the markup so that the page can update it."""
+    from markupsafe import Markup  # noqa: PLC0415 - comes with jinja2, which is imported at the first page
 
     if seconds is None:
         return NOTHING
@@ -41,17 +41,17 @@ def age(seconds: float | None, now: float) -> "Markup | str":
 
 
 def without_ages(text: str) -> str:
-    """Return a page as it is equal whenever nothing but time has passed."""
+    """Return a page without its ages, so that it stays equal if only time has passed."""
     return _AGE.sub(r"\1", text)
 
 
 def utc(unix: float) -> str:
-    """Return a Unix time in the form of ISO 8601."""
+    """Return a Unix time in ISO 8601."""
     return datetime.fromtimestamp(unix, UTC).isoformat(" ", "seconds").replace("+00:00", "Z")
 
 
 def sentence(event: Mapping[str, Any]) -> str:
-    """Return what an event of the journal says."""
+    """Return an event of the journal as a sentence."""
     kind, message = event["kind"], event.get("message", "")
     match kind:
         case "error":
@@ -83,7 +83,7 @@ def latency(seconds: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a number with at most two decimals, or more where it is small."""
+    """Return a number with at most two decimals, or more if it is small."""
     if value is None:
         return NOTHING
     if 0 < abs(value) < 0.01:
@@ -101,7 +101,7 @@ WIDTH, HEIGHT = 120, 28
 
 @dataclass(frozen=True, slots=True)
 class Sparkline:
-    """A course as an SVG path in a box of `WIDTH` by `HEIGHT`, the height of its target in it, and the same in words."""
+    """A chart as an SVG path in a box of `WIDTH` by `HEIGHT`, the y of its target, and the same as a text."""
 
     path: str
     target_y: float
@@ -109,7 +109,7 @@ class Sparkline:
 
 
 def sparkline(values: Sequence[float | None], target: float) -> Sparkline | None:
-    """Draw `values`, oldest first, from 0 to the greatest of them and `target`; None if there is nothing to draw."""
+    """Draw `values`, oldest first, from 0 to the largest of them and `target`; None without any value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -121,7 +121,7 @@ def sparkline(values: Sequence[float | None], target: float) -> Sparkline | None
             pen_down = False
             continue
         point = f"{index * step:.4g} {_height(value, top):.4g}"
-        # The move of length 0 lets a lone value show as a dot.
+        # The line of length 0 makes a single value visible as a dot.
         path.append(f"L{point}" if pen_down else f"M{point}h0")
         pen_down = True
     last = next((value for value in reversed(values) if value is not None), math.nan)

@@ -1,4 +1,4 @@
-"""Source `argocd`: what the components of Argo CD have to do."""
+"""Source `argocd`: the pending work of the components of Argo CD."""
 
 from scaler.clients.kubernetes.reader import ObjectsReader
 from scaler.clients.pages.prometheus import PrometheusReader

@@ -1,4 +1,4 @@
-"""Applications of Argo CD: which of them the application-controller has not looked at for too long."""
+"""Applications of Argo CD, and which of them the application-controller has not compared for too long."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,14 +10,14 @@ from scaler.clients.kubernetes.objects import Resource
 
 APPLICATIONS = Resource("argoproj.io", ("v1alpha1",), "applications")
 STEP_SECONDS = 5
-"""Overdue is judged at multiples of this Unix time: of 3,000 applications one falls due every few milliseconds."""
+"""Overdue is judged at multiples of this; of 3,000 applications one becomes overdue every few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What is kept of an Application: `server` of its destination, empty if that is named otherwise.
+    """The part of an Application that matters: `server` of its destination, empty if that has a `name` instead.
 
-    `compared` is when it was last compared, or made if it never was, in Unix seconds; infinite if it wants not to be.
+    `compared` is the Unix time of its last comparison, or of its creation before the first; infinite if it opts out.
     """
 
     server: str
@@ -25,7 +25,7 @@ class Application:
 
 
 def application(raw: Mapping[str, Any]) -> Application:
-    """Keep an Application."""
+    """Return the part of `raw`, an object of the API, that matters."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     skipped = (metadata.get("annotations") or {}).get("argocd.argoproj.io/skip-reconcile") == "true"
     compared = datetime.fromisoformat(status.get("reconciledAt") or metadata["creationTimestamp"]).timestamp()

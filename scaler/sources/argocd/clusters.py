@@ -1,4 +1,4 @@
-"""The clusters that Argo CD manages, from its cluster Secrets: of a Secret its UID, server and shard are kept, nothing else."""
+"""The clusters that Argo CD manages. Of a cluster Secret only its UID, server and shard are kept."""
 
 from base64 import b64decode
 from collections import Counter
@@ -12,13 +12,13 @@ from scaler.sources.argocd.sharding import Cluster
 SECRETS = Resource("", ("v1",), "secrets")
 CLUSTER_SECRETS = "argocd.argoproj.io/secret-type=cluster"
 IN_CLUSTER = "https://kubernetes.default.svc"
-"""The server of the cluster that Argo CD itself runs in."""
+"""The server of the cluster in which Argo CD itself runs."""
 
 
 def cluster(raw: Mapping[str, Any]) -> Cluster:
-    """Keep what decides the shard of a cluster Secret (argo-cd util/db/cluster.go, `SecretToCluster`).
+    """Return what decides the shard of a cluster Secret (argo-cd util/db/cluster.go, `SecretToCluster`).
 
-    A shard that is no number is no pin, as it is to Argo CD.
+    A `shard` that is not a number is ignored, as Argo CD does.
     """
     data = raw.get("data") or {}
     try:
@@ -30,10 +30,10 @@ def cluster(raw: Mapping[str, Any]) -> Cluster:
 
 
 def managed(found: Iterable[Cluster], destinations: Iterable[str], *, in_cluster: bool) -> tuple[Cluster, ...]:
-    """Return the clusters that shards are computed from: one for each server, with its applications counted.
+    """Return the clusters that are distributed to shards: one for each server, with the number of its applications.
 
-    Of Secrets that share a server one counts, in Argo CD whichever it saw last, here the last of `found`. The own
-    cluster is there without a Secret unless `in_cluster` is off (`cluster.inClusterEnabled: "false"`).
+    Of Secrets with the same server one counts: in Argo CD the one that it saw last, here the last of `found`. The own
+    cluster needs no Secret unless `in_cluster` is False (`cluster.inClusterEnabled: "false"`).
     """
     applications = Counter(destinations)
     by_server = {each.server: each for each in found}

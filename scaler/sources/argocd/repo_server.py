@@ -1,4 +1,4 @@
-"""The requests that the repo-server has in hand, from the pages of all of its pods."""
+"""The pending requests of the repo-server, from the pages of all of its pods."""
 
 import math
 from collections.abc import Sequence
@@ -11,18 +11,19 @@ from scaler.core.errors import Unavailable
 from scaler.sources.names import metric_name
 
 PENDING = "argocd_repo_pending_request_total"
-"""In flight and waiting for a lock or for `--parallelismlimit` (argo-cd reposerver/repository/repository.go)."""
+"""Requests that run, or wait for a lock or for `--parallelismlimit` (argo-cd reposerver/repository/repository.go)."""
 OWN = frozenset({PENDING, "argocd_git_request_total", "argocd_repo_parallelism_wait_duration_seconds_count"})
-"""Series that only a repo-server has, each from the first time that it counts something."""
+"""Series that only a repo-server has; each exists from the first time that it is counted up."""
 ANY = "go_info"
 WANTED = Wanted(frozenset(map(Family, OWN | {ANY})), OWN | {ANY}, "is it the metrics port (8084) of the repo-server?")
 
 
 def pending_requests(pages: Sequence[Page]) -> dict[str, float]:
-    """Return the pending requests of each page that is a repo-server's.
+    """Return the pending requests of each repo-server page.
 
-    One that had no request yet has none of its own series. It counts as 0 beside others that have them: a replica
-    that was just added, which no open connection leads to. Raises `Unavailable` if none has, or one has no count.
+    A repo-server without any request so far has none of these series: a replica that was just added, to which there is
+    no connection yet. It counts as 0 if other pages have them. Raises `Unavailable` if no page has, or a value is no
+    count.
     """
     if not any(page.sums.keys() & OWN for page in pages):
         raise Unavailable(
@@ -38,7 +39,7 @@ def pending_requests(pages: Sequence[Page]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class RepoServer:
-    """The component that an HPA may drive: its pending requests, with `target` of them per replica."""
+    """The repo-server, scaled on its pending requests, with `target` of them per replica."""
 
     pages: tuple[Place, ...]
     target: float
@@ -52,7 +53,7 @@ class RepoServer:
         return self.pages
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by the pending requests of all pods; always active: without a repo-server nothing tells of requests."""
+        """Assess the pending requests of all pods; always active, as with zero pods nothing counts requests."""
         del now
         pending = pending_requests([page for place in self.pages for page in readings[place]])
         total = math.fsum(pending.values())

@@ -1,4 +1,4 @@
-"""Which shard of the application-controller owns which cluster: Argo CD's three algorithms, from their definition."""
+"""Which shard of the application-controller owns which cluster: Argo CD's three algorithms."""
 
 import hashlib
 from bisect import bisect_right
@@ -13,10 +13,11 @@ Algorithm = Literal["legacy", "round-robin", "consistent-hashing"]
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster that Argo CD manages: `uid` is that of its Secret, empty for the own cluster when it has none.
+    """A cluster that Argo CD manages; `uid` is that of its Secret, empty for the own cluster without one.
 
-    `pin` is `data.shard` of the Secret. `applications` are those with this server in `spec.destination.server`: one
-    that names its cluster instead is not counted by Argo CD either, which only consistent hashing makes use of.
+    `pin` is `data.shard` of the Secret. `applications` is the number of those with this server in
+    `spec.destination.server`, for consistent hashing; Argo CD does not count applications with `spec.destination.name`
+    either.
     """
 
     uid: str
@@ -26,10 +27,10 @@ class Cluster:
 
 
 def owners(clusters: Sequence[Cluster], shards: int, algorithm: Algorithm) -> tuple[int, ...]:
-    """Return the shard of each of `clusters`, which have distinct servers, when `shards` (at least 1) are run.
+    """Return the shard of each of `clusters`, which have distinct servers, if `shards` (at least 1) are run.
 
-    A pin that is too high means shard 0, a negative one a shard that nobody runs (argo-cd controller/sharding/cache.go
-    and sharding.go). A pinned cluster takes its turn in round-robin and its load in consistent hashing all the same.
+    A pin that is too high means shard 0, a negative one a shard that is never run (argo-cd controller/sharding/cache.go
+    and sharding.go). A pinned cluster still counts in round-robin and for the load of consistent hashing.
     """
     if shards == 1:
         computed: Sequence[int] = [0] * len(clusters)
@@ -52,10 +53,10 @@ def owners(clusters: Sequence[Cluster], shards: int, algorithm: Algorithm) -> tu
 
 @lru_cache(maxsize=64)
 def full_fleet(clusters: tuple[Cluster, ...], most: int, algorithm: Algorithm) -> int:
-    """Return the largest number of shards up to `most` of which every one would own a cluster; at least 1.
+    """Return the largest number of shards, up to `most`, with which every shard owns a cluster; at least 1.
 
-    Counting the shards that own something when `most` run is not enough: with fewer shards the clusters are spread
-    anew, and the smaller fleet may have idle shards of its own.
+    It is not enough to count the shards that own a cluster when `most` run: with fewer shards the clusters are
+    distributed differently, and again some shards may own none.
     """
     for shards in range(min(most, len(clusters)), 1, -1):
         if len({owner for owner in owners(clusters, shards, algorithm) if owner >= 0}) == shards:
@@ -72,7 +73,7 @@ def _fnv1a(text: str) -> int:
 
 
 def _bounded(clusters: Sequence[Cluster], shards: int) -> list[int]:
-    """Place `clusters`, in the order of their UIDs, by consistent hashing with bounded loads.
+    """Distribute `clusters`, in the order of their UIDs, by consistent hashing with bounded loads.
 
     From argo-cd controller/sharding/consistent/consistent.go: the next point clockwise whose shard carries less than
     1.25 times the mean load, where the mean is a whole number and at least 1.
@@ -90,7 +91,7 @@ def _bounded(clusters: Sequence[Cluster], shards: int) -> list[int]:
 
 
 _POINTS_PER_SHARD = 1_000
-_RING_STEP = 16  # rings are shared by all fleets up to a multiple of this
+_RING_STEP = 16  # one ring serves all numbers of shards up to a multiple of this
 
 
 def _point(key: str) -> int:
@@ -99,10 +100,10 @@ def _point(key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
-    """The points of the largest fleet; a smaller one is the same ring without the points of the shards it lacks.
+    """The points of the largest number of shards; for fewer shards, the points of the others are left out.
 
-    Shards share keys: the point 11 of shard 1 and the point 1 of shard 11 are both `111`. The highest shard that is
-    there owns such a point, so it comes first among equals.
+    Shards can share a point: point 11 of shard 1 and point 1 of shard 11 are both `111`. The highest shard that is run
+    owns such a point, so it comes first among equal ones.
     """
 
     points: Sequence[int]

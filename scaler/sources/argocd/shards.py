@@ -1,4 +1,4 @@
-"""The shards of the application-controller: how many are worth running, or whether a given one has anything to do."""
+"""The application-controller: how many shards have work, or whether one given shard has any."""
 
 import math
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from scaler.sources.names import metric_name
 from scaler.sources.workqueue import WorkqueueTrigger
 
 CLUSTER_INFO = Family("argocd_cluster_info", ("server",))
-"""Each pod publishes it for the clusters that it caches, half a minute after its start (clustercollector.go)."""
+"""Each pod publishes it for its own clusters, from half a minute after its start (clustercollector.go)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What decides which shard owns which cluster; without `secrets` only the number of clusters is known."""
+    """The objects that decide which shard owns which cluster; without `secrets` only the clusters' number is known."""
 
     secrets: Objects | None
     applications: tuple[Objects, ...]
@@ -36,7 +36,7 @@ class Fleet:
         return [each for place in self.applications for each in readings[place].objects]
 
     def clusters(self, readings: Readings, pages: list[Page]) -> tuple[Cluster, ...]:
-        """Return the clusters; from `pages` if there are no Secrets. Raises `Unavailable` if these tell of none."""
+        """Return the clusters, from `pages` if Secrets are not read; raises `Unavailable` if the pages have none."""
         if self.secrets is not None:
             weighed = self.algorithm == "consistent-hashing"
             destinations = [each.server for each in self.found(readings)] if weighed else []
@@ -52,7 +52,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class FixedShard:
-    """One of a fleet of fixed size, each a workload of its own that an HPA may run or not: shard `number` of `shards`."""
+    """Shard `number` of a fixed number of `shards`, each a workload of its own, scaled between 0 and 1."""
 
     fleet: Fleet
     number: int
@@ -63,7 +63,7 @@ class FixedShard:
         return (MetricSpec(metric_name("argocd", f"application-controller-shard-{self.number}"), 1.0),)
 
     def places(self) -> tuple[Place, ...]:
-        """Return what decides who owns what."""
+        """Return the objects that decide which shard owns which cluster."""
         return self.fleet.places()
 
     def assess(self, readings: Readings, now: float) -> Assessment:
@@ -86,10 +86,10 @@ class FixedShard:
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """How many shards are worth running, as its queues and, if `period` is set, its overdue applications have it.
+    """How many shards have work, by the queues and, if `period` is set, by the overdue applications.
 
-    A shard without a cluster does nothing, so no metric ever asks for a number of shards of which one would own none:
-    each is brought down to the largest number, at most `most`, of which every shard owns a cluster.
+    A shard without a cluster does nothing. So each metric is capped at the largest number of shards, at most `most`,
+    with which every shard owns a cluster.
     """
 
     queues: WorkqueueTrigger
@@ -97,23 +97,23 @@ class Shards:
     fleet: Fleet
     most: int
     overdue_target: float
-    period: float | None  # seconds that may pass between two comparisons of an application
+    period: float | None  # seconds that may pass between two comparisons of an application; None: not judged
 
     def specs(self) -> tuple[MetricSpec, ...]:
-        """Return the number of shards, with target 1, and the overdue applications, with as many as a shard may have."""
+        """Return the number of shards, with target 1, and the overdue applications, with those per shard as target."""
         shards = MetricSpec(metric_name("argocd", "application-controller-shards"), 1.0)
         late = MetricSpec(metric_name("argocd", "overdue-applications"), self.overdue_target)
         return (shards,) if self.period is None else (shards, late)
 
     def places(self) -> tuple[Place, ...]:
-        """Return the pages, and what decides who owns what."""
+        """Return the pages, and the objects that decide which shard owns which cluster."""
         return (*self.pages, *self.fleet.places())
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by min(ceil(items in the queues / queueLength), shards that would all own a cluster), at least 1.
+        """Assess min(ceil(items in the queues / queueLength), shards that all own a cluster), at least 1.
 
-        The HPA takes the larger of both metrics, so the overdue applications are told only up to the largest count
-        that asks for such a number of shards. Always active: a controller at zero sees no drift.
+        The HPA takes the larger of both metrics, so the overdue applications are capped at the largest count that asks
+        for such a number of shards. Always active, because a controller with zero pods would notice no drift.
         """
         theirs = dict(zip(self.queues.places(), (readings[place] for place in self.pages), strict=True))
         load = self.queues.assess(theirs, now)
@@ -124,11 +124,11 @@ class Shards:
         parts = [*load.components, *self._parts(clusters, wanted, shards)]
         if self.period is not None:
             late, until = overdue(self.fleet.found(readings), self.period, now)
-            told = min(
+            capped = min(
                 float(late), self.overdue_target * self._possible(clusters, math.ceil(late / self.overdue_target))
             )
-            values.append(told)
-            note = "" if told == late else f"told as {told:g}: more shards would leave one without a cluster"
+            values.append(capped)
+            note = "" if capped == late else f"told as {capped:g}: more shards would leave one without a cluster"
             parts.append(Component("overdue applications", late, "applications", note))
         reason = (
             f"active: always; {load.metrics[0].value:g} items ask for {wanted} shards of {self.queues.queue_length:g}, "
@@ -144,7 +144,7 @@ class Shards:
 
     def _possible(self, clusters: tuple[Cluster, ...], wanted: int) -> int:
         most = min(wanted, self.most)
-        if self.fleet.secrets is None:  # no UIDs, so that only round-robin without pins is known for certain
+        if self.fleet.secrets is None:  # without UIDs only round-robin without pins is certain
             return max(1, min(most, len(clusters)))
         return full_fleet(clusters, most, self.fleet.algorithm)
 

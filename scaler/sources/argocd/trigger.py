@@ -1,4 +1,4 @@
-"""Source `argocd`: requests of the repo-server, shards worth running of the application-controller, and queues."""
+"""Source `argocd`: repo-server requests, application-controller shards, and the applicationset-controller's queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,12 +32,13 @@ from scaler.sources.workqueue import Series, WorkqueueTrigger
 
 PAGE_FIELDS = PageKeys.model_fields.keys() - Trigger.model_fields.keys()
 PORTS = {"repo-server": 8084, "application-controller": 8082, "applicationset-controller": 8080}
-"""Of the metrics, in the official manifests."""
+"""The metrics ports in the official manifests."""
 QUEUES = {
     "application-controller": ("app_reconciliation_queue", "app_operation_processing_queue"),
     "applicationset-controller": ("applicationset",),
 }
-"""Of the application-controller those whose work a shard shares; the operation queue also gets what turns out to be none."""
+"""The queues of each component: of the application-controller those that its shards divide among them. Its operation
+queue also gets items that turn out to need no work."""
 FLEET_KEYS = frozenset({"sharding_algorithm", "in_cluster", "application_namespaces"})
 KEYS = {
     "repo-server": PAGE_FIELDS | {"pending_requests"},
@@ -55,12 +56,12 @@ KEYS = {
     },
     "shard": FLEET_KEYS | {"shard", "shards"},
 }
-"""The fields that mean something to a component, or to a fixed shard of the application-controller."""
+"""The fields that apply to each component, and to a fixed shard of the application-controller."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationSets:
-    """The queue of the applicationset-controller; always active, and of more replicas one works."""
+    """The queue of the applicationset-controller; always active, and of several replicas only the leader works."""
 
     queues: WorkqueueTrigger
 
@@ -73,7 +74,7 @@ class ApplicationSets:
         return self.queues.places()
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by the items in the queue and at work."""
+        """Assess the items in the queue and in progress."""
         load = self.queues.assess(readings, now)
         items = load.metrics[0].value
         return replace(
@@ -85,7 +86,7 @@ class ApplicationSets:
 
 
 class ArgocdTrigger(PageKeys):
-    """Scales on what a component of Argo CD has to do."""
+    """Scales on the pending work of a component of Argo CD."""
 
     component: Literal["repo-server", "application-controller", "applicationset-controller"] = Field(
         description="The component that is measured."
@@ -125,15 +126,15 @@ class ArgocdTrigger(PageKeys):
     shards: Count | None = Field(
         None, ge=1, le=64, description="How many shards the fixed fleet has (`ARGOCD_CONTROLLER_REPLICAS`)."
     )
-    # The page of an application-controller is megabytes, and the HPA looks every 15 s. Only fixed shards are ever idle:
-    # these need no page, and watches tell of clusters.
+    # The page of an application-controller has megabytes, and the HPA polls every 15 s. Only fixed shards can be idle,
+    # and these need no page: watches deliver their clusters.
     refresh_seconds: Interval = refresh_field(15)
     idle_refresh_seconds: Interval = idle_refresh_field(0.5)
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in_pods(cls, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Read the pods of the official manifests, whose label the chart of argo-helm has too, unless told otherwise."""
+        """Default to the pods of the official manifests, whose label the argo-helm chart also uses."""
         component = metadata.get("component")
         if component not in PORTS or "shard" in metadata or "shards" in metadata:
             return metadata
@@ -161,7 +162,7 @@ class ArgocdTrigger(PageKeys):
         return self
 
     def _queues(self) -> WorkqueueTrigger:
-        """Return the queues as a trigger of their own, read from the same pages."""
+        """Return a `workqueue` trigger for the queues, on the same pages."""
         return WorkqueueTrigger.model_validate(
             {
                 NAMESPACE: self.namespace,
@@ -173,7 +174,7 @@ class ArgocdTrigger(PageKeys):
         )
 
     def _fleet(self, *, count_applications: bool) -> Fleet:
-        """Return what decides who owns a cluster; Applications are read to be counted, or as consistent hashing does."""
+        """Return the objects that decide which shard owns a cluster; Applications only if they are needed."""
         namespaces = self.application_namespaces or (self.argocd_namespace,)
         secrets = Objects(SECRETS, self.argocd_namespace, CLUSTER_SECRETS, cluster)
         return Fleet(
@@ -187,7 +188,7 @@ class ArgocdTrigger(PageKeys):
 
     @property
     def view(self) -> RepoServer | ApplicationSets | Shards | FixedShard:
-        """What this trigger looks at, with the rules of it."""
+        """The component of this trigger, with its rules."""
         if self.component == "repo-server":
             return RepoServer(self.page_places(WANTED), self.pending_requests)
         if self.component == "applicationset-controller":
@@ -216,7 +217,7 @@ class ArgocdTrigger(PageKeys):
         return self.view.places()
 
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Tell that Argo CD does not follow the replicas of its application-controller, nor shares an ApplicationSet's."""
+        """Warn that Argo CD does not follow the replicas of these controllers by itself."""
         drives = self.component == "application-controller" and self.shard is None
         if drives and target_kind in {"Deployment", "StatefulSet"}:
             text = (
@@ -229,10 +230,10 @@ class ArgocdTrigger(PageKeys):
         return ()
 
     def claims(self) -> tuple[Claim, ...]:
-        """Return the way to the pages, and the namespaces whose objects are read."""
+        """Return the claims of the pages, and the namespaces whose objects are read."""
         read = [Claim("kubernetes", place.namespace) for place in self.places() if isinstance(place, Objects)]
         return tuple(dict.fromkeys((*self.page_claims(), *read)))
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge as the component has it; raises `Unavailable` where the pages do not tell."""
+        """Assess by the component's rules; raises `Unavailable` if the pages lack something."""
         return self.view.assess(readings, now)

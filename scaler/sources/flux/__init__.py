@@ -1,4 +1,4 @@
-"""Source `flux`: what waits for a Flux controller, whether it runs or sleeps."""
+"""Source `flux`: the pending objects of a Flux controller, whether it runs or is scaled to zero."""
 
 from scaler.clients.kubernetes.reader import ObjectsReader
 from scaler.clients.pages.reader import PagesReader

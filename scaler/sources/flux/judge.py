@@ -1,4 +1,4 @@
-"""What the objects of a Flux controller add up to at a moment: what waits, what falls due, and when that changes."""
+"""Counts the objects of a Flux controller that are pending or due at a moment, and says when that changes."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,13 +9,13 @@ from scaler.sources.flux.work import Artifact, Work
 JITTER = 0.05
 """Flux's default `--interval-jitter-percentage`: an object may be reconciled this part of its interval early."""
 WAKE_SECONDS = 60
-"""How long a wake-up by the clock lasts: two of KEDA's default polling intervals, so that no poll misses it."""
+"""How long a wake-up by the clock lasts: two of KEDA's default polling intervals, so that a poll sees it."""
 EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings of a trigger that time is judged by, in seconds; `phase` spreads the timers of different shards."""
+    """The settings of a trigger about time, in seconds; `phase` shifts the timers of different shards."""
 
     lead: float
     retry_hold: float
@@ -25,7 +25,7 @@ class Rules:
 
 @dataclass(slots=True)
 class Findings:
-    """How many objects wait, by cause, and a few of their names; `until` is the Unix time when time changes that."""
+    """How many objects are pending, by cause, with a few names; it stays true until the Unix time `until`."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -44,13 +44,13 @@ class Findings:
 
 
 def judge(works: Iterable[Work], artifacts: Mapping[str, Artifact], rules: Rules, now: float) -> Findings:
-    """Judge every object at Unix time `now`, which counts in whole seconds so that 13,000 due times are not 13,000 changes.
+    """Judge every object at Unix time `now`, in whole seconds: 13,000 due times must not be 13,000 changes.
 
-    Causes are those of `Work.cause` and
-    `revision`: its source offers something that was not taken up yet;
-    `retrying`: it fails, its spec or its source changed less than `retry_hold` ago, and Flux tries again. A failure
-    that is older does not keep a controller awake; the next change, request or interval wakes it;
-    `due`: its interval has passed, at the earliest moment that Flux may choose;
+    The causes are those of `Work.cause`, and
+    `revision`: its source has a new revision;
+    `retrying`: it fails, its spec or its source changed less than `retry_hold` ago, and Flux tries again. An older
+    failure does not keep a controller running; the next change, request or interval wakes it;
+    `due`: its interval has passed, counted to the earliest moment that Flux may choose;
     `soon`: it will be due within `lead`.
     """
     second = math.floor(now)
@@ -63,7 +63,7 @@ def judge(works: Iterable[Work], artifacts: Mapping[str, Artifact], rules: Rules
             artifact = artifacts.get(work.source)
             if artifact is not None:
                 changed = max(changed, artifact.updated)
-                # With a failure told since then the controller has seen the artifact and waits for something else.
+                # If it reports a failure since then, the controller has seen the artifact and waits for something else.
                 if work.attempted not in (artifact.revision, artifact.digest) and (
                     work.failed is None or work.failed < artifact.updated
                 ):
@@ -85,10 +85,10 @@ def judge(works: Iterable[Work], artifacts: Mapping[str, Artifact], rules: Rules
 
 
 def _interval(work: Work, last: float, found: Findings, rules: Rules, now: int) -> None:
-    """Judge an object that tells when it was `last` reconciled.
+    """Judge an object whose status says when it was `last` reconciled.
 
-    One that fails may never tell of a newer time (kustomize-controller writes its history only once the build has
-    succeeded): it wakes the controller once in every interval, for a moment.
+    A failing object may never report a newer time (kustomize-controller writes its history only after the build has
+    succeeded), so it wakes the controller once in every interval, for `WAKE_SECONDS`.
     """
     due = math.ceil(last + work.interval * (1 - JITTER))
     soon = math.ceil(due - rules.lead)
@@ -107,10 +107,11 @@ def _interval(work: Work, last: float, found: Findings, rules: Rules, now: int) 
 
 
 def _timer(timed: list[Work], found: Findings, rules: Rules, now: int) -> None:
-    """Wake for objects that do not tell when they were last reconciled, at fixed moments of the clock.
+    """Wake the controller at fixed moments for objects whose status does not say when they were last reconciled.
 
-    These are as far apart as their shortest interval, because a controller that starts takes up every object it has.
-    Nothing needs to be remembered, so a restart of the scaler moves none of them; `rules.phase` sets shards apart.
+    The moments are as far apart as the shortest interval of these objects, because a controller that starts reconciles
+    all of them. They depend on the clock only, so a restart of the scaler does not move them; `rules.phase` differs by
+    shard.
     """
     if not timed:
         return
@@ -124,7 +125,7 @@ def _timer(timed: list[Work], found: Findings, rules: Rules, now: int) -> None:
 
 
 def _tick(passed: int, period: float, lead: float) -> tuple[str, int]:
-    """Return what a clock that strikes every `period` says `passed` seconds after it was started, and for how long."""
+    """Return the cause, or "", at `passed` seconds on a timer with `period`, and for how many seconds it stays so."""
     whole = max(1, math.floor(period))
     passed %= whole
     if passed < WAKE_SECONDS:

@@ -1,4 +1,4 @@
-"""Which objects each Flux controller reconciles, and which it takes artifacts from."""
+"""The kinds of objects that each Flux controller reconciles, and the kinds that it takes artifacts from."""
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _SOURCE_VERSIONS = ("v1", "v1beta2")  # OCIRepository is v1 from Flux 2.6 on, th
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object: where it is, what is kept of it as work, and the name of its work queue."""
+    """A kind of object: its resource, the function that makes `Work` of it, and the name of its work queue."""
 
     resource: Resource
     keep: Callable[[Mapping[str, Any]], Hashable | None]
@@ -59,7 +59,7 @@ CONTROLLERS: Mapping[Controller, tuple[Kind, ...]] = {
         ),
     ),
 }
-"""The kinds of a controller come with it, so that one which the API does not have is a fault."""
+"""The kinds of each controller. Its CRDs are installed with it, so a kind that the API does not have is a fault."""
 
 ARTIFACTS: Mapping[str, tuple[Resource, Callable[[Mapping[str, Any]], Hashable | None]]] = {
     "GitRepository": (Resource(_SOURCES, ("v1",), "gitrepositories"), work.git_artifact),
@@ -69,4 +69,4 @@ ARTIFACTS: Mapping[str, tuple[Resource, Callable[[Mapping[str, Any]], Hashable |
     "Bucket": (Resource(_SOURCES, _SOURCE_VERSIONS, "buckets"), work.bucket_artifact),
     "ExternalArtifact": (Resource(_SOURCES, ("v1",), "externalartifacts"), work.external_artifact),
 }
-"""By the kind that objects refer to. Only kinds that are referred to are read, so that the others need not exist."""
+"""Sources, by the kind in a reference. Only kinds with a reference are read, so the others need not exist."""

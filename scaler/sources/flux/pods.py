@@ -1,4 +1,4 @@
-"""The pods of a Flux controller and the pages of those that are ready: its queues, for as long as it runs."""
+"""The pods of a Flux controller, and its work queues from the metrics pages of the ready ones."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,12 +14,12 @@ from scaler.sources.workqueue import WHY_MISSING, Series
 
 SERIES = Series("workqueue_depth")
 WANTED = Wanted(SERIES.wanted.families | {LEADER}, SERIES.wanted.proof | {LEADER.name}, WHY_MISSING)
-"""Also proved by the lease: one pod alone may be one that stands by."""
+"""The leader election series also proves a page, because a pod on standby has no queues."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerPod:
-    """A pod that has not ended; it has a page to read if it is `ready` and not `leaving`."""
+    """A pod that has not ended; its page is read if it is `ready` and not `leaving`."""
 
     name: str
     address: str
@@ -28,7 +28,7 @@ class ControllerPod:
 
 
 def controller_pod(raw: Mapping[str, Any]) -> ControllerPod | None:
-    """Keep a pod."""
+    """Return the part of `raw` that matters, None for a pod that has ended."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     if status.get("phase") in {"Succeeded", "Failed"}:
         return None
@@ -39,10 +39,10 @@ def controller_pod(raw: Mapping[str, Any]) -> ControllerPod | None:
 
 
 def pages_of(pods: Iterable[ControllerPod], port: int, path: str) -> tuple[UrlPages, ...]:
-    """Return the pages of the pods that have one.
+    """Return the pages of the pods whose page is read.
 
-    A pod that is starting, or a source-controller that stands by, is not ready and serves nothing yet; one that is
-    leaving may be gone at any moment. Nothing is lost by leaving them out: what waits for them shows in the objects.
+    A starting pod, or a source-controller on standby, is not ready and serves no page; a pod that is being deleted may
+    be gone at any moment. They can be left out, because the objects show their pending work.
     """
     return tuple(
         UrlPages(str(URL.build(scheme="http", host=pod.address, port=port, path=path)), WANTED)
@@ -53,7 +53,7 @@ def pages_of(pods: Iterable[ControllerPod], port: int, path: str) -> tuple[UrlPa
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """What the pods that lead say: items that wait and workers at work; and how many pods stand by."""
+    """Waiting items and busy workers of the leading pods, and how many pods are on standby."""
 
     depth: float = 0.0
     workers: float = 0.0
@@ -61,7 +61,7 @@ class Queues:
 
 
 def queues_of(pages: Sequence[Page], queues: Collection[str]) -> Queues:
-    """Add up `queues` over `pages`; raises `Unavailable` for a leading pod that does not tell of each."""
+    """Add up `queues` over `pages`; raises `Unavailable` if the page of a leading pod lacks one."""
     leading = [page for page in pages if not page.stands_by]
     for page in leading:
         if missing := set(queues) - SERIES.queues(page):

@@ -1,4 +1,4 @@
-"""Source `flux`: objects of a Flux controller, or of one shard of it, that wait for work, whether it runs or sleeps."""
+"""Source `flux`: the pending objects of a Flux controller, or of one shard of it."""
 
 import re
 from binascii import crc32
@@ -41,11 +41,11 @@ COUNTED = {
     "retrying": "failing, tried again",
     "due": "interval has passed",
 }
-"""The causes of `judge` that make an object pending, in words."""
+"""The causes of `judge` that make an object pending, with the words for people."""
 
 
 class FluxTrigger(Trigger):
-    """Scales on the objects of a Flux controller that wait for it, and on its queue."""
+    """Scales on the pending objects of a Flux controller, and on its work queues."""
 
     controller: Controller = Field(description="The controller whose objects are counted.")
     shard: str | None = Field(
@@ -83,7 +83,7 @@ class FluxTrigger(Trigger):
     )
     port: Count = Field(8080, ge=1, le=65_535, description="Port of the pods' metrics.")
     path: str = Field("/metrics", pattern="^/", description="Path of the pods' metrics.")
-    # Objects are told by watches and cost nothing to look at; of a controller that sleeps there is no page to fetch.
+    # Watches keep the objects up to date, so reading them sends no request; at zero pods there is no page to fetch.
     refresh_seconds: Interval = refresh_field(5)
     idle_refresh_seconds: Interval = idle_refresh_field(0.5)
 
@@ -126,13 +126,13 @@ class FluxTrigger(Trigger):
 
     @property
     def selection(self) -> str:
-        """The label selector of the objects that this controller takes, as its own flag has it."""
+        """The label selector of the objects of this controller, as in its own flag."""
         if self.watch_label_selector is not None:
             return self.watch_label_selector
         return f"{self.shard_label}={self.shard}" if self.shard else f"!{self.shard_label}"
 
     def _shard(self) -> str | None:
-        """Return the name of the shard: empty for the main controller, which only leaves others out; None if unknown."""
+        """Return the name of the shard: "" for the main controller, which excludes shards; None if unknown."""
         if self.watch_label_selector is None:
             return self.shard or ""
         positive = [each for each in parse_selector(self.watch_label_selector) if each.operator in {"in", "exists"}]
@@ -143,14 +143,14 @@ class FluxTrigger(Trigger):
 
     @property
     def workload(self) -> str:
-        """The name of the controller's Deployment, as Flux's documentation has it; for people."""
+        """The name of the controller's Deployment in Flux's documentation, for people."""
         shard = self._shard()
         if shard is None:
             return f"{self.controller} ({self.selection})"
         return f"{self.controller}-{shard}" if shard else self.controller
 
     def specs(self) -> tuple[MetricSpec, ...]:
-        """Return the one metric: objects that wait, with `pendingObjects` of them per replica."""
+        """Return the one metric: pending objects, with `pendingObjects` of them per replica."""
         own = self.shard_label if self.shard_label != SHARD_LABEL else None
         parts = filter(None, (self.controller, own, self.shard, self.watch_label_selector))
         return (MetricSpec(metric_name("flux", *parts), self.pending_objects),)
@@ -166,9 +166,9 @@ class FluxTrigger(Trigger):
         )
 
     def _sources(self, readings: Readings) -> tuple[Objects, ...]:
-        """Return the sources of all kinds that are referred to, whatever shard they belong to.
+        """Return the lists of all source kinds that objects refer to, of any shard.
 
-        Raises `Refused` where a reference leads out of `namespaces`: its revisions could not be seen.
+        Raises `Refused` if a reference leads out of `namespaces`, because its revision could not be seen.
         """
         references = {work.source for work in self._all_works(readings) if work.source}
         kinds = {reference.partition("/")[0] for reference in references}
@@ -197,12 +197,12 @@ class FluxTrigger(Trigger):
         """Return the objects of the controller and shard, and its pods."""
         return (*self._works(), self._pods())
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the sources that the objects refer to, and the pages of the pods that are ready."""
         return (*self._sources(readings), *pages_of(readings[self._pods()].objects, self.port, self.path))
 
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Tell that replicas beyond the first only stand by."""
+        """Warn that replicas beyond the first are only on standby."""
         del target_kind
         if max_replicas == 1:
             return ()
@@ -218,10 +218,11 @@ class FluxTrigger(Trigger):
         return tuple(Claim("kubernetes", namespace) for namespace in dict.fromkeys(namespaces))
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by value = objects that wait + depth of the queues of a controller that runs.
+        """Assess pending objects + depth of the work queues of a running controller.
 
-        Active as long as that is above 0, a worker is at work or an object falls due within `dueLeadSeconds`. With no
-        pod there is no queue, and the objects decide. Raises `Unavailable` where a ready pod's page lacks the queues.
+        Active while that is above 0, a worker is busy, or an object falls due within `dueLeadSeconds`. Without pods
+        there are no queues, and the objects alone decide. Raises `Unavailable` if the page of a ready pod lacks the
+        queues.
         """
         pages = [page for place, scraped in readings.items() if isinstance(place, UrlPages) for page in scraped]
         queues = queues_of(pages, [kind.queue for kind in CONTROLLERS[self.controller]])
@@ -256,14 +257,14 @@ class FluxTrigger(Trigger):
             return f"inactive: no object has the labels {self.selection}, so nothing can wait; is that the controller's selector?"
         if not active:
             return f"inactive: none of {total} objects of {self.workload} waits, and none is due soon"
-        told = [
+        parts = [
             f"{found.counts[cause]} {words} ({', '.join(found.examples[cause])}{', …' * (found.counts[cause] > len(found.examples[cause]))})"
             for cause, words in (*COUNTED.items(), ("soon", "due soon"))
             if cause in found.counts
         ]
         if queues.depth or queues.workers:
-            told.append(f"{queues.depth:g} in the queue and {queues.workers:g} being worked on")
-        return f"active: {'; '.join(told)}"
+            parts.append(f"{queues.depth:g} in the queue and {queues.workers:g} being worked on")
+        return f"active: {'; '.join(parts)}"
 
     def _components(self, found: Findings) -> Iterable[Component]:
         for cause, words in COUNTED.items():

@@ -1,4 +1,4 @@
-"""What is kept of Flux objects: what each says about the work it waits for. Pure: decoded JSON in, frozen values out."""
+"""Makes `Work` and `Artifact` of Flux objects: why an object is pending, and what its source offers. Pure."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 FINALIZER = "finalizers.fluxcd.io"
-"""Of every Flux kind (`…Finalizer` in each controller's api): while it is there, the controller has to clean up."""
+"""The finalizer of every Flux kind; while it is set on a deleted object, the controller has to clean up."""
 
 Object = Mapping[str, Any]
 Cause = Literal["", "deleted", "requested", "changed", "unfinished"]
@@ -16,14 +16,13 @@ Cause = Literal["", "deleted", "requested", "changed", "unfinished"]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an object says about the work that waits for its controller.
+    """What an object says about the work that its controller has to do.
 
-    `cause` is why it waits whatever its source and the time, empty if it does not. `source` names the object whose
+    `cause` is why it is pending regardless of its source and the time, empty if it is not. `source` is the object whose
     artifact it uses (`GitRepository/namespace/name`), `attempted` the revision or digest of that artifact that the
-    controller took up last. `changed` is when someone last wrote to it other than to its status. `failed` is when the
-    failure that it reports was first reported, and `stalled` says that the controller will not try again. `last` is
-    when it was last reconciled, if it tells, and `interval` how often it wants to be (0: it does not). Times in Unix
-    seconds.
+    controller tried last. `changed` is the last write to anything but its status. `failed` is when the failure in its
+    status was first reported, and `stalled` says that the controller will not try again. `last` is its last
+    reconciliation, if the status has it, and `interval` the time between two (0: none). All times are Unix seconds.
     """
 
     name: str
@@ -39,7 +38,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a source offers: `name` as in `Work.source`, `digest` that of an OCI revision, `updated` in Unix seconds."""
+    """The artifact of a source: `name` as in `Work.source`, `digest` of an OCI revision, `updated` in Unix seconds."""
 
     name: str
     revision: str
@@ -48,7 +47,7 @@ class Artifact:
 
 
 def kustomization(raw: Object) -> Work | None:
-    """Keep a Kustomization. Since Flux 2.7 its history tells when it was last reconciled, successfully or not."""
+    """Read a Kustomization. From Flux 2.7 on its history has the last reconciliation, successful or not."""
     status = _part(raw, "status")
     return _work(
         raw,
@@ -58,10 +57,10 @@ def kustomization(raw: Object) -> Work | None:
 
 
 def helm_release(raw: Object) -> Work | None:
-    """Keep a HelmRelease: of a HelmChart the version counts, of other sources the digest.
+    """Read a HelmRelease: of a HelmChart the version counts, of other sources the digest.
 
-    (helm-controller, `requestsForHelmChartChange`, `requestsForOCIRepositoryChange`.) Its HelmChart, if the controller
-    has made one from the chart template, is in the status as `namespace/name`.
+    (helm-controller, `requestsForHelmChartChange`, `requestsForOCIRepositoryChange`.) If the controller has made a
+    HelmChart from the chart template, the status names it as `namespace/name`.
     """
     status = _part(raw, "status")
     reference = _part(_part(raw, "spec"), "chartRef")
@@ -73,33 +72,33 @@ def helm_release(raw: Object) -> Work | None:
 
 
 def source(raw: Object) -> Work | None:
-    """Keep a GitRepository, OCIRepository or Bucket, none of which tells when it was last checked."""
+    """Read a GitRepository, OCIRepository or Bucket; their status does not say when they were last checked."""
     return _work(raw)
 
 
 def helm_repository(raw: Object) -> Work | None:
-    """Keep a HelmRepository; one of `type: oci` is never reconciled and has no status (source-controller)."""
+    """Read a HelmRepository; one of `type: oci` is never reconciled and has no status (source-controller)."""
     if _part(raw, "spec").get("type") == "oci" and not _part(raw, "metadata").get("deletionTimestamp"):
         return None
     return _work(raw)
 
 
 def helm_chart(raw: Object) -> Work | None:
-    """Keep a HelmChart, which is made from another source's artifact."""
+    """Read a HelmChart, which is made from the artifact of another source."""
     observed = _part(raw, "status").get("observedSourceArtifactRevision", "")
     return _work(raw, uses=(_reference(raw, _part(_part(raw, "spec"), "sourceRef")), observed))
 
 
 def image_repository(raw: Object) -> Work | None:
-    """Keep an ImageRepository, which tells when it was last scanned."""
+    """Read an ImageRepository, whose status has the last scan."""
     scan = _part(_part(raw, "status"), "lastScanResult")
     return _work(raw, last=_time(scan["scanTime"]) if scan.get("scanTime") else None)
 
 
 def image_policy(raw: Object) -> Work | None:
-    """Keep an ImagePolicy; unless it always reflects the digest, it follows its ImageRepository and has no interval.
+    """Read an ImagePolicy; unless it always reflects the digest, it follows its ImageRepository and has no interval.
 
-    Before Flux 2.7 it did not handle requests to reconcile, so these count only where it polls.
+    Before Flux 2.7 it ignored requests to reconcile, so these count only if it has an interval.
     """
     spec = _part(raw, "spec")
     if spec.get("digestReflectionPolicy") != "Always":
@@ -108,38 +107,38 @@ def image_policy(raw: Object) -> Work | None:
 
 
 def image_update_automation(raw: Object) -> Work | None:
-    """Keep an ImageUpdateAutomation, which tells when it last ran to its end."""
+    """Read an ImageUpdateAutomation, whose status has the last complete run."""
     run = _part(raw, "status").get("lastAutomationRunTime")
     return _work(raw, last=_time(run) if run else None)
 
 
 def git_artifact(raw: Object) -> Artifact | None:
-    """Keep the artifact of a GitRepository."""
+    """Read the artifact of a GitRepository."""
     return _artifact("GitRepository", raw)
 
 
 def oci_artifact(raw: Object) -> Artifact | None:
-    """Keep the artifact of an OCIRepository."""
+    """Read the artifact of an OCIRepository."""
     return _artifact("OCIRepository", raw)
 
 
 def bucket_artifact(raw: Object) -> Artifact | None:
-    """Keep the artifact of a Bucket."""
+    """Read the artifact of a Bucket."""
     return _artifact("Bucket", raw)
 
 
 def chart_artifact(raw: Object) -> Artifact | None:
-    """Keep the artifact of a HelmChart."""
+    """Read the artifact of a HelmChart."""
     return _artifact("HelmChart", raw)
 
 
 def helm_artifact(raw: Object) -> Artifact | None:
-    """Keep the artifact, which is the index, of a HelmRepository."""
+    """Read the artifact of a HelmRepository, which is its index."""
     return _artifact("HelmRepository", raw)
 
 
 def external_artifact(raw: Object) -> Artifact | None:
-    """Keep the artifact of an ExternalArtifact."""
+    """Read the artifact of an ExternalArtifact."""
     return _artifact("ExternalArtifact", raw)
 
 
@@ -157,7 +156,7 @@ HELM_REQUESTS = REQUESTS | {
     "reconcile.fluxcd.io/forceAt": "lastHandledForceAt",
     "reconcile.fluxcd.io/resetAt": "lastHandledResetAt",
 }
-"""Annotations that ask for work, and where the status repeats them once they were seen to."""
+"""Annotations that request a reconciliation, and the status field that repeats each when it is done."""
 
 
 def _work(
@@ -168,12 +167,12 @@ def _work(
     interval: float | None = None,
     requests: Mapping[str, str] = REQUESTS,
 ) -> Work | None:
-    """Return what is kept of `raw`; None for what no controller touches: suspended and not being deleted.
+    """Return the work of `raw`; None if it is suspended and not being deleted, as no controller handles it then.
 
-    `uses` is its source and what it took up of it last; `interval` is that of the spec if not given.
+    `uses` is its source and the revision of it that was tried last; `interval` defaults to that of the spec.
     """
     metadata, spec, status = _part(raw, "metadata"), _part(raw, "spec"), _part(raw, "status")
-    if metadata.get("deletionTimestamp"):  # cleaned up even if suspended, and nothing else is done with it
+    if metadata.get("deletionTimestamp"):  # it is cleaned up even if suspended, and nothing else is done with it
         return Work(_name(raw), "deleted") if FINALIZER in (metadata.get("finalizers") or ()) else None
     if spec.get("suspend"):
         return None
@@ -200,15 +199,15 @@ def _cause(metadata: Object, status: Object, ready: Object, requests: Mapping[st
     ):
         return "requested"
     generation = metadata["generation"]
-    # The observed generation stays behind until an attempt succeeds or never can: one that failed is told by these.
+    # `observedGeneration` stays behind until an attempt succeeds or never can; after a failed one these are newer.
     tried = (status.get("lastAttemptedGeneration"), ready.get("observedGeneration"))
     if generation != status.get("observedGeneration") and not (ready.get("status") == "False" and generation in tried):
         return "changed"
-    return "unfinished" if ready.get("status") == "Unknown" else ""  # at work, or cut short by the end of its pod
+    return "unfinished" if ready.get("status") == "Unknown" else ""  # in progress, or interrupted by the end of its pod
 
 
 def _changed(metadata: Object) -> float:
-    """Return when anything but the status was last written, which the API server keeps for each writer."""
+    """Return when anything but the status was last written, by `managedFields`."""
     return max(
         (
             _time(entry["time"])

@@ -1,4 +1,4 @@
-"""Source `sidekiq`: what Sidekiq tells of its processes, queues and scheduled jobs in Redis."""
+"""Source `sidekiq`: Sidekiq's processes, queues and scheduled jobs, read from its Redis."""
 
 from scaler.sources.base import Rate, Source
 from scaler.sources.sidekiq.reader import SidekiqReader

@@ -1,4 +1,4 @@
-"""The numbers that an assessment was made of, for people."""
+"""The numbers behind an assessment, for people."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scaler.sources.sidekiq.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A watched queue: its jobs, those that `super_fetch` left behind, and whether Sidekiq Pro has paused it."""
+    """A watched queue: its jobs, its orphans of `super_fetch`, and whether Sidekiq Pro has paused it."""
 
     name: str
     queued: int
@@ -21,14 +21,14 @@ class QueueState:
 
     @property
     def waiting(self) -> int:
-        """All jobs that wait, in the queue or left behind."""
+        """All waiting jobs, orphans included."""
         return self.queued + self.orphaned
 
 
 def components(
     queues: tuple[QueueState, ...], workload: Workload, processes: Processes, known: frozenset[str] | None
 ) -> Iterator[Component]:
-    """Yield what waits and who fetches it, then the processes, then what queues there are."""
+    """Yield the queues with their fetchers, then the processes, then other queues."""
     for queue in queues:
         fetched = _fetchers(processes, queue.name)
         note = f"paused, so not counted; {fetched}" if queue.paused else fetched
@@ -59,7 +59,7 @@ def components(
 
 
 def _fetchers(processes: Processes, queue: str) -> str:
-    """Return who fetches `queue`, worked out once for each reading."""
+    """Return the processes that fetch `queue`, cached for each reading."""
     found = processes.memo.get(("fetchers", queue))
     if found is None:
         groups = [processes.groups[position] for position in processes.having("queue", queue)]
@@ -67,8 +67,8 @@ def _fetchers(processes: Processes, queue: str) -> str:
         owners = frozenset[str]().union(*(group.owners for group in groups))
         found = f"fetched by {count} processes of {listed(owners)}" if count else "no process fetches it now"
         processes.memo["fetchers", queue] = found
-    told: str = found
-    return told
+    text: str = found
+    return text
 
 
 @lru_cache(maxsize=64)

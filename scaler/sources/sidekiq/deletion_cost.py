@@ -1,4 +1,4 @@
-"""The price of a pod's deletion in work: its number for `controller.kubernetes.io/pod-deletion-cost`; and who is busy."""
+"""The value of `controller.kubernetes.io/pod-deletion-cost` of a Sidekiq pod: how much running work it has."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -14,17 +14,18 @@ LEAST_BUSY = 1
 def deletion_costs(processes: Processes, selection: Selection, now: float) -> Mapping[str, int]:
     """Return the cost of each pod of the workload by host name, at Unix time `now`.
 
-    All work of the pod counts, also that of processes beside the chosen ones: its deletion ends all of them.
+    All work of the pod counts, also that of processes outside the selection, because deleting the pod ends all of them.
     """
     return {hostname: deletion_cost(processes.by_host[hostname], now) for hostname in _hosts(processes, selection)}
 
 
 def deletion_cost(pod: Iterable[Process], now: float) -> int:
-    """Return what the deletion of a pod with these processes costs at Unix time `now`.
+    """Return the deletion cost of a pod with these processes at Unix time `now`.
 
-    Idle is 0. Busy is 1 + ⌊log2(thread-seconds)⌋ of the work that would be lost, which is the sum over its busy threads
-    of the time since their jobs began, and at least 1. A pod that is quiet takes no more jobs and ends anyway, so it is
-    the cheapest of the busy ones: 1. The powers of two keep the number the same for as long as it has lasted.
+    An idle pod costs 0. A busy one costs 1 + ⌊log2(thread-seconds)⌋, at least 1, where thread-seconds is the time since
+    its running jobs began, added up over its busy threads: the work that would be lost. A quiet pod takes no more jobs
+    and will end anyway, so it costs 1, the least of the busy ones. Because of the logarithm the cost changes ever more
+    rarely.
     """
     pod = tuple(pod)
     if not any(map(is_busy, pod)):
@@ -36,7 +37,7 @@ def deletion_cost(pod: Iterable[Process], now: float) -> int:
 
 
 def held_pods(processes: Processes, selection: Selection) -> tuple[int, int]:
-    """Return how many pods of the workload have a busy thread and are not quiet, and how many are not quiet at all."""
+    """Return how many pods of the workload are busy and not quiet, and how many are not quiet."""
     held = there = 0
     for hostname in _hosts(processes, selection):
         taking = [process for process in processes.by_host[hostname] if not process.quiet]
@@ -46,7 +47,7 @@ def held_pods(processes: Processes, selection: Selection) -> tuple[int, int]:
 
 
 def is_busy(process: Process) -> bool:
-    """Tell whether a process works, or may work: one that does not tell is not taken for idle."""
+    """Tell whether a process has or may have a running job; an unknown state does not count as idle."""
     return process.busy != 0 or bool(process.jobs)
 
 

@@ -1,4 +1,4 @@
-"""What makes an empty answer doubtful: a wrong database, a wrong name, processes that work and are not chosen."""
+"""Reasons why an empty queue may be a mistake: a wrong database, a wrong name, busy processes outside the selection."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,30 +15,30 @@ from scaler.sources.sidekiq.workload import Selection, fits_host, members, selec
 MAX_NAMED = 8
 MAX_COMPARED = 2_000
 MAX_LOOKED_AROUND = 5
-"""Queues of one trigger around which is looked; the first of them show what is wrong with the others."""
+"""Unknown queues of one trigger whose surroundings are read; the others probably have the same mistake."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that was read of a trigger's Redis and that can make its answer doubtful."""
+    """Everything read for a trigger that can raise doubts."""
 
     selection: Selection
     prefix: str
     processes: Processes
     waiting: Mapping[str, int]
-    """Jobs by watched queue, those that are due soon included."""
+    """Jobs by watched queue, including those that are due soon."""
     known: frozenset[str] | None
-    """The set `queues`; None where it may not be read."""
+    """The members of the set `queues`; None without the right to read it."""
 
     @property
     def unused(self) -> bool:
-        """Whether nothing of Sidekiq is there."""
+        """Whether Sidekiq has no key in this database."""
         there = self.processes.live or self.processes.ghosts or self.processes.strangers
         return self.known == frozenset() and not there and not any(self.waiting.values())
 
     @cached_property
     def strange_queues(self) -> tuple[str, ...]:
-        """Return the watched queues that never had a job and that nobody fetches."""
+        """Return the watched queues that never had a job and that no process fetches."""
         known = self.known
         if known is None or self.processes.unknown:
             return ()
@@ -47,7 +47,7 @@ class Scene:
         )
 
     def unfetched_queues(self) -> tuple[str, ...]:
-        """Return the watched queues that nobody fetches although processes of the workload run, but for the strange."""
+        """Return the other watched queues that no process fetches, although processes of the workload run."""
         if self.processes.unknown or all(map(self._fetch, self.waiting)):
             return ()
         if all(process.quiet or process.late for process in self.workload()):
@@ -61,9 +61,9 @@ class Scene:
             yield from members(self.processes.groups[position], self.selection)
 
     def strays(self) -> tuple[Process, ...]:
-        """Return the busy processes on a watched queue that are not chosen but may be meant.
+        """Return the busy processes on a watched queue that are not selected but may be meant.
 
-        Those of other Deployments are not meant where the selection finds processes at all: workloads share queues.
+        If the selection finds any process, those of other Deployments are not meant: workloads may share queues.
         """
         if self.selection.queues is not None:
             return ()
@@ -87,7 +87,7 @@ class Scene:
         )
 
     def _owners(self, belonging: frozenset[int]) -> frozenset[str]:
-        """Return the Deployments or StatefulSets of the processes that belong, worked out once for each reading."""
+        """Return the Deployments or StatefulSets of the selected processes, cached for each reading."""
         key = ("owners", belonging, self.selection.hostname_regex)
         found = self.processes.memo.get(key)
         if found is None:
@@ -107,9 +107,9 @@ def _owners(group: Group, fitting: tuple[Process, ...]) -> frozenset[str]:
 
 
 def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:
-    """Yield what makes an empty answer doubtful, each with what to look at; `near` is by strange queue."""
+    """Yield the doubts, each with what to look at; `near` has the surroundings of the strange queues."""
     if scene.unused:
-        namespace = f" under keyPrefix {told(scene.prefix.removesuffix(':'))}" if scene.prefix else ""
+        namespace = f" under keyPrefix {quoted(scene.prefix.removesuffix(':'))}" if scene.prefix else ""
         yield (
             f"no Sidekiq has ever used this database{namespace}: it has neither `queues` nor `processes`"
             f"{_elsewhere(scene, near)}; check the database at the end of the Redis URL, and keyPrefix"
@@ -134,8 +134,8 @@ def _strange(scene: Scene, queue: str, near: Mapping[str, Elsewhere]) -> str:
     there = some(chain(scene.known or (), scene.processes.fetched()))
     nearest = _nearest(queue, there)
     return (
-        f"queue {told(queue)} is not in `queues`: it never had a job here, and no process fetches it"
-        + (f"; did you mean {told(nearest)}?" if nearest else "")
+        f"queue {quoted(queue)} is not in `queues`: it never had a job here, and no process fetches it"
+        + (f"; did you mean {quoted(nearest)}?" if nearest else "")
         + (f"; there are {listed(there)}" if there else "")
         + _elsewhere(scene, {queue: near[queue]} if queue in near else {})
     )
@@ -146,7 +146,7 @@ def _elsewhere(scene: Scene, near: Mapping[str, Elsewhere]) -> str:
     for queue, one in near.items():
         if one.bull:
             found.append(
-                f"{one.bull} jobs wait in {told(queue)} of Bull (bull:{told(queue)}:wait), which is not Sidekiq's"
+                f"{one.bull} jobs wait in {quoted(queue)} of Bull (bull:{quoted(queue)}:wait), which is not Sidekiq's"
             )
     prefixes = sorted({prefix for one in near.values() for prefix in one.prefixes})
     if "" in prefixes and scene.prefix:
@@ -178,18 +178,18 @@ def _asked(selection: Selection) -> str:
         "label": selection.label,
         "capsule": selection.capsule,
     }
-    return ", ".join(f"{key}: {told(value)}" for key, value in asked.items() if value is not None)
+    return ", ".join(f"{key}: {quoted(value)}" for key, value in asked.items() if value is not None)
 
 
 def _remedy(selection: Selection, strays: Collection[Process]) -> str:
-    """Return what to write instead, where one of the keys of the selection is seen to be wrong."""
+    """Return what to write instead, if one key of the selection is recognizably wrong."""
     if selection.deployment is not None:
         sets = {stateful_set_of(process.hostname) for process in strays}
         deployments = {deployment_of(process.hostname) for process in strays} - {None}
         if len(sets) == 1 and (name := sets.pop()) is not None and not deployments:
             return f"; these look like pods of a StatefulSet: instead of deployment write hostnameRegex: ^{re.escape(name)}-[0-9]+$"
         if len(deployments) == 1:
-            return f"; these look like pods of deployment: {told(deployments.pop() or '')}"
+            return f"; these look like pods of deployment: {quoted(deployments.pop() or '')}"
         return ""
     infos = [process.info for process in strays if process.info is not None]
     if selection.tag is not None and (tags := {info.tag for info in infos if info.tag != selection.tag}):
@@ -199,28 +199,28 @@ def _remedy(selection: Selection, strays: Collection[Process]) -> str:
     return ""
 
 
-def told(name: str) -> str:
-    """Return a name from Redis as a message may show it."""
+def quoted(name: str) -> str:
+    """Return a name from Redis for a message: printable, and not too long."""
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def some(names: Iterable[str]) -> frozenset[str]:
-    """Return as many of `names` as are worth a look: a Redis may have any number."""
+    """Return a limited number of `names`, because a Redis may have any number."""
     return frozenset(islice(names, MAX_COMPARED))
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the first of `names` in order, and how many more there are."""
+    """Return the first of `names` in order, and the number of the others."""
     ordered = sorted(set(names))
     count = "many" if len(ordered) >= MAX_COMPARED else len(ordered) - MAX_NAMED
     more = f" and {count} more" if len(ordered) > MAX_NAMED else ""
-    return ", ".join(map(told, ordered[:MAX_NAMED])) + more
+    return ", ".join(map(quoted, ordered[:MAX_NAMED])) + more
 
 
 @lru_cache(maxsize=256)
 def _nearest(queue: str, names: frozenset[str]) -> str | None:
-    """Return the name that was probably meant: in another case, with or without a namespace, or misspelt."""
+    """Return the name that was probably meant: other case, with or without a namespace, or misspelt."""
     compared = sorted(names)
     folded = {name.casefold(): name for name in compared}
     last = queue.casefold().rpartition(":")[2]

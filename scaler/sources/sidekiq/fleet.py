@@ -1,4 +1,4 @@
-"""All processes of one Redis, grouped by what they can be chosen by, so that 500 workloads do not each look at all."""
+"""All processes of one Redis, grouped for selections, so that 500 workloads need not each go through all."""
 
 import re
 from collections import defaultdict
@@ -11,9 +11,9 @@ from scaler.sources.sidekiq.info import Info
 from scaler.sources.sidekiq.state import Process
 
 _POD = re.compile(r"(?P<deployment>.+)-[a-z0-9]{1,10}-[a-z0-9]{5}")
-"""A Deployment's pods: its name, the hash of the ReplicaSet, five random characters."""
+"""A pod of a Deployment: its name, the hash of the ReplicaSet, five random characters."""
 _ORDINAL = re.compile(r"(?P<set>.+)-[0-9]{1,6}")
-"""A StatefulSet's pods: its name and a number."""
+"""A pod of a StatefulSet: its name and an ordinal."""
 MAX_WATCHED = 20_000
 MANY_QUEUES = 8
 
@@ -38,31 +38,28 @@ def owner_of(hostname: str) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """Processes of one Deployment that say the same of themselves; `info` is None where that cannot be understood."""
+    """Processes of one Deployment with equal `info`, which is None if it cannot be parsed.
+
+    `owners` are the Deployments or StatefulSets of their pods, or the hosts that are pods of neither.
+    """
 
     deployment: str | None
     info: Info | None
     members: tuple[Process, ...]
+    owners: frozenset[str]
 
     @cached_property
     def memo(self) -> dict[Any, Any]:
-        """What was worked out of its members."""
+        """A cache of what was computed from its members."""
         return {}
 
     @cached_property
     def busy(self) -> tuple[Process, ...]:
-        """Those that say that they work."""
+        """The members with busy threads."""
         return tuple(process for process in self.members if process.busy)
 
-    @cached_property
-    def owners(self) -> frozenset[str]:
-        """The Deployments or StatefulSets of its pods."""
-        if self.deployment is not None:
-            return frozenset((self.deployment,))
-        return frozenset(owner_of(process.hostname) for process in self.members)
-
     def fits(self, kind: str, value: str | None) -> bool:
-        """Tell whether its processes have `value` for what `kind` names."""
+        """Tell whether its processes have `value` as their `kind` (a key of `Selection`)."""
         if kind == "deployment":
             return self.deployment == value
         if self.info is None or value is None:
@@ -79,18 +76,18 @@ class Group:
 
 
 class Watched:
-    """The queues that triggers have asked about lately: only for these it is worked out who fetches them."""
+    """The queues that triggers have asked about lately; only for these the fetching processes are found out."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without names."""
         self._names: dict[str, None] = {}
         self._snapshot: frozenset[str] | None = frozenset()
 
     def ask(self, name: str) -> None:
-        """Have `name` worked out with the next read."""
+        """Find out with the next read which processes fetch `name`."""
         if name not in self._names:
             if len(self._names) >= MAX_WATCHED:
-                self._names.clear()  # whatever is still asked about is soon back
+                self._names.clear()  # names that are still needed are soon asked about again
             self._names[name] = None
             self._snapshot = None
 
@@ -105,33 +102,43 @@ WATCHED = Watched()
 
 
 class Grouping:
-    """Tells processes apart by their Deployment and by what they say of themselves, one after the other."""
+    """Groups processes by their Deployment and `info`, while they are read one after the other."""
 
     def __init__(self, watched: frozenset[str] = frozenset()) -> None:
-        """Note for each group which of the queues `watched` it fetches: in 28 MB of names each takes 25 ms to find."""
+        """Note for each group which of the queues `watched` it fetches; in 28 MB of names, finding one takes 25 ms."""
         self.watched = watched
         self._fetched: dict[int, frozenset[str]] = {}
         self._positions: defaultdict[tuple[str | None, int], list[int]] = defaultdict(list)
+        self._owners: defaultdict[int, set[str]] = defaultdict(set)  # of those without a Deployment
         self._count = 0
 
     def add(self, process: Process) -> None:
-        """Add the next process; it keeps its host name and its `info`."""
-        said = id(process.info)  # equal infos are mostly the same
+        """Add the next process."""
+        said = id(process.info)  # equal infos are mostly the same object
         if said not in self._fetched:
             info = process.info
             self._fetched[said] = frozenset() if info is None else self.watched.intersection(info.queues)
-        self._positions[deployment_of(process.hostname), said].append(self._count)
+        hostname = process.hostname
+        deployment = deployment_of(hostname)
+        if deployment is None:
+            self._owners[said].add(owner_of(hostname))
+        self._positions[deployment, said].append(self._count)
         self._count += 1
 
     def groups(self, live: Sequence[Process]) -> tuple[Group, ...]:
-        """Return the groups of the processes that were added, which are `live`."""
+        """Return the groups of `live`, the processes that were added."""
         return tuple(
-            Group(deployment, live[positions[0]].info, tuple(map(live.__getitem__, positions)))
-            for (deployment, _), positions in self._positions.items()
+            Group(
+                deployment,
+                live[positions[0]].info,
+                tuple(map(live.__getitem__, positions)),
+                frozenset(self._owners[said] if deployment is None else (deployment,)),
+            )
+            for (deployment, said), positions in self._positions.items()
         )
 
     def fetching(self) -> dict[str, frozenset[int]]:
-        """Return the positions of the groups that fetch each of the watched queues that somebody fetches."""
+        """Return the positions of the groups that fetch each watched queue; queues without any are left out."""
         found: defaultdict[str, list[int]] = defaultdict(list)
         for position, (_, said) in enumerate(self._positions):
             for queue in self._fetched[said]:
@@ -145,18 +152,18 @@ class Processes:
 
     live: tuple[Process, ...]
     ghosts: int = 0
-    """Members of `processes` without a heartbeat: killed, and not yet removed by another process."""
+    """Members of the set `processes` without a heartbeat: killed, and not yet removed by another process."""
     strangers: int = 0
-    """Members of `processes` whose key is no heartbeat at all."""
+    """Members of the set `processes` whose key is not a heartbeat."""
 
     @cached_property
     def memo(self) -> dict[Any, Any]:
-        """Results that triggers share as long as nothing changes."""
+        """A cache of results that triggers share as long as the reading stays the same."""
         return {}
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The processes by Deployment and by what they say of themselves."""
+        """The processes by Deployment and `info`."""
         grouping = Grouping()
         for process in self.live:
             grouping.add(process)
@@ -164,25 +171,25 @@ class Processes:
 
     @classmethod
     def grouped(cls, live: list[Process], grouping: "Grouping", ghosts: int, strangers: int) -> Self:
-        """Return `live`, to which `grouping` was added while they were read."""
+        """Return `live` with the groups of `grouping`, to which they were added while they were read."""
         made = cls(tuple(live), ghosts, strangers)
-        made.__dict__["groups"] = grouping.groups(made.live)  # that of 20,000 takes 20 ms
+        made.__dict__["groups"] = grouping.groups(made.live)  # to group 20,000 takes 20 ms
         made.__dict__["fetching"] = grouping.fetching()
         made.__dict__["watched"] = grouping.watched
         return made
 
     @cached_property
     def watched(self) -> frozenset[str]:
-        """The queues for which `fetching` knows who fetches them."""
+        """The queues in `fetching`, also those that no process fetches."""
         return frozenset()
 
     @cached_property
     def fetching(self) -> Mapping[str, frozenset[int]]:
-        """The positions of the groups that fetch a watched queue, by queue."""
+        """The positions of the groups that fetch each watched queue."""
         return {}
 
     def having(self, kind: str, value: str | None) -> frozenset[int]:
-        """Return the positions of the groups that have `value` for what `kind` names, and keep them."""
+        """Return the positions of the groups that have `value` as their `kind`; cached."""
         if kind == "queue" and value is not None:
             WATCHED.ask(value)
             if value in self.watched:
@@ -195,7 +202,7 @@ class Processes:
         return positions
 
     def look_up(self, queues: Collection[str]) -> None:
-        """Find out who fetches `queues` in one pass, if there are many that nobody has asked about before."""
+        """Find out which groups fetch `queues`, in one pass if many of them are new."""
         new = frozenset(queue for queue in queues if queue not in self.watched and ("queue", queue) not in self.memo)
         if len(new) < MANY_QUEUES:
             return
@@ -214,23 +221,23 @@ class Processes:
 
     @cached_property
     def working(self) -> frozenset[int]:
-        """The positions of the groups with a process that works."""
+        """The positions of the groups with a busy process."""
         return frozenset(position for position, group in enumerate(self.groups) if group.busy)
 
     @cached_property
     def unknown(self) -> frozenset[int]:
-        """The positions of the groups whose `info` cannot be understood."""
+        """The positions of the groups whose `info` cannot be parsed."""
         return frozenset(position for position, group in enumerate(self.groups) if group.info is None)
 
     @cached_property
     def by_host(self) -> Mapping[str, tuple[Process, ...]]:
-        """The processes by host name, which in Kubernetes is the pod's."""
+        """The processes by host name, which in Kubernetes is the pod name."""
         hosts: defaultdict[str, list[Process]] = defaultdict(list)
         for process in self.live:
             hosts[process.hostname].append(process)
         return {hostname: tuple(members) for hostname, members in hosts.items()}
 
     def fetched(self) -> Iterator[str]:
-        """Return the queues that processes fetch, each as often as they say different things of themselves."""
+        """Return the queues that processes fetch, once for each different `info` with them."""
         for info in dict.fromkeys(group.info for group in self.groups):
             yield from info.queues if info is not None else ()

@@ -1,4 +1,4 @@
-"""The formulas of source `sidekiq`: from counts and times to what the HPA compares with its targets."""
+"""The formulas of source `sidekiq`: from counts and times to the values that the HPA compares with targets."""
 
 import math
 from bisect import bisect_right
@@ -9,27 +9,27 @@ from scaler.sources.sidekiq.state import Due, Oldest
 from scaler.sources.sidekiq.workload import Workload
 
 _MARGIN_SECONDS = 0.001
-"""Times are floats, so a moment is looked at again just after it, never just before."""
+"""Times are floats; with this margin a trigger is judged again just after a moment, never just before."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusyAim:
-    """What a trigger asks of its busy metric."""
+    """The settings of a trigger for its busy metric."""
 
     ratio: float
     average: bool
-    """`AverageValue`: the HPA divides by the number of pods. Otherwise `Value`: it does not."""
+    """`AverageValue`: the HPA divides by the number of pods. Otherwise `Value`, and it does not."""
     count_waiting: bool = False
     threads: int | None = None
-    """Threads of a process, where the trigger tells them."""
+    """Threads of a process, if the trigger sets them."""
 
 
 def busy_value(aim: BusyAim, workload: Workload, waiting: int) -> float:
-    """Return the busy metric: the number of fully busy processes (`AverageValue`), or the share of busy threads.
+    """Return the busy metric: the number of fully busy processes (`AverageValue`) or the share of busy threads.
 
-    The HPA divides the former by the number of pods, and so compares the same share in both cases. Without any process
-    that tells its threads there is no share. Then `waiting` jobs ask for one process, or with `count_waiting` and known
-    threads for as many as they need; and processes that cannot be understood are kept, as many as they are.
+    The HPA divides the former by the number of pods, and so compares the same share in both cases. If no process
+    reports its threads, there is no share. Then `waiting` jobs ask for one process, or with `count_waiting` and known
+    threads for as many as they need; and the number of processes that cannot be parsed stays as it is.
     """
     counted = waiting if aim.count_waiting else 0
     if workload.processes:
@@ -45,7 +45,7 @@ def busy_value(aim: BusyAim, workload: Workload, waiting: int) -> float:
 def latency(jobs: Iterable[Oldest], now: float, *, target: float) -> float:
     """Return how long the oldest of `jobs` has waited at Unix time `now`, in seconds.
 
-    A job that does not tell its time counts as `target`, which asks for neither more nor fewer processes.
+    A job without a readable time counts as `target`, which asks for neither more nor fewer processes.
     """
     return max((_age(job, now, target) for job in jobs if job.exists), default=0.0)
 
@@ -55,10 +55,10 @@ def _age(job: Oldest, now: float, target: float) -> float:
 
 
 def due_soon(due: Due, queues: Collection[str], lead: float, now: float) -> tuple[int, float]:
-    """Return how many jobs of `queues` are due within `lead` seconds of Unix time `now`, and when that changes next.
+    """Return how many jobs of `queues` are due within `lead` seconds of Unix time `now`, and when that changes.
 
-    Jobs that do not tell their queue count for every queue, and so does what lies beyond the end of a full page: the
-    first process that runs moves them all.
+    Jobs without a readable queue count for every queue, and so do jobs beyond the end of a full page, because the first
+    process that runs moves all of them to their queues.
     """
     horizon = due.clock.to_redis(now) + lead
     count, following = 0, math.inf

@@ -1,4 +1,4 @@
-"""A Redis as Sidekiq would leave it, made up from counts: what `simulate` has in place of a reading."""
+"""Readings made up from counts, which `simulate` uses instead of a real Redis."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -13,15 +13,15 @@ from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
 from scaler.sources.sidekiq.workload import Selection, compile_pattern
 
 USUAL_CONCURRENCY = 5
-"""Threads of a process that is told nothing else (Sidekiq 7 and newer)."""
+"""The default threads of a process (Sidekiq 7 and newer)."""
 _CLOCK = RedisClock(0.0)
 _NOTHING_DUE = Due(MappingProxyType({}), float("inf"), _CLOCK)
 
 
 def imagined(plan: Plan, selection: Selection, counts: Mapping[str, float], at: tuple[int, float]) -> Readings:
-    """Return readings of every place of `plan`; `at` is how many processes there are, and the Unix time.
+    """Return a reading of every place of `plan`; `at` is the number of processes and the Unix time.
 
-    Raises `ValueError` where `selection` asks for host names that cannot be made up.
+    Raises `ValueError` if no host name can be made up that fits `selection`.
     """
     replicas, now = at
     concurrency = round(counts.get("concurrency", USUAL_CONCURRENCY))
@@ -44,7 +44,7 @@ def imagined(plan: Plan, selection: Selection, counts: Mapping[str, float], at: 
 def _processes(
     selection: Selection, queues: frozenset[str], replicas: int, threads: tuple[int, int]
 ) -> Iterator[Process]:
-    """Share the busy threads among the processes, as evenly as they come."""
+    """Distribute the busy threads evenly over the processes."""
     busy, concurrency = threads
     capsules = (Capsule(selection.capsule, concurrency, queues),) if selection.capsule else ()
     labels = frozenset((selection.label,) if selection.label else ())
@@ -55,7 +55,7 @@ def _processes(
         if compile_pattern(selection.hostname_regex).search(hostname) is None:
             raise ValueError("hostnameRegex: no host name can be made up that fits; replay a trace of `value` instead")
     for number in range(replicas):
-        pod = f"{hostname.removesuffix('abcde')}{number:05d}"  # of its own where the pattern allows it
+        pod = f"{hostname.removesuffix('abcde')}{number:05d}"  # a different pod for each, if the pattern allows it
         if selection.hostname_regex is not None and compile_pattern(selection.hostname_regex).search(pod) is None:
             pod = hostname
         share = busy // replicas + (number < busy % replicas)

@@ -1,4 +1,4 @@
-"""What a process says of itself when it starts (`info` of its heartbeat); kept once for all processes that say the same."""
+"""Parses `info` of heartbeats: queues, threads, tag and labels of a process. Processes with equal ones share it."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,20 +8,20 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 MAX_COUNT = 1_000_000
-"""More threads than any process has: a greater number is garbage."""
+"""More threads than any process has; a greater number is garbage."""
 CACHED_BYTES = 8 << 20
-"""Twice that is kept of what was parsed: 40,000 processes of the usual size."""
+"""The cache takes up to twice as much, enough for 40,000 processes of the usual size."""
 _ENTRY_BYTES = 200
 _END = "\0"
 
 
 class Names(AbstractSet[str]):
-    """A set of names in one string: 700 of them take 7 kB, where a set of strings takes 70."""
+    """A set of names in one string: 700 names take 7 kB, in a set of strings 70 kB."""
 
     __slots__ = ("text",)
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        """Raise `ValueError` for a name with a NUL in it, which is the end of a name here."""
+        """Raise `ValueError` for a name with NUL, which is the separator."""
         kept = sorted(set(names))
         if any(_END in name for name in kept):
             raise ValueError("a NUL in a name")
@@ -57,7 +57,7 @@ class Capsule:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Info:
-    """What a process says of itself when it starts."""
+    """What a process says about itself when it starts."""
 
     tag: str
     labels: AbstractSet[str]
@@ -76,9 +76,9 @@ _kept: WeakValueDictionary[Info, Info] = WeakValueDictionary()
 
 
 class _Seen:
-    """Infos by what was parsed: a process never changes its own (sidekiq launcher.rb), and tells it with every beat.
+    """A cache of parsed infos: every heartbeat has the process's info, which never changes (sidekiq launcher.rb).
 
-    The key is the hash of the bytes, not the bytes: those of 20,000 processes would take 15 MB.
+    The key is the hash of the bytes, because the bytes of 20,000 processes would take 15 MB.
     """
 
     def __init__(self) -> None:
@@ -86,15 +86,15 @@ class _Seen:
         self._old: dict[tuple[int, int], Info | None] = {}
         self._size = 0
 
-    def parse(self, told: bytes) -> Info | None:
-        """Return the info that `told` was parsed to before, or parse it."""
-        key = (len(told), hash(told))
+    def parse(self, info_json: bytes) -> Info | None:
+        """Return the cached info of `info_json`, or parse it."""
+        key = (len(info_json), hash(info_json))
         if key in self._new:
             return self._new[key]
         if key in self._old:
             found = self._old[key]
         else:
-            parsed = _parse(told)
+            parsed = _parse(info_json)
             found = None if parsed is None else _kept.setdefault(parsed, parsed)
             self._size += 0 if found is not parsed or parsed is None else parsed.size
         self._size += _ENTRY_BYTES
@@ -107,14 +107,14 @@ class _Seen:
 _seen = _Seen()
 
 
-def parse_info(told: bytes) -> Info | None:
-    """Return what the JSON `info` says, or None if it cannot be understood."""
-    return _seen.parse(told)
+def parse_info(info_json: bytes) -> Info | None:
+    """Return the parsed `info`, or None if it cannot be parsed."""
+    return _seen.parse(info_json)
 
 
-def _parse(told: bytes) -> Info | None:
+def _parse(info_json: bytes) -> Info | None:
     try:
-        info = json.loads(told)
+        info = json.loads(info_json)
         capsules = tuple(
             Capsule(str(name), count(capsule["concurrency"]), _names(capsule["weights"]))
             for name, capsule in info.get("capsules", {}).items()
@@ -125,7 +125,7 @@ def _parse(told: bytes) -> Info | None:
         return Info(
             tag=_name(info.get("tag") or ""),
             labels=_names(info.get("labels") or []),
-            queues=named or _names(info["queues"]),  # Sidekiq 9 will no longer tell `queues` (launcher.rb)
+            queues=named or _names(info["queues"]),  # Sidekiq 9 will no longer have `queues` (launcher.rb)
             capsules=capsules,
             concurrency=count(info["concurrency"]) if "concurrency" in info else of_capsules,
         )
@@ -146,7 +146,7 @@ def _names(values: Iterable[Any]) -> Names:
 
 
 def count(value: Any) -> int | None:
-    """Return a count of threads from a hash field or from JSON, or None."""
+    """Return a number of threads from a hash field or from JSON, or None."""
     if isinstance(value, bytes):
         value = int(value) if value.isdigit() and len(value) <= 7 else None
     return value if type(value) is int and 0 <= value <= MAX_COUNT else None

@@ -1,4 +1,4 @@
-"""Which queues Sidekiq knows, and where else a queue may be that it does not know."""
+"""The queues that Sidekiq knows, and where a queue that it does not know may be instead."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,49 +12,49 @@ from scaler.sources.sidekiq.places import SidekiqPlace
 MAX_QUEUES = 20_000
 SCAN_KEYS = 1_000
 SCAN_STEPS = 10
-"""Enough for a small Redis; in a large one it is a hint less."""
+"""Enough for a small Redis; in a large one a hint may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownQueues(SidekiqPlace):
     """The set `queues`: the names of all queues that ever had a job (sidekiq client.rb)."""
 
-    min_refresh_seconds: ClassVar[float] = 10.0  # for people alone
+    min_refresh_seconds: ClassVar[float] = 10.0  # it only serves hints for people
 
     def __str__(self) -> str:
         return f"names of Sidekiq's queues of {self.redis}"
 
     def first(self) -> tuple[Command]:
-        """Ask for all of them, since the nearest name is wanted."""
+        """Ask for all names, to find the most similar one."""
         return (("SMEMBERS", f"{self.prefix}queues"),)
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> frozenset[str] | None:
-        """Return the names; None where they may not be read or are too many: nothing else depends on them."""
+        """Return the names; None without the right to read them, or if they are too many. They only serve hints."""
         del now, clock
         (command,) = self.first()
         if answers.refused(command):
             return None
-        told: Any = answers[command]
-        if isinstance(told, list) and len(told) > MAX_QUEUES:
+        reply: Any = answers[command]
+        if isinstance(reply, list) and len(reply) > MAX_QUEUES:
             return None
         return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(answers[command]))
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Where a queue that Sidekiq does not know may be instead."""
+    """Where a queue that Sidekiq does not know may be."""
 
     bull: int = 0
-    """Jobs that wait in a queue of Bull with its name."""
+    """Jobs waiting in a Bull queue of this name."""
     prefixes: tuple[str, ...] = ()
-    """Other namespaces of this database that have queues; "" is none."""
+    """Other namespaces of this database with queues; "" is no namespace."""
     databases: tuple[int, ...] = ()
-    """Databases of this Redis that have keys."""
+    """Databases of this Redis with keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class NearQueue(SidekiqPlace):
-    """The surroundings of a queue that is not in `queues`; an error of Redis is a hint less, and nothing else."""
+    """The surroundings of a queue that is not in `queues`; an error only means that a hint is missing."""
 
     min_refresh_seconds: ClassVar[float] = 60.0
 
@@ -64,7 +64,7 @@ class NearQueue(SidekiqPlace):
         return f"surroundings of Sidekiq queue {self.queue} of {self.redis}"
 
     def first(self) -> tuple[Command, Command, Command]:
-        """Ask for a queue of Bull (https://github.com/taskforcesh/bullmq), for databases, and for namespaces."""
+        """Ask for a Bull queue (https://github.com/taskforcesh/bullmq), for databases, and for namespaces."""
         return ("LLEN", f"bull:{self.queue}:wait"), ("INFO", "keyspace"), _scan(b"0")
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
@@ -93,8 +93,8 @@ class NearQueue(SidekiqPlace):
         del now, clock
         search: _Search = answers.kept[self]
         bull, keyspace, _ = self.first()
-        told = b"" if answers.refused(keyspace) else answers[keyspace]
-        lines = told.decode("ascii", "replace").splitlines() if isinstance(told, bytes) else ()
+        reply = b"" if answers.refused(keyspace) else answers[keyspace]
+        lines = reply.decode("ascii", "replace").splitlines() if isinstance(reply, bytes) else ()
         databases = (line[2:].partition(":")[0] for line in lines if line.startswith("db"))
         return Elsewhere(
             bull=0 if answers.refused(bull) else state.parse_length(answers[bull]),
@@ -105,7 +105,7 @@ class NearQueue(SidekiqPlace):
 
 @dataclass(slots=True)
 class _Search:
-    """How far one read has come."""
+    """The state of one read."""
 
     cursor: bytes = b"0"
     steps: int = 0

@@ -21,14 +21,14 @@ from scaler.sources.sidekiq import queue_names
 from scaler.sources.sidekiq.workload import compile_pattern
 
 MAX_BUSY_RATIO = 16.0
-"""Above 1 for several processes in a pod or for `countWaiting`; a percentage is a mistake."""
+"""Above 1 makes sense for several processes in a pod or for `countWaiting`; a percentage is a mistake."""
 OFF = "off"
 MAX_DEPLOYMENT_NAME = 46
-"""A pod's name keeps 58 characters before its five random ones (Kubernetes names/generate.go), 12 are the hash's."""
+"""A pod name has 58 characters before the five random ones (Kubernetes names/generate.go), 12 for the hash."""
 
 
 class SidekiqMetadata(RedisKeys):
-    """Scales Sidekiq processes on what Sidekiq tells of itself in Redis."""
+    """The metadata keys of source `sidekiq`."""
 
     queues: CommaList = Field(description="The queues that wake this workload, separated by commas.")
     deployment: str | None = Field(None, description="Only processes in pods of this Deployment.")
@@ -112,7 +112,7 @@ class SidekiqMetadata(RedisKeys):
     @field_validator("key_prefix")
     @classmethod
     def _end_with_colon(cls, prefix: str) -> str:
-        """Accept the namespace itself too: redis-namespace puts a colon after it."""
+        """Accept the bare namespace too, after which redis-namespace puts a colon."""
         return prefix if not prefix or prefix.endswith(":") else f"{prefix}:"
 
     @model_validator(mode="after")

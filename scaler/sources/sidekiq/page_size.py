@@ -1,10 +1,10 @@
-"""How much one round trip asks for, where nobody knows beforehand how large the entries are."""
+"""How many entries one round trip asks for, when their size is not known beforehand."""
 
 PAGE_BYTES = 1 << 20
 
 
 class PageSize:
-    """The number of entries to ask for next: it begins small and grows, so that a round brings about as much as it may."""
+    """The number of entries to ask for next: small at first, then so many that an answer has about `page_bytes`."""
 
     GROWTH = 4
 
@@ -16,6 +16,6 @@ class PageSize:
         self._largest = 1
 
     def learn(self, largest: int) -> None:
-        """Take in that the largest entry of the last round had `largest` bytes; the rest may be as large."""
+        """Take note that the largest entry of the last answer had `largest` bytes; the next may be as large."""
         self._largest = max(self._largest, largest)
         self.entries = max(1, min(self.entries * self.GROWTH, self._most, self._bytes // self._largest))

@@ -1,4 +1,4 @@
-"""What can be read of Sidekiq in a Redis: places, each with the commands that it takes."""
+"""Places of Sidekiq in a Redis, each with its commands."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scaler.sources.sidekiq.state import Depth, Oldest
 
 @dataclass(frozen=True, slots=True)
 class SidekiqPlace(RedisPlace):
-    """Something that Sidekiq keeps in one Redis, under one namespace of redis-namespace."""
+    """A place in one Redis, under one namespace of redis-namespace."""
 
     kind: ClassVar[str] = "sidekiq"
 
@@ -29,7 +29,7 @@ class QueueDepth(SidekiqPlace):
         return f"Sidekiq queue {self.queue} of {self.redis}"
 
     def watched(self) -> Iterable[str]:
-        """Return the list of its jobs; it is gone while it is empty."""
+        """Return the list of its jobs, a key that does not exist while it is empty."""
         return (f"{self.prefix}queue:{self.queue}",)
 
     def first(self) -> tuple[Command, Command]:
@@ -58,7 +58,7 @@ class OldestJob(SidekiqPlace):
         return (f"{self.prefix}queue:{self.queue}",)
 
     def first(self) -> Iterable[Command]:
-        """Ask for the end of the list that jobs are taken from (sidekiq fetch.rb: BRPOP)."""
+        """Ask for the end of the list from which jobs are taken (sidekiq fetch.rb: BRPOP)."""
         yield ("LINDEX", *self.watched(), -1)
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Oldest:

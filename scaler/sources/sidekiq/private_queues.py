@@ -1,4 +1,4 @@
-"""The private queues of Sidekiq Pro's `super_fetch`, in which the jobs of a killed process stay behind."""
+"""The private queues of Sidekiq Pro's `super_fetch`, which keep the jobs of a killed process (orphans)."""
 
 import re
 from collections import Counter
@@ -13,14 +13,14 @@ from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.places import SidekiqPlace
 
 FIRST_STEP, LARGEST_STEP = 1_000, 8_000
-"""Keys that one SCAN looks at; Redis serves nobody else during a step, about 2 ms for the largest."""
+"""Keys of one SCAN; Redis serves no other client during it, about 2 ms for the largest."""
 MAX_STEPS = 1_000
 _MARK = "queue:sq|"
 
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """How many jobs lie in private queues of processes that are gone, by the queue that they were taken from."""
+    """How many jobs are in private queues of dead processes, by the queue that they were taken from."""
 
     jobs: tuple[tuple[str, int], ...] = ()
 
@@ -31,19 +31,19 @@ class Orphans:
 
 @dataclass(frozen=True, slots=True)
 class PrivateQueues(SidekiqPlace):
-    """All lists `queue:sq|<identity>|<queue>`; a job is moved there with RPOPLPUSH while it is worked on.
+    """All lists `queue:sq|<identity>|<queue>`; RPOPLPUSH moves a job there while it is being processed.
 
-    When its process was killed, only one that starts moves it back, after the heartbeat has run out (Sidekiq's wiki,
-    Reliability). The form of the keys: sidekiq/sidekiq#3443 and kedacore/keda#6007.
+    If its process was killed, a process that starts moves the job back, after the heartbeat of the killed one has
+    expired (Sidekiq's wiki, Reliability). For the form of the keys see sidekiq/sidekiq#3443 and kedacore/keda#6007.
     """
 
-    min_refresh_seconds: ClassVar[float] = 60.0  # a heartbeat takes as long to run out
+    min_refresh_seconds: ClassVar[float] = 60.0  # a heartbeat expires after as long
 
     def __str__(self) -> str:
         return f"super_fetch's private queues of {self.redis}"
 
     def first(self) -> Iterable[Command]:
-        """Begin to look through the keys: Redis has no other list of them."""
+        """Begin to scan the keys, because Redis has no list of these."""
         yield self._scan(b"0", FIRST_STEP)
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
@@ -52,7 +52,7 @@ class PrivateQueues(SidekiqPlace):
         return self.more(answers, now)
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Go on to the next keys, and look at the private queues among those of the step before."""
+        """Scan the next keys, and ask about the private queues among those of the step before."""
         del now
         search: _Search = answers.kept[self]
         search.count(self, answers)
@@ -62,7 +62,7 @@ class PrivateQueues(SidekiqPlace):
         return commands
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Orphans:
-        """Return how many jobs are left behind."""
+        """Return the number of orphans."""
         del now, clock
         search: _Search = answers.kept[self]
         return Orphans(tuple(sorted(search.orphans.items())))
@@ -74,7 +74,7 @@ class PrivateQueues(SidekiqPlace):
 
 @dataclass(slots=True)
 class _Search:
-    """How far one read has come."""
+    """The state of one read."""
 
     cursor: bytes | None = b"0"
     step: int = FIRST_STEP
@@ -84,7 +84,7 @@ class _Search:
     asked: list[bytes] = field(default_factory=list)
 
     def look(self, place: PrivateQueues, answers: Answers) -> Iterator[Command]:
-        """Take in a step; yield the commands for what it found, as SCAN may tell a key more than once."""
+        """Take the keys of a step, and yield the commands for new ones: SCAN may return a key more than once."""
         self.asked = []
         if self.cursor is None:
             return
@@ -106,16 +106,16 @@ class _Search:
                 yield from _questions(place.prefix, key)
 
     def count(self, place: PrivateQueues, answers: Answers) -> None:
-        """Take in what was answered about the lists of the step before."""
+        """Take the answers about the lists of the step before."""
         for key in self.asked:
             length, alive = _questions(place.prefix, key)
-            if answers.no_hash(length):  # somebody else's key
+            if answers.no_hash(length):  # not a list, so not Sidekiq's
                 continue
             waiting = state.parse_length(answers[length])
-            if answers[alive] == -2:  # no such key, which is how Sidekiq Pro itself tells that a process is gone
+            if answers[alive] == -2:  # no heartbeat; Sidekiq Pro itself recognizes dead processes by that
                 self.orphans[key.split(b"|", 2)[2].decode("utf-8", "replace")] += waiting
 
 
 def _questions(prefix: str, key: bytes) -> tuple[Command, Command]:
-    """Return the commands for the length of a private queue, and for whether the heartbeat of its process is there."""
+    """Return the commands for the length of a private queue and for the heartbeat of its process."""
     return ("LLEN", key), ("PTTL", prefix.encode() + key.split(b"|", 2)[1])

@@ -1,13 +1,12 @@
-"""The processes of one Redis, read in pages: each is parsed and dropped before the next one is asked for."""
+"""The processes of one Redis, read in pages; each page is parsed before the next one is asked for."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
 from scaler.core.errors import Unavailable
-from scaler.sources.redis_places import Answers, RedisClock
+from scaler.sources.redis_places import REST, Answers, RedisClock
 from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.fleet import WATCHED, Grouping, Processes
 from scaler.sources.sidekiq.page_size import PageSize
@@ -16,17 +15,17 @@ from scaler.sources.sidekiq.state import Process
 
 FIRST_PAGE = 16
 PAGE = 256
-"""Heartbeats of one round."""
-PARSED_BYTES = 128 << 10
-"""Of one round: heartbeats that are full of names of queues take 10 ms of the event loop for these."""
+"""Heartbeats in one round trip."""
+ROUND_BYTES = 128 << 10
+"""Bytes of heartbeats in one round trip, if they are not larger than those before."""
 MAX_KEPT_BYTES = 64 << 20
-"""Of all processes as they are kept: 150,000 that say the same of themselves, or 28 MB of different queues."""
+"""Limit for all parsed processes: 150,000 with equal infos, or 28 MB of different queue names."""
 PROCESS_BYTES = 400
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSet(SidekiqPlace):
-    """The processes; with `jobs`, also what they work on."""
+    """All processes; with `jobs`, also their running jobs."""
 
     min_refresh_seconds: ClassVar[float] = 1.0  # a beat comes every 5 s (Sidekiq 6) or 10 s
 
@@ -36,21 +35,21 @@ class ProcessSet(SidekiqPlace):
         return f"Sidekiq processes of {self.redis}"
 
     def first(self) -> Iterable[Command]:
-        """Ask for the identities."""
+        """Ask for the identities of the processes."""
         yield ("SMEMBERS", f"{self.prefix}processes")
 
     def second(self, answers: Answers, now: float) -> Iterable[Command]:
         """Ask for the first heartbeats."""
         del now
-        identities = state.parse_members(answers["SMEMBERS", f"{self.prefix}processes"])
+        identities = state.parse_set(answers["SMEMBERS", f"{self.prefix}processes"])
         pages = answers.kept[self] = _Pages(self.prefix.encode(), identities, jobs=self.jobs)
         return pages.ask()
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
-        """Take in a page, and ask for the next one."""
+        """Take a page, and ask for the next one."""
         pages: _Pages = answers.kept[self]
-        pages.take(answers, now)
-        return pages.ask()
+        yield from pages.take(answers, now)
+        yield from pages.ask()
 
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
         """Return the processes that have a heartbeat."""
@@ -60,7 +59,7 @@ class ProcessSet(SidekiqPlace):
 
 
 class _Pages:
-    """How far one read has come."""
+    """The state of one read."""
 
     def __init__(self, prefix: bytes, identities: tuple[bytes, ...], *, jobs: bool) -> None:
         self.live: list[Process] = []
@@ -70,9 +69,8 @@ class _Pages:
         self._identities = identities
         self._jobs = jobs
         self._asked: tuple[bytes, ...] = ()
-        self._untaken: deque[tuple[bytes, Any, Any]] = deque()  # identity, heartbeat, PTTL
         self._position = 0
-        self._size = PageSize(FIRST_PAGE, PAGE, PARSED_BYTES)
+        self._size = PageSize(FIRST_PAGE, PAGE, ROUND_BYTES)
         self._busy: list[int] = []  # positions in `live` whose jobs are still to be read
         self._asked_jobs: list[int] = []
         self._threads = PageSize(FIRST_PAGE, PAGE)
@@ -81,10 +79,6 @@ class _Pages:
 
     def ask(self) -> Iterator[Command]:
         """Return the commands for the next heartbeats, and for the jobs of those that came before."""
-        if self._untaken:  # others have their turn meanwhile
-            self._asked, self._asked_jobs = (), []
-            yield self._heartbeat(self._untaken[0][0])[1]
-            return
         self._asked = self._identities[self._position : self._position + self._size.entries]
         self._position += len(self._asked)
         for identity in self._asked:
@@ -96,24 +90,20 @@ class _Pages:
             self._asked_jobs.append(position)
             yield from self._work(position)
 
-    def take(self, answers: Answers, now: float) -> None:
-        """Take in what was answered to the commands of `ask`, or a part of it where that is larger than was to be expected."""
+    def take(self, answers: Answers, now: float) -> Iterator[Command]:
+        """Take the answers to `ask`, with a `REST` before each."""
         largest = 1
         for identity in self._asked:
+            yield REST
             fields, pttl = self._heartbeat(identity)
             if answers.no_hash(fields):
                 self.strangers += 1
                 continue
-            told = answers[fields]
-            largest = max(largest, _size(told))
-            self._untaken.append((identity, told, answers[pttl]))
+            heartbeat = answers[fields]
+            largest = max(largest, _size(heartbeat))
+            self._add(state.parse_process(identity, heartbeat, answers[pttl], now))
         self._size.learn(largest)
-        self._take_jobs(answers)
-        room = PARSED_BYTES
-        while self._untaken and room > 0:
-            identity, told, pttl_told = self._untaken.popleft()
-            room -= _size(told)
-            self._add(state.parse_process(identity, told, pttl_told, now))
+        yield from self._take_jobs(answers)
 
     def _add(self, process: Process | None) -> None:
         if process is None:
@@ -128,13 +118,14 @@ class _Pages:
         self.live.append(process)
         self.grouping.add(process)
 
-    def _take_jobs(self, answers: Answers) -> None:
+    def _take_jobs(self, answers: Answers) -> Iterator[Command]:
         largest = 1
         for position in self._asked_jobs:
-            told = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
-            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in told), 1)
-            if told:
-                self.live[position] = state.with_jobs(self.live[position], *told)
+            yield REST
+            hashes = [answers[command] for command in self._work(position) if not answers.no_hash(command)]
+            largest = max(largest, *(_size(answer) // self._threads_of(position) for answer in hashes), 1)
+            if hashes:
+                self.live[position] = state.with_jobs(self.live[position], *hashes)
         self._threads.learn(largest)
 
     def _heartbeat(self, identity: bytes) -> tuple[Command, Command]:
@@ -143,18 +134,18 @@ class _Pages:
 
     def _work(self, position: int) -> tuple[Command, Command]:
         key = self._prefix + self.live[position].identity.encode()
-        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # the latter up to Sidekiq 6.4.1
+        return ("HGETALL", key + b":work"), ("HGETALL", key + b":workers")  # `:workers` is the name up to Sidekiq 6.4.1
 
     def _threads_of(self, position: int) -> int:
         process = self.live[position]
         return max(1, process.busy or process.concurrency or 1)
 
     def _count(self, process: Process) -> None:
-        """Raise `Unavailable` where the processes take too much memory: a tenant's Redis may hold anything."""
+        """Raise `Unavailable` if the processes take too much memory: a tenant's Redis may hold anything."""
         self._bytes += PROCESS_BYTES + len(process.identity)
         info = process.info
         if info is not None and id(info) not in self._infos:
-            self._infos.add(id(info))  # it stays as long as its process, so no other one gets its id
+            self._infos.add(id(info))  # the process keeps its info alive, so the id stays unique
             self._bytes += info.size
         if self._bytes > MAX_KEPT_BYTES:
             raise Unavailable(
@@ -164,5 +155,5 @@ class _Pages:
 
 
 def _size(answer: Any) -> int:
-    """Return the bytes of an answer that is a list."""
+    """Return the number of bytes in an answer that is a list."""
     return sum(len(part) for part in answer if isinstance(part, bytes)) if isinstance(answer, list) else 1

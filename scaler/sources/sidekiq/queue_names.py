@@ -1,15 +1,16 @@
-"""What cannot be the name of a queue: sidekiq.yml and Sidekiq's command line know more than names, a trigger does not."""
+"""Refuses what is not a queue name: sidekiq.yml and Sidekiq's command line also take weights, a trigger does not."""
 
 import re
 from itertools import pairwise
 
 _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
-"""In no name that Sidekiq's web page would show (web/application.rb: letters, digits and `_:.-`); what is neither is borne."""
+"""Characters that no queue name has. Sidekiq's web page shows letters, digits and `_:.-` (web/application.rb); all
+other characters are accepted."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
 
 
 def check(queues: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `queues`; raises `ValueError` with the right form for what is not a list of names."""
+    """Return `queues`; raises `ValueError` with the right form if they are not a list of names."""
     problem = next(filter(None, map(_problem, queues)), None) or _weight(queues)
     if problem is not None:
         names = ",".join(_names(queues)) or "critical,default"
@@ -34,7 +35,7 @@ def _problem(queue: str) -> str | None:
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:
-    """Tell of a weight after a name: `critical,2`. A queue whose name is a number is believed where it comes first."""
+    """Return the error for a weight after a name: `critical,2`. A number is accepted as a name if it comes first."""
     for before, queue in pairwise(queues):
         if _WEIGHT.fullmatch(queue) and not _WEIGHT.fullmatch(before):
             return (

@@ -7,11 +7,11 @@ from scaler.sources.sidekiq.places import SidekiqPlace
 
 
 class SidekiqReader(RedisReader):
-    """Reads the places of Sidekiq, and hears of jobs that were enqueued, scheduled or are to be retried."""
+    """Reads the places of Sidekiq, and tracks keys to notice new, scheduled and retried jobs."""
 
     rights: ClassVar[str] = "docs/sidekiq.md"
     kinds: ClassVar[frozenset[str]] = frozenset({SidekiqPlace.kind})
 
     def tracked(self, place: Any) -> tuple[str, ...]:
-        """Return the keys of one namespace of redis-namespace that its places watch."""
+        """Return the key prefixes to track in one namespace of redis-namespace."""
         return tuple(f"{place.prefix}{name}" for name in ("queue:", "schedule", "retry"))

@@ -1,6 +1,6 @@
-"""Reads the answers of Redis to what Sidekiq keeps there; pure, for Sidekiq 6.4 to 8.1 in any mix.
+"""Parses what Sidekiq keeps in Redis, of Sidekiq 6.4 to 8.1 in any mix. Pure.
 
-Where versions differ the value decides, never the version that a process tells: several run on one Redis.
+Where versions differ, the form of the value decides, never the reported version, because several may share a Redis.
 """
 
 import json
@@ -15,16 +15,16 @@ from scaler.sources.sidekiq.info import Info, count, parse_info
 
 HEARTBEAT_FIELDS = ("info", "busy", "beat", "quiet", "concurrency")
 HEARTBEAT_TTL_SECONDS = 60.0
-"""Set anew with every beat (sidekiq launcher.rb), so the rest of it tells the age of the beat without any clock."""
+"""Set again at every beat (sidekiq launcher.rb), so the remaining TTL gives the age of the beat without a clock."""
 LATE_SECONDS = 30.0
-"""Three beats of Sidekiq 7 and 8 missed, six of Sidekiq 6."""
+"""Three missed beats of Sidekiq 7 and 8, six of Sidekiq 6."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that may be running: in the set `processes`, with a heartbeat that has not run out.
+    """A process that may be running: in the set `processes`, with a heartbeat that has not expired.
 
-    None stands for what cannot be understood.
+    A field is None if its value cannot be parsed.
     """
 
     identity: str
@@ -33,11 +33,11 @@ class Process:
     concurrency: int | None
     quiet: bool
     late: bool
-    """No beat for `LATE_SECONDS`: it may be dead, or only starved."""
+    """No beat for `LATE_SECONDS`: it may be dead, or only short of CPU."""
     jobs: tuple[tuple[str, int], ...] | None = None
-    """How many jobs of each queue it is working on, where that was read."""
+    """The number of its running jobs by queue, if they were read."""
     began: tuple[float, ...] = ()
-    """When those jobs began, in Unix seconds by the clock of the process."""
+    """When the running jobs began, in Unix seconds of the process's clock."""
 
     @property
     def hostname(self) -> str:
@@ -55,7 +55,7 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
-    """The job that is taken next from a queue, which waits longest; `since` is None if it does not tell its time."""
+    """The oldest job of a queue; `since` is None if it has no readable time."""
 
     exists: bool
     since: float | None
@@ -64,9 +64,9 @@ class Oldest:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Jobs of `schedule` and `retry` that are due soon: their times in order, for each queue.
+    """The jobs of `schedule` and `retry` that are due soon: their times in order, by queue.
 
-    Jobs of the queue None do not tell their queue. Of what is due after `complete_until`, nothing is known.
+    Jobs under None have no readable queue. Jobs that are due after `complete_until` are not known.
     """
 
     times: Mapping[str | None, tuple[float, ...]]
@@ -74,15 +74,20 @@ class Due:
     clock: RedisClock
 
 
-def parse_members(answer: Any) -> tuple[bytes, ...]:
-    """Return the members of a set, in order."""
+def parse_set(answer: Any) -> tuple[bytes, ...]:
+    """Return the members of a set, as they come: in the same order as long as the set stays the same."""
     if not isinstance(answer, list) or not all(isinstance(member, bytes) for member in answer):
         raise ValueError("no set")
-    return tuple(sorted(answer))
+    return tuple(answer)
+
+
+def parse_members(answer: Any) -> tuple[bytes, ...]:
+    """Return the members of a small set, in order."""
+    return tuple(sorted(parse_set(answer)))
 
 
 def parse_length(answer: Any) -> int:
-    """Return what `LLEN` answered."""
+    """Return the length in the answer to `LLEN`."""
     if not isinstance(answer, int) or answer < 0:
         raise ValueError("no length")
     return answer
@@ -95,21 +100,21 @@ def parse_process(identity: bytes, fields: Any, pttl: Any, now: float) -> Proces
     """
     if not isinstance(fields, list) or len(fields) != len(HEARTBEAT_FIELDS) or not isinstance(pttl, int):
         raise ValueError("no heartbeat")
-    told, busy, beat, quiet, concurrency = fields
+    info_json, busy, beat, quiet, concurrency = fields
     age = _age(pttl, beat, now)
-    if told is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
-        raise ValueError("a heartbeat without its info")  # Sidekiq writes all of it at once (launcher.rb)
-    if told is None or age > HEARTBEAT_TTL_SECONDS:
+    if info_json is None and any(field is not None for field in (busy, beat, quiet, concurrency)):
+        raise ValueError("a heartbeat without its info")  # Sidekiq writes all fields in one command (launcher.rb)
+    if info_json is None or age > HEARTBEAT_TTL_SECONDS:
         return None
-    info = parse_info(told)
-    threads = count(concurrency)  # from 8.1.2 on, where it may change while the process runs
+    info = parse_info(info_json)
+    threads = count(concurrency)  # a field from 8.1.2 on, as it may change while the process runs
     if threads is None and info is not None:
         threads = info.concurrency
     return Process(
         identity=identity.decode("utf-8", "replace"),
         info=info,
         busy=count(busy),
-        concurrency=threads or None,  # a process without threads has no capacity to tell of
+        concurrency=threads or None,  # 0 threads are unknown, not a capacity
         quiet=quiet == b"true",
         late=age > LATE_SECONDS,
     )
@@ -118,7 +123,7 @@ def parse_process(identity: bytes, fields: Any, pttl: Any, now: float) -> Proces
 def _age(pttl: int, beat: Any, now: float) -> float:
     """Return the seconds since the last beat, or infinity.
 
-    A heartbeat without a time to live was restored from a dump, which loses it: only then the worker's clock counts.
+    A heartbeat without a TTL was restored from a dump, which loses it; only then the worker's clock is used.
     """
     if pttl >= 0:
         return HEARTBEAT_TTL_SECONDS - pttl / 1e3
@@ -137,9 +142,9 @@ def _seconds(value: Any) -> float | None:
 
 
 def with_jobs(process: Process, *answers: Any) -> Process:
-    """Return `process` with the jobs under way that `HGETALL` of its `:work` answered (of `:workers` up to 6.4.1).
+    """Return `process` with its running jobs, from `HGETALL` of its `:work` (`:workers` up to 6.4.1).
 
-    A job that does not tell its queue is left out and so stays unexplained.
+    A job without a readable queue is left out.
     """
     queues: Counter[str] = Counter()
     began: list[float] = []
@@ -155,7 +160,7 @@ def with_jobs(process: Process, *answers: Any) -> Process:
 
 
 def _load(job: Any) -> dict[str, Any]:
-    """Return a job, empty if it cannot be understood."""
+    """Return the parsed job, empty if it cannot be parsed."""
     try:
         loaded = json.loads(job)
     except (ValueError, TypeError, RecursionError):
@@ -164,7 +169,7 @@ def _load(job: Any) -> dict[str, Any]:
 
 
 def parse_oldest(answer: Any, clock: RedisClock) -> Oldest:
-    """Return since when the job waits that `LINDEX -1` answered.
+    """Return the time of the job in the answer to `LINDEX -1`.
 
     The time is `enqueued_at`, else `created_at` as in sidekiq api.rb: seconds, from Sidekiq 8 on milliseconds.
     """
@@ -173,13 +178,13 @@ def parse_oldest(answer: Any, clock: RedisClock) -> Oldest:
     job = _load(answer)
     times = (_seconds(job.get(key)) for key in ("enqueued_at", "created_at"))
     since = next((time for time in times if time is not None and time > 0), None)
-    if since is not None and since > 1e11:  # the year 5138 in seconds, 1973 in milliseconds
+    if since is not None and since > 1e11:  # as seconds this is the year 5138, as milliseconds 1973
         since /= 1e3
     return Oldest(exists=True, since=since, clock=clock)
 
 
 def parse_due(pages: Iterable[tuple[Any, int]], clock: RedisClock) -> Due:
-    """Return what `ZRANGEBYSCORE … WITHSCORES LIMIT 0 limit` answered for `schedule` and for `retry`, with each limit."""
+    """Parse the answers to `ZRANGEBYSCORE … WITHSCORES LIMIT 0 limit` for `schedule` and `retry`, with each limit."""
     times: dict[str | None, list[float]] = {}
     complete_until = math.inf
     for answer, limit in pages:

@@ -23,14 +23,14 @@ from scaler.sources.sidekiq.process_set import ProcessSet
 from scaler.sources.sidekiq.workload import Selection, Workload, workload_of
 
 HELD_TARGET = 1.0
-"""So that the HPA asks for as many replicas as there are busy pods."""
+"""With target 1 the HPA asks for as many replicas as there are busy pods."""
 
 
 class SidekiqTrigger(SidekiqMetadata):
-    """Scales Sidekiq processes on what Sidekiq tells of itself in Redis."""
+    """Scales Sidekiq processes on busy threads, waiting jobs and latency."""
 
     def specs(self) -> tuple[MetricSpec, ...]:
-        """Return the metrics that have a target: of busy threads, waiting jobs and latency, and of held pods."""
+        """Return the metrics with a target: busy threads, waiting jobs, latency, held pods."""
         return self._specs
 
     @cached_property
@@ -48,7 +48,7 @@ class SidekiqTrigger(SidekiqMetadata):
         )
 
     def places(self) -> tuple[Place, ...]:
-        """Return the processes, what falls due, and every queue."""
+        """Return the places of `plan`."""
         return tuple(self.plan)
 
     @cached_property
@@ -64,8 +64,8 @@ class SidekiqTrigger(SidekiqMetadata):
             private=PrivateQueues(redis, prefix) if self.super_fetch else None,
         )
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
-        """Return the surroundings of queues that Sidekiq does not know: a hint at what was meant is there."""
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
+        """Return the surroundings of queues that Sidekiq does not know, to give a hint at what was meant."""
         readings[self.plan.processes].look_up(self.queues)
         strange = self._scene(readings, self._queues(readings)).strange_queues
         return tuple(map(self._near, strange[:MAX_LOOKED_AROUND]))
@@ -89,7 +89,7 @@ class SidekiqTrigger(SidekiqMetadata):
     def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:
         """Return the waiting jobs in the first queue, and `replicas` processes that belong to this workload.
 
-        `concurrency` is that of each process, and `latency` since when the oldest job waits, in seconds.
+        `concurrency` is the threads of each process, `latency` the waiting time of the oldest job in seconds.
         """
         return imagined(self.plan, self.selection, counts, (replicas, now))
 
@@ -98,40 +98,40 @@ class SidekiqTrigger(SidekiqMetadata):
     )
 
     def cautions(self, target_kind: str, max_replicas: int) -> tuple[str, ...]:
-        """Tell which keys do not go with the kind of the workload."""
+        """Warn of keys that do not fit the kind of the workload."""
         del max_replicas
-        told = []
+        cautions = []
         if self.deployment is not None and target_kind == "StatefulSet":
-            told.append(
+            cautions.append(
                 "deployment chooses pods by the names that a Deployment gives them, so no pod of a StatefulSet fits; "
                 f"instead of it write hostnameRegex: ^{re.escape(self.deployment)}-[0-9]+$"
             )
         if self.spares_busy and target_kind in {"StatefulSet", "Job"}:
-            told.append(
+            cautions.append(
                 f"spareBusy: {self.spare_busy} is for pods of a ReplicaSet, from which Kubernetes takes those of the least "
                 f"deletion cost first; it is of no use for a {target_kind}, so leave spareBusy out"
             )
         if target_kind == "Job" and self.busy_ratio is not None:
-            told.append(
+            cautions.append(
                 "the busy metric counts work that has begun, for which no Job is wanted; "
                 'write busyRatio: "off", and queueLength for the jobs that wait'
             )
-        return tuple(told)
+        return tuple(cautions)
 
     @property
     def spares_busy(self) -> bool:
-        """Whether scale-in is to take idle pods first."""
+        """Whether deletion costs are written to the pods."""
         return self.spare_busy != "off"
 
     def deletion_costs(self, readings: Readings, now: float) -> Mapping[str, int]:
         """Return `pod-deletion-cost` for each pod of the workload by its name, at Unix time `now`.
 
-        Only with `spareBusy` it is read how long jobs run; see `deletion_cost.deletion_cost`.
+        How long jobs have run is read only with `spareBusy`; see `deletion_cost.deletion_cost`.
         """
         return deletion_cost.deletion_costs(readings[self.plan.processes], self.selection, now)
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by the counts of Redis and, for what is due and how long jobs have waited, by its clock."""
+        """Assess busy threads, waiting jobs, latency and due jobs; times are compared by the clock of Redis."""
         processes = readings[self.plan.processes]
         processes.look_up(self.queues)
         workload = workload_of(processes, self.selection)
@@ -191,7 +191,7 @@ class SidekiqTrigger(SidekiqMetadata):
         )
 
     def _reasons(self, waiting: int, workload: Workload, due: int) -> Iterator[str]:
-        """Tell everything that makes it active."""
+        """Yield everything that makes the trigger active."""
         if waiting > self.activation_queue_length:
             yield f"{waiting} waiting jobs, more than activationQueueLength {self.activation_queue_length}"
         if self.hold_busy and workload.held:

@@ -1,4 +1,4 @@
-"""Which processes belong to a workload, and what they amount to."""
+"""Which processes belong to a workload, and their numbers added up."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ _NONE: frozenset[int] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a process must be to belong: everything given must fit. Of `queues` it must fetch one."""
+    """Selects the processes of a workload: everything that is set must fit; of `queues` a process must fetch one."""
 
     deployment: str | None = None
     hostname_regex: str | None = None
@@ -27,32 +27,32 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The processes of a workload in numbers; `processes`, `busy` and `concurrency` are of those that take jobs."""
+    """The numbers of a workload; `processes`, `busy` and `concurrency` are without quiet processes."""
 
     processes: int = 0
     busy: int = 0
     concurrency: int = 0
     unclear: int = 0
-    """Processes that take jobs but do not tell how many they can take or have."""
+    """Processes that are not quiet and whose threads or busy threads cannot be parsed."""
     unclear_busy: int = 0
     quiet: int = 0
     late: int = 0
     held: int = 0
-    """Busy threads of all processes, those included that take no more jobs."""
+    """Busy threads of all processes, quiet ones included."""
     doubtful: int = 0
-    """Processes that may hold a job of this workload without telling it in a way that can be understood."""
-    threads_told: int = 0
-    """Threads of all processes that tell them, those included that take no more jobs; `tellers` counts these."""
-    tellers: int = 0
+    """Processes that may have a job of this workload but whose heartbeat cannot be parsed."""
+    threads_reported: int = 0
+    """Threads of all processes that report them, quiet ones included; `reporting` counts those processes."""
+    reporting: int = 0
 
     @property
     def threads_seen(self) -> float:
-        """Mean threads of the processes that tell them; 0 without any."""
-        return self.threads_told / self.tellers if self.tellers else 0.0
+        """Mean threads of the processes that report them; 0 without any."""
+        return self.threads_reported / self.reporting if self.reporting else 0.0
 
 
 def workload_of(processes: Processes, selection: Selection) -> Workload:
-    """Return the workload of `selection`; worked out once for each reading and each set of processes."""
+    """Return the workload of `selection`; cached for each reading and each set of processes."""
     belonging, maybe = select(processes, selection)
     key = (belonging, maybe, selection.capsule, selection.hostname_regex)
     found = processes.memo.get(key)
@@ -63,9 +63,9 @@ def workload_of(processes: Processes, selection: Selection) -> Workload:
 
 
 def select(processes: Processes, selection: Selection) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the groups that belong, and those that nothing speaks against but their garbled `info`.
+    """Return the groups that belong, and those that may belong but whose `info` cannot be parsed.
 
-    Of both, only the members whose host name fits belong, see `members`.
+    Of both, only the members whose host name fits belong; see `members`.
     """
     asked = {"tag": selection.tag, "label": selection.label, "capsule": selection.capsule}
     fitting = [processes.having(kind, value) for kind, value in asked.items() if value is not None]
@@ -92,17 +92,17 @@ def members(group: Group, selection: Selection) -> tuple[Process, ...]:
 
 
 def _work_out(processes: Processes, belonging: frozenset[int], maybe: frozenset[int], selection: Selection) -> Workload:
-    told = [_numbers(_tally(processes.groups[position], selection)) for position in belonging]
+    numbers = [_numbers(_tally(processes.groups[position], selection)) for position in belonging]
     strange = (process for position in maybe for process in members(processes.groups[position], selection))
-    told.append(_numbers(Workload(doubtful=sum(process.busy != 0 for process in strange))))
-    return Workload(*map(sum, zip(*told, strict=True)))
+    numbers.append(_numbers(Workload(doubtful=sum(process.busy != 0 for process in strange))))
+    return Workload(*map(sum, zip(*numbers, strict=True)))
 
 
 _numbers = attrgetter(*(field.name for field in fields(Workload)))
 
 
 def _tally(group: Group, selection: Selection) -> Workload:
-    """Return the numbers of a group, added up once for each reading."""
+    """Return the numbers of a group, cached for each reading."""
     key = (selection.capsule, selection.hostname_regex)
     found = group.memo.get(key)
     if found is None:
@@ -115,9 +115,10 @@ def _tally(group: Group, selection: Selection) -> Workload:
 def compile_pattern(pattern: str) -> Any:
     """Return `pattern` compiled; raises `ValueError` with what is wrong.
 
-    RE2, which Go and so KEDA uses, needs time linear in the text: no pattern of a tenant can stop the scaler.
+    RE2, whose syntax Go and so KEDA uses, needs time linear in the text, so that no tenant's pattern can block the
+    scaler.
     """
-    import re2  # type: ignore[import-untyped]  # noqa: PLC0415 - ships no types; a megabyte that few need
+    import re2  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; takes a megabyte that few need
 
     options = re2.Options()
     options.max_mem = 1 << 20
@@ -134,18 +135,20 @@ def compile_pattern(pattern: str) -> Any:
 
 @lru_cache(maxsize=1 << 16)
 def fits_host(pattern: str, hostname: str) -> bool:
-    """Tell whether a part of `hostname` fits."""
+    """Tell whether `pattern` matches a part of `hostname`."""
     return compile_pattern(pattern).search(hostname) is not None
 
 
 @lru_cache(maxsize=512)
 def _fitting(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
-    """Return the positions of the host names with a part that fits: they change far less often than busy threads."""
+    """Return the positions of the matching host names; cached, as they change far less often than busy threads."""
     return frozenset(position for position, hostname in enumerate(hostnames) if fits_host(pattern, hostname))
 
 
 def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
-    count = busy = concurrency = unclear = unclear_busy = quiet = late = held = doubtful = told = tellers = 0
+    count = busy = concurrency = unclear = unclear_busy = quiet = late = held = doubtful = threads_reported = (
+        reporting
+    ) = 0
     for process in belonging:
         threads, working, unexplained = process.concurrency, process.busy, 0
         if capsule is not None:
@@ -153,8 +156,8 @@ def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
         held += working or 0
         doubtful += working is None or unexplained > 0
         if threads is not None:
-            told += threads
-            tellers += 1
+            threads_reported += threads
+            reporting += 1
         if process.quiet:
             quiet += 1
         elif process.late:
@@ -166,13 +169,15 @@ def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
             count += 1
             busy += working
             concurrency += threads
-    return Workload(count, busy, concurrency, unclear, unclear_busy, quiet, late, held, doubtful, told, tellers)
+    return Workload(
+        count, busy, concurrency, unclear, unclear_busy, quiet, late, held, doubtful, threads_reported, reporting
+    )
 
 
 def _part(process: Process, name: str) -> tuple[int | None, int | None, int]:
-    """Return threads and busy threads of a capsule, and busy threads that may be its own.
+    """Return the threads and busy threads of a capsule, and the busy threads that may be its own.
 
-    `busy` is of the whole process; only the jobs under way tell their queue, and so their capsule.
+    `busy` is that of the whole process; only running jobs have a queue, and so a capsule.
     """
     capsules = process.info.capsules if process.info is not None else ()
     capsule = next((capsule for capsule in capsules if capsule.name == name), None)

@@ -1,4 +1,4 @@
-"""What SQS answers, parsed: counts, listings, and what its errors stand for; pure."""
+"""Parses answers of SQS: counts, listings, errors. Pure."""
 
 import json
 import re
@@ -18,10 +18,10 @@ ATTRIBUTES = {
     "delayed": "ApproximateNumberOfMessagesDelayed",
 }
 POLICY = "RedrivePolicy"
-"""Left out of an answer where there is none, so it is asked for together with one that every queue has."""
+"""Missing in an answer if the queue has none, so an attribute that every queue has is always asked for with it."""
 NO_QUEUE = frozenset(("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"))
 SKEWED = frozenset(("RequestTimeTooSkewed", "RequestExpired", "InvalidSignatureException", "SignatureDoesNotMatch"))
-"""What AWS says of a signature that is too old or too new, or wrong altogether."""
+"""Error codes for a signature with a wrong time, or a wrong signature."""
 # botocore has no public lists
 _THROTTLED = frozenset(ThrottledRetryableChecker._THROTTLED_ERROR_CODES)  # type: ignore[attr-defined]  # noqa: SLF001
 _TRANSIENT = frozenset(TransientRetryableChecker._TRANSIENT_ERROR_CODES)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -30,7 +30,7 @@ MAX_MESSAGE = 300
 MAX_BRACKETS = 100
 """Opening ones of an answer: SQS's own have two or three, and a policy or a message a few more."""
 _DENIED = frozenset(("AccessDenied", "AccessDeniedException"))
-"""Their text is quoted besides the hint. That of a refused signature is not: it holds what was signed."""
+"""Errors whose text is quoted. That of a refused signature is not, because it contains what was signed."""
 _HINTS = (
     (
         NO_QUEUE,
@@ -52,12 +52,12 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def parse_counts(answer: Mapping[str, Any]) -> Counts:
-    """Return the three counts; raises `Unavailable` if one is missing or is no count."""
+    """Return the three counts; raises `Unavailable` if one is missing or not a count."""
     return Counts(**{field: int(_attribute(answer, name, "[0-9]{1,19}")) for field, name in ATTRIBUTES.items()})
 
 
 def parse_dead_letter(answer: Mapping[str, Any]) -> str:
-    """Return the name of the queue that dead letters go to, or nothing; raises `Unavailable` for half an answer."""
+    """Return the name of the dead-letter queue, "" without one; raises `Unavailable` for an incomplete answer."""
     _attribute(answer, ATTRIBUTES["visible"], "[0-9]{1,19}")
     text = answer["Attributes"].get(POLICY)
     if text is None or text == "":
@@ -90,7 +90,7 @@ def _attribute(answer: Mapping[str, Any], name: str, pattern: str) -> str:
 
 @lru_cache(maxsize=4)
 def counts_of(body: bytes) -> Counts:
-    """Return the three counts of a good answer; idle queues, which are asked most often, all answer with the same bytes.
+    """Return the three counts of a good answer; cached, because idle queues all answer with the same bytes.
 
     Raises `Unavailable` as `parse_body` and `parse_counts` do.
     """
@@ -98,7 +98,7 @@ def counts_of(body: bytes) -> Counts:
 
 
 def parse_listing(answer: Mapping[str, Any], prefix: str) -> list[str]:
-    """Return the URLs of ListQueues, which leaves the field out when there is none; raises `Unavailable` if garbled."""
+    """Return the URLs of ListQueues, which omits the field if there are none; raises `Unavailable` if malformed."""
     urls = answer.get("QueueUrls", [])
     if not isinstance(urls, list) or not all(
         isinstance(url, str) and QUEUE_NAME.fullmatch(name := queue_name(url)) and name.startswith(prefix)
@@ -109,7 +109,7 @@ def parse_listing(answer: Mapping[str, Any], prefix: str) -> list[str]:
 
 
 def error_code(body: bytes, headers: Mapping[str, str]) -> str:
-    """Return the code that boto3 would show: the one of SQS's older protocol where the header tells it."""
+    """Return the error code that boto3 would show: that of SQS's older protocol, if the header has it."""
     older = headers.get("x-amzn-query-error", "").split(";")
     named = str((_json_object(body) or {}).get("__type", ""))
     code = older[0] if len(older) == 2 and older[0] else named.partition(":")[0].rpartition("#")[2]
@@ -117,10 +117,10 @@ def error_code(body: bytes, headers: Mapping[str, str]) -> str:
 
 
 def error_message(body: bytes, secrets: Iterable[str]) -> str:
-    """Return the text that came with an error, short and printable, without `secrets` and whatever looks like one.
+    """Return the text of an error, short and printable, without `secrets` and anything that looks like one.
 
-    AWS tells there who may not do what, and because of which policy. A text that repeats the request (its signature, its
-    headers) is not told at all.
+    In it AWS says who may not do what, and because of which policy. A text that repeats the request (its signature, its
+    headers) is left out completely.
     """
     document = _json_object(body) or {}
     text = document.get("message") or document.get("Message")
@@ -136,15 +136,15 @@ def error_message(body: bytes, secrets: Iterable[str]) -> str:
 
 
 def fault_of(status: int, code: str, operation: str, message: str = "") -> Fault:
-    """Return the fault that an answer other than HTTP 200 stands for; `message` is cleaned already."""
+    """Return the fault for an answer other than HTTP 200; `message` must come from `error_message`."""
     said = f"SQS answered {operation} with {code or 'no error code; is the endpoint SQS?'} (HTTP {status})"
     if code in _THROTTLED or status == 429:
         return Throttled(said)
     if code in _TRANSIENT or not 400 <= status < 500:
         return Unavailable(said)
     hint = next((hint.format(operation=operation) for codes, hint in _HINTS if code in codes), "")
-    told = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
-    return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, told)))))))
+    quote = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
+    return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, quote)))))))
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""One exchange with SQS: where a request goes, and what comes back."""
+"""The endpoint of a request to SQS, and its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, from where, and with whose credentials it was asked for."""
+    """An HTTP answer, with the URL that it came from and the credentials of the request."""
 
     status: int
     body: bytes
@@ -33,8 +33,9 @@ class Answer:
         return error_code(self.body, self.headers)
 
     def good(self, operation: str) -> bytes:
-        """Return the body; raises the `Fault` that an answer other than HTTP 200 stands for."""
+        """Return the body; raises the `Fault` for an answer other than HTTP 200."""
         if self.status == 200:
             return self.body
-        message = error_message(self.body, filter(None, self.credentials[:3]))  # the account is no secret
+        message = error_message(self.body, filter(None, self.credentials[:3]))  # without the account, which is no
+        # secret
         raise fault_of(self.status, self.code, operation, message)

@@ -1,4 +1,4 @@
-"""Which queues a prefix stands for: every page of ListQueues, no queue lost on the way, and no dead-letter queue."""
+"""Finds the queues with a prefix: from all pages of ListQueues, without dead-letter queues."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,24 +9,24 @@ from scaler.sources.sqs.answers import parse_body, parse_dead_letter, parse_list
 from scaler.sources.sqs.places import Listed, queue_name
 
 MAX_LISTED = 1_000
-"""Queues of one prefix: each is a request for every refresh, and what ListQueues gives in one page."""
+"""Limit of queues with one prefix: each is a request at every refresh. It is also the page size of ListQueues."""
 AGAIN = 5
-"""Of the queues that are known, one in so many is asked for its policy again at each listing, so each every 5 minutes."""
+"""At each listing one in so many known queues is asked for its policy again, so each one every 5 minutes."""
 AT_ONCE = 8
 
 AskPage = Callable[[Mapping[str, Any]], Awaitable[bytes]]
 AskPolicy = Callable[[str], Awaitable[bytes | None]]
-"""Returns the answer about the queue of a URL, or None if SQS says that there is none."""
+"""Returns the answer for the queue of a URL, or None if SQS says that it does not exist."""
 
 
 class Pages:
-    """The pages of one ListQueues, taken in their order; raises `Unavailable` if one may be missing."""
+    """Collects the pages of one ListQueues, in order; raises `Unavailable` if one may be missing."""
 
     def __init__(self, prefix: str) -> None:
-        """Begin before the first."""
+        """Start before the first page."""
         self._prefix = prefix
         self._tokens: list[str] = []
-        self.urls: dict[str, None] = {}  # in order, each once: a queue may slip from one page to the next
+        self.urls: dict[str, None] = {}  # a dict, because a queue may be in two pages
         self.complete = False
 
     @property
@@ -36,7 +36,7 @@ class Pages:
         return request | ({"NextToken": self._tokens[-1]} if self._tokens else {})
 
     def add(self, answer: Mapping[str, Any]) -> None:
-        """Take a page: the last one has no `NextToken`, or null. Raises `Refused` if it is too many."""
+        """Add a page; the last one has no `NextToken`, or null. Raises `Refused` if there are too many queues."""
         self.urls |= dict.fromkeys(parse_listing(answer, self._prefix))
         if len(self.urls) > MAX_LISTED:
             raise Refused(f"more than {MAX_LISTED} queues; choose a longer queueNamePrefix")
@@ -56,19 +56,19 @@ class Pages:
 
 
 class Finder:
-    """Finds the queues of one prefix, and remembers them from one time to the next."""
+    """Finds the queues with one prefix, and remembers them for the next listing."""
 
     def __init__(self, prefix: str) -> None:
-        """Know nothing yet."""
+        """Start without known queues."""
         self._prefix = prefix
         self._policies: dict[str, str] = {}
-        """By URL, the name of the dead-letter queue, or nothing; whoever was asked longest ago first."""
+        """The name of the dead-letter queue, or "", by URL; the URL that was asked longest ago comes first."""
 
     async def find(self, ask_page: AskPage, ask_policy: AskPolicy) -> Listed:
         """Return the queues with the prefix; raises `Fault`.
 
-        A queue that was there before and is not listed any more is gone only if SQS says so of itself: ListQueues lags
-        behind, and a page may be lacking. So does one that is listed but gone.
+        ListQueues lags behind, and a page may be missing. So a known queue that is no longer listed is dropped only if
+        SQS says that it does not exist, and so is one that is listed but deleted.
         """
         pages = Pages(self._prefix)
         while not pages.complete:
@@ -87,7 +87,7 @@ class Finder:
                 self._policies[url] = parse_dead_letter(parse_body(body))
 
         outcomes = await asyncio.gather(*map(ask, (*unknown, *missing, *again)), return_exceptions=True)
-        for outcome in outcomes:  # what was learned from the others is kept for the next time
+        for outcome in outcomes:  # after the loop, so that the other outcomes are kept for the next time
             if outcome is not None:
                 raise outcome
         return self._listed()

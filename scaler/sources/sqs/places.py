@@ -1,4 +1,4 @@
-"""What is read from SQS: queues and listings, as whom and where, and the counts that are found."""
+"""Places in SQS: queues and listings, each with account, region and role; and their values."""
 
 import re
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ QUEUE_NAME = re.compile(r"(?!.{81})[A-Za-z0-9_-]+(\.fifo)?")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """As whom and where SQS is asked: readings are never shared across two of these."""
+    """Region, endpoint and identity of a read; readings are never shared between two of these."""
 
     region: str
     endpoint: str | None
     role: str | None
-    namespace: str  # empty without a role: the scaler's own identity is the same for all
+    namespace: str  # empty without a role, because the scaler's own identity is the same for all namespaces
 
     @property
     def backend(self) -> str:
-        """The account and region that AWS's limits count for, as far as they are known."""
+        """The account and region that AWS's rate limits apply to, as far as they are known."""
         if self.endpoint is not None:
             return f"sqs/{urlsplit(self.endpoint).netloc}"
         return f"sqs/{self.role.split(':')[4] if self.role else 'own-account'}/{self.region}"
 
     def __str__(self) -> str:
-        """Say where and as whom, as far as it is not the normal way."""
+        """Name what is not the default."""
         return (
             f"{self.region}{f' at {self.endpoint}' if self.endpoint else ''}{f' as {self.role}' if self.role else ''}"
         )
@@ -37,7 +37,7 @@ class Account:
 class Queue(Place):
     """The three counts of one queue. `queue` is its URL or its name.
 
-    `named_too`: the trigger gives this URL and the same name besides, which is to be proved to mean one queue.
+    `named_too`: the trigger has this URL and also its bare name, so the reader must prove that both are the same queue.
     """
 
     kind: ClassVar[str] = "sqs-queue"
@@ -52,7 +52,7 @@ class Queue(Place):
         return self.account.backend
 
     def __str__(self) -> str:
-        """Name the queue and where it is."""
+        """Name the queue and its account."""
         return f"SQS queue {queue_name(self.queue)} in {self.account}"
 
 
@@ -72,13 +72,13 @@ class Listing(Place):
         return self.account.backend
 
     def __str__(self) -> str:
-        """Name the prefix and where it is looked for."""
+        """Name the prefix and its account."""
         return f"SQS queues {self.prefix}* in {self.account}"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a prefix stands for: the URLs of its queues, and the names of those left out because others' dead letters go there."""
+    """The URLs of the queues with a prefix, and the names of the dead-letter queues that were left out."""
 
     queues: tuple[str, ...]
     dead_letter: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What SQS bills."""
+"""The price of requests to SQS."""
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ class CostSettings(Section):
 def price_per_million(backend: str, cost: CostSettings) -> float | None:
     """Return what a million requests to `backend` cost in US dollars, or None if it is no SQS.
 
-    SQS bills every request alike (https://aws.amazon.com/sqs/pricing/); its free million a month is not taken off,
-    because it counts for the whole account.
+    SQS bills every kind of request alike (https://aws.amazon.com/sqs/pricing/). The free million a month is not
+    subtracted, because it is for the whole account.
     """
     return cost.sqs_price_per_million if backend.startswith("sqs/") else None

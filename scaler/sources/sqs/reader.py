@@ -1,6 +1,7 @@
-"""Reads counts and listings from SQS: botocore's credentials, endpoints and signatures, aiohttp's connections.
+"""Reads counts and listings from SQS, with botocore's credentials, endpoints and signatures, and aiohttp's connections.
 
-The request is AWS's JSON protocol (`X-Amz-Target: AmazonSQS.…`); a third of boto3's processor time and no threads.
+Requests use AWS's JSON protocol (`X-Amz-Target: AmazonSQS.…`). This takes a third of boto3's processor time and no
+threads.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ TURN_SECONDS = 4.0
 MAX_ENDPOINTS = 10_000
 """Each was found by 6 ms of Python in a thread, so they are not soon forgotten."""
 SKEW_SECONDS = 60.0
-"""A difference of clocks below it does not explain a refused signature: AWS allows five minutes and more."""
+"""A smaller clock difference does not explain a refused signature, because AWS allows at least five minutes."""
 
 
 COUNTED = Proof(
@@ -60,7 +61,7 @@ LISTED = Proof(
 
 
 class SqsReader(Reader):
-    """Reads every queue with one GetQueueAttributes, whoever asks for it."""
+    """Reads every queue with one GetQueueAttributes."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({Queue.kind, Listing.kind})
     timeout_seconds: ClassVar[float] = 5.0
@@ -81,10 +82,10 @@ class SqsReader(Reader):
         self._http: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | bool | None = None
         self._endpoints: OrderedDict[tuple[str, str | None], Endpoint] = OrderedDict()
-        self._signed: dict[Place, Signed] = {}  # of queues that answered well: they are asked the same again
-        self._finding = Budget(2, "endpoints looked for at once")  # one at a time, in turns by tenant
+        self._signed: dict[Place, Signed] = {}  # signed requests of queues that answered well, to be sent again
+        self._finding = Budget(2, "endpoints looked for at once")  # one at a time, tenants in rotation
         self._finders: dict[Listing, Finder] = {}
-        self._proved: set[Queue] = set()  # whose name means the same as their URL
+        self._proved: set[Queue] = set()  # queues whose name and URL were proved to be the same queue
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Read all places at the same time."""
@@ -110,12 +111,12 @@ class SqsReader(Reader):
         return counts_of((await self._answer(place.account, ATTRIBUTES_OF, request, place)).good(ATTRIBUTES_OF))
 
     async def _prove_same(self, place: Queue) -> None:
-        """Raise `Refused` if the name in the trigger means another queue than the URL, whose messages would not count."""
+        """Raise `Refused` if the bare name in the trigger is another queue than the URL: it would not be counted."""
         name, (account, _) = queue_name(place.queue), place.queue.rsplit("/", 2)[1:]
         request = {"QueueUrl": name, "AttributeNames": ["QueueArn"]}
         answer = await self._answer(place.account, ATTRIBUTES_OF, request)
         found, _ = parse_identity(parse_body(answer.good(ATTRIBUTES_OF)))
-        if account.isdecimal() and found != account:  # elasticmq has a word in place of the account
+        if account.isdecimal() and found != account:  # elasticmq has a word instead of the account
             raise Refused(
                 f"queueURL gives {name} by its URL in account {account} and by name, which is a queue of account {found}; "
                 "give both by URL"
@@ -139,9 +140,9 @@ class SqsReader(Reader):
     async def _answer(
         self, account: Account, operation: str, request: Mapping[str, Any], again: Queue | None = None
     ) -> Answer:
-        """Return AWS's answer, good or not; mends old credentials and a wrong clock once.
+        """Return AWS's answer, good or bad; after an error about credentials or clocks it is tried once more.
 
-        `again`: the queue that this same request will be made of at every read, so that its signature is kept.
+        `again` is the queue whose every read sends this same request, so that its signature is kept.
         """
         answer = await self._ask(account, operation, request, again)
         if answer.status != 200 and self._mended(account, answer):
@@ -157,14 +158,14 @@ class SqsReader(Reader):
         return self._identities.role(account.role, grant.external_id, account.namespace, account.region)
 
     def _mended(self, account: Account, answer: Answer) -> bool:
-        """Learn from an error about credentials or clocks; tell whether the same request may now go well."""
+        """Renew credentials or clock after an error about them; tell whether the same request may succeed now."""
         if answer.code in EXPIRED:
             self._identity(account).renew(answer.credentials)
             return True
         return answer.code in SKEWED and self._learn_skew(answer)
 
     def _learn_skew(self, answer: Answer) -> bool:
-        """Take AWS's clock from the answer; tell whether it differs enough to explain a refused signature."""
+        """Take AWS's time from the answer; tell whether the difference can explain a refused signature."""
         try:
             theirs = parsedate_to_datetime(answer.headers["Date"]).timestamp()
         except (KeyError, ValueError):
@@ -200,7 +201,7 @@ class SqsReader(Reader):
                 except aiohttp.ClientConnectorError:
                     raise
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                    answer = await send()  # an idle connection that was closed just now; if not, it fails again
+                    answer = await send()  # the idle connection may have been closed just now
         if answer.status == 200 and again:
             self._signed[again] = signed
         return answer
@@ -218,14 +219,14 @@ class SqsReader(Reader):
         found = await in_thread(partial(self._identities.endpoint, "sqs", *key))
         if self._tls is None:
             self._tls = await in_thread(self._trust)
-        # A proxy connects where the address guard cannot see, so it is only used to SQS itself.
+        # The address guard cannot see where a proxy connects to, so a proxy is used for AWS's own hosts only.
         proxy = get_environ_proxies(found).get("https") if is_aws_host(found) else None
         if len(self._endpoints) >= MAX_ENDPOINTS:
             self._endpoints.popitem(last=False)
         self._endpoints[key] = Endpoint(f"{str(URL(found).with_user(None)).rstrip('/')}/", proxy)
 
     def _trust(self) -> ssl.SSLContext | bool:
-        """Return the CAs to trust, as AWS's configuration names them; blocks, as a bundle takes a while to read."""
+        """Return the CAs that AWS's configuration names; blocks, because a bundle takes a while to read."""
         bundle = self._identities.session.get_config_variable("ca_bundle")
         if not bundle:
             return True
@@ -236,12 +237,12 @@ class SqsReader(Reader):
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            # The store holds each backend to its share of requests; a common limit would let one starve the others.
+            # The store limits each backend; a limit for all connections would let one backend starve the others.
             self._http = open_session(self._addresses, self._names, connections=0)
         return self._http
 
     def forget(self, place: Place) -> None:
-        """Drop what is kept of it."""
+        """Drop what is kept for `place`."""
         self._signed.pop(place, None)
         match place:
             case Queue():
@@ -262,7 +263,7 @@ def _sign(  # noqa: PLR0913, PLR0917 - what is signed
     plain = {
         "Content-Type": "application/x-amz-json-1.0",
         "X-Amz-Target": f"AmazonSQS.{operation}",
-        "x-amzn-query-mode": "true",  # boto3 sends it too: errors then carry the older code
+        "x-amzn-query-mode": "true",  # as boto3 does, so that errors have the older codes
     }
     headers = signed_headers(credentials, Scope(region, "sqs"), (url, plain, body), now)
     return Signed(body, headers | {"Accept-Encoding": "identity"}, credentials, now)

@@ -1,4 +1,4 @@
-"""Source `sqs`: the backlog of queues as KEDA's built-in `aws-sqs-queue` counts it, and what keeps workers alive."""
+"""Source `sqs`: the backlog of queues, counted as KEDA's built-in `aws-sqs-queue` does."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ from scaler.sources.sqs.urls import HOST, QUEUE_URL, ambiguous, each_once, regio
 
 _GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,100}")
 SHOWN = 5
-_ENDPOINT = re.compile(rf"https?://{HOST}/?")  # no user, path or query: signed requests go there
+_ENDPOINT = re.compile(rf"https?://{HOST}/?")  # no user, path or query, because signed requests are sent there
 
 
 class SqsTrigger(Trigger):
@@ -144,7 +144,7 @@ class SqsTrigger(Trigger):
         return self
 
     def _check_region_name(self, of_endpoint: str | None) -> None:
-        """Raise `ValueError` for a region that AWS cannot have, unless an endpoint that is not AWS's may call it so."""
+        """Raise `ValueError` for a region that AWS cannot have; another endpoint than AWS's may have any."""
         if self.aws_region is None or (self.aws_endpoint is not None and of_endpoint is None):
             return
         if not re.fullmatch(REGION, self.aws_region):
@@ -154,12 +154,12 @@ class SqsTrigger(Trigger):
 
     @property
     def region(self) -> str:
-        """The region: as given, or as the URLs tell it."""
+        """The region of the metadata, or that of the queues' URLs."""
         return self.aws_region or next(filter(None, map(region_of, self.queue_url or ())))
 
     @property
     def account(self) -> Account:
-        """As whom and where this trigger reads."""
+        """The account, region and identity of this trigger's reads."""
         role = self.aws_role_arn
         return Account(self.region, self.aws_endpoint, role, self.namespace if role else "")
 
@@ -178,7 +178,7 @@ class SqsTrigger(Trigger):
     def _queues(self) -> tuple[Queue, ...]:
         return each_once(self.queue_url or (), self.account)
 
-    def found(self, readings: Readings) -> tuple[Place, ...]:
+    def further_places(self, readings: Readings) -> tuple[Place, ...]:
         """Return the queues of the listing that are not excluded."""
         if self.queue_name_prefix is None:
             return ()
@@ -191,7 +191,7 @@ class SqsTrigger(Trigger):
     def claims(self) -> tuple[Claim, ...]:
         """Return the ARNs of the queues, the endpoint and the role.
 
-        A queue given by name is in the account of the identity that reads, which an ARN without account stands for.
+        A queue given by name is in the account of the identity that reads; its ARN here has no account.
         """
         claims = [Claim("sqs", self._arn(queue)) for queue in self.queue_url or ()]
         if self.queue_name_prefix is not None:
@@ -212,7 +212,7 @@ class SqsTrigger(Trigger):
     counts: ClassVar[tuple[str, ...]] = ("visible", "inFlight", "delayed")
 
     def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:
-        """Return all messages in the first queue; what they add up to is the same."""
+        """Return all messages in the first queue, because only the sum counts."""
         del replicas, now
         visible, in_flight, delayed = (round(counts.get(name, 0)) for name in self.counts)
         full, empty = Counts(visible, in_flight, delayed), Counts(0, 0, 0)
@@ -223,9 +223,9 @@ class SqsTrigger(Trigger):
         return {place: full if number == 0 else empty for number, place in enumerate(self.places())}
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Judge by backlog = visible (+ in flight) (+ delayed), as `aws-sqs-queue` does, over all queues."""
+        """Assess backlog = visible (+ in flight) (+ delayed) over all queues, as `aws-sqs-queue` does."""
         del now
-        queues = [place for place in (*self.places(), *self.found(readings)) if isinstance(place, Queue)]
+        queues = [place for place in (*self.places(), *self.further_places(readings)) if isinstance(place, Queue)]
         counts = [readings[queue] for queue in queues]
         if not queues:
             raise Refused(

@@ -1,4 +1,4 @@
-"""Queues as triggers give them, by URL or by name; pure."""
+"""Queues as triggers name them, by URL or by name. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -11,28 +11,28 @@ QUEUE_URL = re.compile(rf"https?://{HOST}/(?P<account>[A-Za-z0-9_-]+)/(?P<name>[
 
 
 def region_of(queue: str) -> str | None:
-    """Return the region that the URL of a queue tells, if it does."""
+    """Return the region in the URL of a queue, or None."""
     url = QUEUE_URL.fullmatch(queue)
     return region_of_host(url["host"]) if url else None
 
 
 def by_url(queues: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Return those given by URL, by account and name: SQS goes by these, whatever the host in the URL."""
+    """Return the URLs by account and name, because SQS ignores the host of a URL."""
     matches = [(queue, match) for queue in queues if (match := QUEUE_URL.fullmatch(queue))]
     return {(match["account"], match["name"]): queue for queue, match in reversed(matches)}
 
 
 def ambiguous(queues: Sequence[str]) -> list[str]:
-    """Return the names that are given by name and also by URLs of several accounts."""
+    """Return the names that are given as a bare name and also as URLs of several accounts."""
     names = [name for _, name in by_url(queues)]
     return [queue for queue in queues if names.count(queue) > 1]
 
 
 def each_once(queues: Sequence[str], account: Account) -> tuple[Queue, ...]:
-    """Return each of `queues` once, however it is given.
+    """Return each of `queues` once, even if it is given by URL and by name.
 
-    A name is in the account of the role. Without a role that account is not known here, so the reader has to prove that a
-    name and a URL with this name mean the same queue (`Queue.named_too`).
+    A bare name is in the account of the role. Without a role that account is not known here, so the reader has to prove
+    that a name and a URL with this name are the same queue (`Queue.named_too`).
     """
     urls = by_url(queues)
     own = account.role.split(":")[4] if account.role else None

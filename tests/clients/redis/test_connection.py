@@ -241,7 +241,7 @@ class Pausing:
 
 
 async def test_answer_that_comes_byte_by_byte_is_read_whole_with_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "LONGEST_REST_SECONDS", 0.0)
+    monkeypatch.setattr(link, "LONGEST_PAUSE_SECONDS", 0.0)
     reader, pausing = asyncio.StreamReader(), Pausing()
     asked = asyncio.create_task(Link(reader, cast("Any", pausing), ("::1", 1)).round_trip([("ECHO", "x")]))
     for byte in b"$100\r\n%s\r\n" % (b"x" * 100):

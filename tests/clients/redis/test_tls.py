@@ -109,7 +109,7 @@ async def test_unusable_certificate_file_is_unavailable(
 
 
 async def test_plain_server_behind_a_tls_url_is_told(refusal: Any, valkey: Valkey) -> None:
-    fault = await refusal(f"rediss://:canary-word@127.0.0.1:{valkey.port}", seconds=1.0)
+    fault = await refusal(f"rediss://:canary-word@127.0.0.1:{valkey.port}", seconds=2.0)
     assert isinstance(fault, Refused)
     assert "the server speaks without; write redis://" in str(fault)
 

@@ -39,7 +39,7 @@ def readings(trigger: FluxTrigger, amount: int, now: float) -> Readings:
     assert None not in objects
     pod = ControllerPod("pod-0", "10.0.0.7", ready=True, leaving=False)
     found |= {works[0]: ObjectList(objects, amount, now), pods: ObjectList((pod,), 1, now)}
-    for place in trigger.found(found):
+    for place in trigger.further_places(found):
         found[place] = (Page(place.url, _sums(works)),) if isinstance(place, UrlPages) else ObjectList((), 0, now)
     return found
 

@@ -44,27 +44,27 @@ def fleet(size: int) -> list[Cluster]:
 
 
 def assess(
-    asker: ArgocdTrigger,
+    trigger: ArgocdTrigger,
     pages: Iterable[Sums] = (),
     clusters: Iterable[Cluster] = (),
     applications: Iterable[Application] = (),
 ) -> Assessment:
     objects = {"secrets": tuple(clusters), "applications": tuple(applications)}
     readings: dict[Place, Any] = {}
-    for place in asker.places():
+    for place in trigger.places():
         if isinstance(place, Objects):
             readings[place] = ObjectList(objects[place.resource.plural], next(VERSIONS), NOW)
         else:
             readings[place] = tuple(Page(f"pod-{number}", page) for number, page in enumerate(pages))
-    return asker.assess(readings, NOW)
+    return trigger.assess(readings, NOW)
 
 
 def values(assessment: Assessment) -> list[float]:
     return [metric.value for metric in assessment.metrics]
 
 
-def objects_of(asker: ArgocdTrigger) -> list[tuple[str, str, str]]:
-    found = [place for place in asker.places() if isinstance(place, Objects)]
+def objects_of(trigger: ArgocdTrigger) -> list[tuple[str, str, str]]:
+    found = [place for place in trigger.places() if isinstance(place, Objects)]
     return [(place.resource.plural, place.namespace, place.selector) for place in found]
 
 
@@ -246,10 +246,11 @@ def test_shards_worth_running(pages: list[Sums], clusters: int, metadata: dict[s
 def test_no_metric_asks_for_a_shard_without_a_cluster(
     pressure: float, late: int, clusters: list[Cluster], algorithm: Any, target: str
 ) -> None:
-    asker = controller(shardingAlgorithm=algorithm, inCluster="false", overdueApplications=target)
-    found = assess(asker, [queue_page(pressure)], clusters, [Application("", 0.0)] * late)
+    trigger = controller(shardingAlgorithm=algorithm, inCluster="false", overdueApplications=target)
+    found = assess(trigger, [queue_page(pressure)], clusters, [Application("", 0.0)] * late)
     desired = [
-        max(1, math.ceil(metric.value / spec.target)) for metric, spec in zip(found.metrics, asker.specs(), strict=True)
+        max(1, math.ceil(metric.value / spec.target))
+        for metric, spec in zip(found.metrics, trigger.specs(), strict=True)
     ]
     for shards in desired:  # as the HPA computes them, and the larger one is run
         assert shards == 1 or set(range(shards)) <= set(owners(clusters, shards, algorithm))
@@ -276,10 +277,12 @@ def test_overdue_applications_beyond_what_shards_can_share_are_only_shown() -> N
 
 
 def test_consistent_hashing_weighs_applications() -> None:
-    asker = controller(shard="0", shards="2", shardingAlgorithm="consistent-hashing", inCluster="false")
+    trigger = controller(shard="0", shards="2", shardingAlgorithm="consistent-hashing", inCluster="false")
     clusters = fleet(8)
-    bare = assess(asker, clusters=clusters)
-    heavy = assess(asker, clusters=clusters, applications=[Application(each.server, NOW) for each in clusters[:1]] * 50)
+    bare = assess(trigger, clusters=clusters)
+    heavy = assess(
+        trigger, clusters=clusters, applications=[Application(each.server, NOW) for each in clusters[:1]] * 50
+    )
     assert bare.components != heavy.components
 
 

@@ -34,7 +34,7 @@ def listed(objects: Iterable[Any] = ()) -> ObjectList:
 
 
 def assess(
-    asker: FluxTrigger,
+    parsed: FluxTrigger,
     works: Iterable[Work] = (),
     pods: Iterable[ControllerPod] = (),
     artifacts: Iterable[Artifact] = (),
@@ -42,15 +42,15 @@ def assess(
     pages: dict[str, Sums] | None = None,
     now: float = NOW,
 ) -> Assessment:
-    first, pods_place = asker.places()[0], asker.places()[-1]
-    readings: dict[Place, Any] = {place: listed() for place in asker.places()}
+    first, pods_place = parsed.places()[0], parsed.places()[-1]
+    readings: dict[Place, Any] = {place: listed() for place in parsed.places()}
     readings |= {first: listed(works), pods_place: listed(pods)}
-    for place in asker.found(readings):
+    for place in parsed.further_places(readings):
         if isinstance(place, UrlPages):
             readings[place] = (Page(place.url, (pages or {})[place.url]),)
         else:
             readings[place] = listed(artifacts)
-    return asker.assess(readings, now)
+    return parsed.assess(readings, now)
 
 
 def value(assessment: Assessment) -> float:
@@ -93,8 +93,8 @@ def value(assessment: Assessment) -> float:
     ],
 )
 def test_places(controller: str, shard: str | None, plurals: list[str], selector: str, pods: str) -> None:
-    asker = trigger(controller=controller, **({"shard": shard} if shard else {}))
-    *works, pods_place = asker.places()
+    parsed = trigger(controller=controller, **({"shard": shard} if shard else {}))
+    *works, pods_place = parsed.places()
     assert [
         (place.resource.plural, place.namespace, place.selector) for place in works if isinstance(place, Objects)
     ] == [(plural, "", selector) for plural in plurals]
@@ -103,9 +103,9 @@ def test_places(controller: str, shard: str | None, plurals: list[str], selector
 
 
 def test_namespaces_and_pods_of_ones_own() -> None:
-    asker = trigger(namespaces="apps,infra", podSelector="app.kubernetes.io/part-of=flux", podNamespace="gitops")
-    assert [place.namespace for place in asker.places() if isinstance(place, Objects)] == ["apps", "infra", "gitops"]
-    assert asker.claims() == tuple(Claim("kubernetes", namespace) for namespace in ("apps", "infra", "gitops"))
+    parsed = trigger(namespaces="apps,infra", podSelector="app.kubernetes.io/part-of=flux", podNamespace="gitops")
+    assert [place.namespace for place in parsed.places() if isinstance(place, Objects)] == ["apps", "infra", "gitops"]
+    assert parsed.claims() == tuple(Claim("kubernetes", namespace) for namespace in ("apps", "infra", "gitops"))
     assert trigger().claims() == (Claim("kubernetes", "*"), Claim("kubernetes", "flux-system"))
 
 
@@ -133,8 +133,8 @@ def test_the_objects_are_those_of_the_controllers_own_flag(metadata: dict[str, s
 def test_where_the_flag_does_not_tell_one_shard_the_pods_must_be_told(selector: str) -> None:
     with pytest.raises(ValidationError, match="podSelector: required, because watchLabelSelector does not tell one"):
         trigger(watchLabelSelector=selector)
-    asker = trigger(watchLabelSelector=selector, podSelector="app=k")
-    assert asker.workload == f"kustomize-controller ({selector})"
+    parsed = trigger(watchLabelSelector=selector, podSelector="app=k")
+    assert parsed.workload == f"kustomize-controller ({selector})"
 
 
 def test_selections_have_metrics_of_their_own() -> None:
@@ -155,10 +155,10 @@ def test_a_selection_that_matches_nothing_says_so() -> None:
 
 
 def test_defaults_and_specs() -> None:
-    asker = trigger()
-    assert asker.specs() == (MetricSpec("flux-kustomize-controller", 10.0),)
-    assert (asker.refresh_seconds, asker.idle_refresh_seconds, asker.settle_seconds) == (5, 0.5, 0)
-    assert (asker.due_lead_seconds, asker.retry_hold_seconds, asker.wake_on_interval) == (30, 600, True)
+    parsed = trigger()
+    assert parsed.specs() == (MetricSpec("flux-kustomize-controller", 10.0),)
+    assert (parsed.refresh_seconds, parsed.idle_refresh_seconds, parsed.settle_seconds) == (5, 0.5, 0)
+    assert (parsed.due_lead_seconds, parsed.retry_hold_seconds, parsed.wake_on_interval) == (30, 600, True)
     names = {trigger(shard=shard).specs()[0].name for shard in ("shard1", "Shard1", "shard-1")}
     assert len(names) == 3
     assert all(name.startswith("flux-kustomize-controller-shard") for name in names)
@@ -247,16 +247,16 @@ def test_retries_age_out() -> None:
 
 
 def test_sources_of_other_shards_are_read_but_only_the_kinds_that_are_used() -> None:
-    asker = trigger(shard="shard1")
+    parsed = trigger(shard="shard1")
     works = [Work("apps/a", source="GitRepository/flux-system/fleet", attempted="main@sha1:1")]
-    readings = {place: listed() for place in asker.places()} | {asker.places()[0]: listed(works)}
-    (sources,) = asker.found(readings)
+    readings = {place: listed() for place in parsed.places()} | {parsed.places()[0]: listed(works)}
+    (sources,) = parsed.further_places(readings)
     assert isinstance(sources, Objects)
     assert (sources.resource.plural, sources.namespace, sources.selector) == ("gitrepositories", "", "")
     fleet = Artifact("GitRepository/flux-system/fleet", "main@sha1:2", "sha1:2", NOW)
-    found = assess(asker, works, artifacts=[fleet])
+    found = assess(parsed, works, artifacts=[fleet])
     assert (value(found), found.active) == (1, True)
-    assert not assess(asker, [Work("apps/a", source=fleet.name, attempted=fleet.revision)], artifacts=[fleet]).active
+    assert not assess(parsed, [Work("apps/a", source=fleet.name, attempted=fleet.revision)], artifacts=[fleet]).active
 
 
 def test_a_source_that_is_not_read_is_a_fault() -> None:

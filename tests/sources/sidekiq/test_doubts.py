@@ -50,7 +50,7 @@ def judged(
         plan.known: known,
         **{place: Depth((waiting or {}).get(place.queue, 0), paused=False) for place in plan.depths},
     }
-    readings |= {place: (near or {}).get(place.queue, Elsewhere()) for place in parsed.found(readings)}
+    readings |= {place: (near or {}).get(place.queue, Elsewhere()) for place in parsed.further_places(readings)}
     return parsed.assess(readings, NOW)
 
 

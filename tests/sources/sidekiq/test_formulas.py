@@ -16,8 +16,8 @@ AVERAGE = BusyAim(0.75, average=True)
 VALUE = BusyAim(0.75, average=False)
 COUNTING = BusyAim(0.75, average=True, count_waiting=True)
 NONE = Workload()
-SOME = Workload(processes=4, busy=15, concurrency=20, threads_told=5, tellers=1)
-MIXED = Workload(processes=2, busy=6, concurrency=12, threads_told=6, tellers=1)
+SOME = Workload(processes=4, busy=15, concurrency=20, threads_reported=5, reporting=1)
+MIXED = Workload(processes=2, busy=6, concurrency=12, threads_reported=6, reporting=1)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ MIXED = Workload(processes=2, busy=6, concurrency=12, threads_told=6, tellers=1)
         (replace(COUNTING, threads=10), NONE, 1_000, 100.0),
         (replace(COUNTING, threads=10), NONE, 1, 0.75),
         (replace(COUNTING, threads=10), NONE, 0, 0.0),
-        (COUNTING, Workload(quiet=3, held=7, threads_told=5, tellers=1), 50, 10.0),
-        (AVERAGE, Workload(quiet=3, held=7, threads_told=5, tellers=1), 0, 0.0),
+        (COUNTING, Workload(quiet=3, held=7, threads_reported=5, reporting=1), 50, 10.0),
+        (AVERAGE, Workload(quiet=3, held=7, threads_reported=5, reporting=1), 0, 0.0),
         (AVERAGE, Workload(unclear=8), 5, 6.0),
         (VALUE, Workload(unclear=8), 5, 0.75),
         (AVERAGE, Workload(unclear=8, unclear_busy=1, held=1), 0, 6.0),

@@ -287,7 +287,7 @@ async def test_wrong_names_are_noticed_with_the_documented_rules(grant: Any, ask
     mine = trigger(redisURL=await grant(*documented_rules()), queues="Default")
     one = asking()
     readings = await one.readings(mine)
-    await one.reader.read(mine.found(readings), readings)
+    await one.reader.read(mine.further_places(readings), readings)
     assert "did you mean default?" in mine.assess(readings, 0).doubts[0]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from scaler.clients.redis.server import RedisRef
+from scaler.sources import redis_reader
 from scaler.sources.backends import Backends
 from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger, state
@@ -18,7 +19,7 @@ from scaler.sources.sidekiq.due_jobs import MAX_DUE, DueJobs
 from scaler.sources.sidekiq.fleet import WATCHED, Processes
 from scaler.sources.sidekiq.info import Names, parse_info
 from scaler.sources.sidekiq.page_size import PAGE_BYTES, PageSize
-from scaler.sources.sidekiq.process_set import PAGE, PARSED_BYTES, ProcessSet, _Pages
+from scaler.sources.sidekiq.process_set import PAGE, ROUND_BYTES, ProcessSet
 from scaler.sources.sidekiq.workload import Selection, workload_of
 
 CLOCK = RedisClock(0.0)
@@ -56,7 +57,7 @@ async def test_processes_of_many_pages_are_all_read(redis: Redis, asking: Any, t
     assert found.groups == Processes(found.live).groups
 
 
-async def test_heartbeats_that_are_larger_than_those_before_are_taken_in_by_parts(
+async def test_others_may_have_their_turn_before_each_heartbeat_is_parsed(
     redis: Redis, asking: Any, trigger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await beat(redis, 16 + 64)
@@ -67,23 +68,22 @@ async def test_heartbeats_that_are_larger_than_those_before_are_taken_in_by_part
         await redis.hset(
             identity, "info", json.dumps({"queues": [f"{number}", *wide], "concurrency": 3, "tag": "shop"})
         )
-    taken: list[int] = []  # bytes that were parsed between two round trips
-    parse, take = state.parse_process, _Pages.take
+    taken: list[int] = []  # bytes that were parsed in one turn
+    parse = state.parse_process
 
     def parsed(identity: bytes, told: Any, *rest: Any) -> Any:
         taken[-1] += sum(len(part) for part in told if isinstance(part, bytes))
         return parse(identity, told, *rest)
 
-    def taking(pages: _Pages, *arguments: Any) -> None:
+    async def resting() -> None:
         taken.append(0)
-        take(pages, *arguments)
 
     monkeypatch.setattr(state, "parse_process", parsed)
-    monkeypatch.setattr(_Pages, "take", taking)
+    monkeypatch.setattr(redis_reader, "rest", resting)
     found: Processes = (await asking().readings(trigger(queues="q0"))).of(ProcessSet)
     assert len(found.live) == 80
-    assert sum(taken) > 10 * PARSED_BYTES
-    assert max(taken) < PARSED_BYTES + 40_000  # and the heartbeat that goes beyond
+    assert sum(taken) > 10 * ROUND_BYTES
+    assert max(taken) < 40_000  # one heartbeat
 
 
 async def test_work_of_many_processes_is_read_beside_the_pages(redis: Redis, asking: Any, trigger: Any) -> None:

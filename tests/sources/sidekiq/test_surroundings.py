@@ -23,7 +23,7 @@ async def judged(asking: Any, trigger: SidekiqTrigger) -> Any:
     """Return what is said of `trigger` once all that it names was read."""
     one = asking()
     readings = await one.readings(trigger)
-    found = trigger.found(readings)
+    found = trigger.further_places(readings)
     if found:
         await one.reader.read(found, readings)
     return trigger.assess(readings, time.time())
@@ -86,7 +86,7 @@ async def test_surroundings_that_may_not_be_read_are_a_hint_less(
     few = trigger(redisURL=f"redis://few:word@127.0.0.1:{valkey.port}/0")
     one = asking()
     readings = await one.readings(few)
-    (near,) = few.found(readings)
+    (near,) = few.further_places(readings)
     await one.reader.read([near], readings)
     assert readings[near] == Elsewhere()
     assert few.assess(readings, time.time()).doubts
@@ -109,10 +109,10 @@ async def test_too_many_names_are_not_compared(redis: Redis, asking: Any, trigge
 async def test_known_queue_needs_no_look_around(redis: Redis, asking: Any, trigger: Any) -> None:
     await redis.sadd("queues", "default")
     readings = await asking().readings(trigger(queues="default,other"))
-    assert [place.queue for place in trigger(queues="default,other").found(readings)] == ["other"]
+    assert [place.queue for place in trigger(queues="default,other").further_places(readings)] == ["other"]
     assert all(
         isinstance(place, NearQueue)
-        for place in trigger(queues="a,b").found(await asking().readings(trigger(queues="a,b")))
+        for place in trigger(queues="a,b").further_places(await asking().readings(trigger(queues="a,b")))
     )
 
 

@@ -82,7 +82,9 @@ def test_everything_given_must_fit_and_none_is_no_process(selection: Selection, 
 
 def test_several_processes_of_one_host_are_summed() -> None:
     twins = [Process(f"web:1:{nonce}", info(), 2, 5, quiet=False, late=False) for nonce in ("a", "b")]
-    assert work(DEFAULT, *twins) == Workload(processes=2, busy=4, concurrency=10, held=4, threads_told=10, tellers=2)
+    assert work(DEFAULT, *twins) == Workload(
+        processes=2, busy=4, concurrency=10, held=4, threads_reported=10, reporting=2
+    )
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?=a)", r"(a)\1", "a{1001}", "x" * 501])
@@ -100,12 +102,14 @@ def test_pattern_that_would_stop_other_engines_takes_no_time() -> None:
 
 def test_quiet_and_late_processes_are_no_capacity_but_hold() -> None:
     workload = work(DEFAULT, process(), process(quiet=True, busy=1), process(late=True, busy=4), process(late=True))
-    assert workload == Workload(processes=1, busy=2, concurrency=5, quiet=1, late=2, held=9, threads_told=20, tellers=4)
+    assert workload == Workload(
+        processes=1, busy=2, concurrency=5, quiet=1, late=2, held=9, threads_reported=20, reporting=4
+    )
 
 
 def test_busy_may_exceed_threads() -> None:
     assert work(DEFAULT, process(busy=9)) == Workload(
-        processes=1, busy=9, concurrency=5, held=9, threads_told=5, tellers=1
+        processes=1, busy=9, concurrency=5, held=9, threads_reported=5, reporting=1
     )
 
 
@@ -113,8 +117,8 @@ def test_busy_may_exceed_threads() -> None:
     ("strange", "expected"),
     [
         (process(concurrency=None), Workload(unclear=1, unclear_busy=2, held=2)),
-        (process(busy=None), Workload(unclear=1, doubtful=1, threads_told=5, tellers=1)),
-        (process(busy=None, quiet=True), Workload(quiet=1, doubtful=1, threads_told=5, tellers=1)),
+        (process(busy=None), Workload(unclear=1, doubtful=1, threads_reported=5, reporting=1)),
+        (process(busy=None, quiet=True), Workload(quiet=1, doubtful=1, threads_reported=5, reporting=1)),
         (process(told=None), Workload(doubtful=1)),
         (process(told=None, busy=None), Workload(doubtful=1)),
         (process(told=None, busy=0), Workload()),
@@ -130,7 +134,7 @@ def test_process_that_cannot_be_understood_is_skipped_but_may_hold(strange: Proc
 
 def test_host_name_is_known_without_info() -> None:
     strange = process(told=None)
-    assert work(Selection(deployment="shop"), strange) == Workload(1, 2, 5, held=2, threads_told=5, tellers=1)
+    assert work(Selection(deployment="shop"), strange) == Workload(1, 2, 5, held=2, threads_reported=5, reporting=1)
     assert work(Selection(deployment="mail"), strange) == Workload()
     assert work(Selection(deployment="shop", tag="shop"), strange) == Workload(doubtful=1)
     assert work(Selection(deployment="mail", tag="shop"), strange) == Workload()
@@ -146,25 +150,25 @@ CAPSULE = Selection(capsule="slow")
     [
         (
             process(told=SPLIT, busy=4, concurrency=7, jobs=(("default", 3), ("mail", 1))),
-            Workload(1, 1, 2, held=1, threads_told=2, tellers=1),
+            Workload(1, 1, 2, held=1, threads_reported=2, reporting=1),
         ),
         (
             process(told=SPLIT, busy=3, concurrency=7, jobs=(("default", 3),)),
-            Workload(1, 0, 2, threads_told=2, tellers=1),
+            Workload(1, 0, 2, threads_reported=2, reporting=1),
         ),
         (
             process(told=SPLIT, busy=4, concurrency=7, jobs=(("default", 3),)),
-            Workload(1, 0, 2, doubtful=1, threads_told=2, tellers=1),
+            Workload(1, 0, 2, doubtful=1, threads_reported=2, reporting=1),
         ),
         (
             process(told=SPLIT, busy=0, concurrency=7, jobs=(("mail", 1),)),
-            Workload(1, 1, 2, held=1, threads_told=2, tellers=1),
+            Workload(1, 1, 2, held=1, threads_reported=2, reporting=1),
         ),
         (process(told=SPLIT, busy=4, concurrency=7, jobs=None), Workload(unclear=1, doubtful=1)),
         (process(told=SPLIT, busy=None, concurrency=7, jobs=()), Workload(unclear=1, doubtful=1)),
         (
             process(told=SPLIT, quiet=True, busy=1, jobs=(("low", 1),)),
-            Workload(quiet=1, held=1, threads_told=2, tellers=1),
+            Workload(quiet=1, held=1, threads_reported=2, reporting=1),
         ),
         (process(told=info(), busy=1, jobs=()), Workload()),
         (process(told=None, busy=1, jobs=()), Workload(doubtful=1)),

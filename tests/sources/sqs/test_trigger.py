@@ -293,7 +293,7 @@ def test_a_prefix_adds_up_what_the_listing_names() -> None:
     (listing,) = made.places()
     urls = (URL + "1", URL + "2")
     listed = Listed(urls)
-    found = made.found({listing: listed})
+    found = made.further_places({listing: listed})
     assert found == tuple(Queue(made.account, url) for url in urls)
     readings = {listing: listed, found[0]: Counts(1, 0, 0), found[1]: Counts(4, 0, 0)}
     assert made.assess(readings, 0.0).metrics[0].value == 5
@@ -340,7 +340,7 @@ def test_a_prefix_leaves_out_what_is_excluded_and_says_what() -> None:
     readings: dict[Any, Any] = {
         listing: Listed((f"{URL[:-6]}q1", f"{URL[:-6]}q-test", f"{URL[:-6]}q-main"), ("q-dead",))
     }
-    (queue,) = made.found(readings)
+    (queue,) = made.further_places(readings)
     assert queue == Queue(made.account, f"{URL[:-6]}q-main")
     found = made.assess(readings | {queue: Counts(4, 0, 0)}, 0.0)
     assert found.metrics[0].value == 4

@@ -1,4 +1,4 @@
-"""Reads a server's journal: what KEDA was told at a moment, and what happened around it. Pure; docs/journal.md has its form."""
+"""Prints a server's journal: what KEDA was told at a moment, and the events around it. Pure; see docs/journal.md."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,14 +15,14 @@ from scaler.observe.page.words import duration
 Event = Mapping[str, Any]
 STATES = frozenset({"active", "inactive", "settling", "held", "error"})
 USUAL_SILENCE_SECONDS = 100.0
-"""KEDA asks each `pollingInterval`, 30 s by default; a pause that is not longer than this is none, to the journal too."""
+"""KEDA polls every `pollingInterval`, 30 s by default; as in the journal, a pause up to this is no silence."""
 MOST_EVENTS = 40
-"""Shown around a moment; of more, those nearest to it."""
+"""Events shown around a moment; of more, those nearest to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """What was so at a moment, by the newest event of each sort until then; None where nothing is known."""
+    """The state at a moment, by the newest event of each kind until then; None if nothing is known."""
 
     state: Event | None = None
     value: Event | None = None
@@ -30,18 +30,18 @@ class Then:
     stream: Event | None = None
     refused: Event | None = None
     silence: tuple[float, float | None] | None = None
-    """KEDA did not ask from, until: None where it has not asked again."""
+    """From when and until when KEDA did not ask; None if it has not asked again."""
 
     @property
     def word(self) -> str:
-        """The state in a word, as the status page has it."""
+        """The state in a word, as on the status page."""
         if self.refused is not None:
             return "error"
         return "unknown" if self.state is None else str(self.state["kind"])
 
 
 def then(trigger: Mapping[str, Any], at: float) -> Then:
-    """Return what `trigger`, an entry of the journal, was told at Unix time `at`."""
+    """Return what KEDA was told about `trigger`, an entry of the journal, at Unix time `at`."""
     newest: dict[str, Event] = {}
     for event in trigger["events"]:
         if event["at"] <= at:
@@ -83,24 +83,24 @@ def _silence(trigger: Mapping[str, Any], at: float) -> tuple[float, float | None
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How a journal is looked at: the moment, how many seconds around it, and the zone (None: this machine's)."""
+    """What to show of a journal: the moment, how many seconds around it, and the time zone (None: this machine's)."""
 
     at: float
     around: float
     zone: tzinfo | None = None
 
     def time(self, at: float) -> str:
-        """Write `at`."""
+        """Return `at` as text."""
         return clock_time(at, self.at, self.zone)
 
     def holds(self, at: float) -> bool:
-        """Tell whether `at` is around the moment."""
+        """Tell whether `at` is within the time around the moment."""
         return abs(at - self.at) <= self.around
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What one server told: `triggers` as `/api/journal` has them, known `since` then; `server` is its name, if it has one."""
+    """The answer of one server: `triggers` as in `/api/journal`, complete since `since`; `server` is its name."""
 
     since: float
     triggers: tuple[Mapping[str, Any], ...]
@@ -110,12 +110,12 @@ class Journal:
 
     @classmethod
     def of(cls, answer: Mapping[str, Any], server: str = "") -> "Journal":
-        """Read an answer of `/api/journal`; raises `KeyError` or `TypeError` for one that is none."""
+        """Parse an answer of `/api/journal`; raises `KeyError` or `TypeError` for a wrong one."""
         return cls(answer["since"], tuple(answer["triggers"]), answer.get("omitted", 0), server, answer["now"])
 
 
 def lines(journal: Journal, frame: Frame) -> Iterator[str]:
-    """Yield what `journal` knows of the moment, with rich's markup."""
+    """Yield the lines about the moment, in rich's markup."""
     if journal.server:
         yield f"[bold]as told by {escape(journal.server)}[/bold]"
     if frame.at < journal.since:
@@ -190,7 +190,7 @@ def _timeline(events: list[Event], trigger: Mapping[str, Any], frame: Frame, now
 
 
 def _said(event: Event, trigger: Mapping[str, Any]) -> str:
-    """Return one event in words."""
+    """Return an event in words."""
     kind = str(event["kind"])
     if kind == "value":
         return ", ".join(_values(event["values"], trigger["specs"]))
@@ -201,7 +201,7 @@ def _said(event: Event, trigger: Mapping[str, Any]) -> str:
         "message": escape(str(event.get("message", ""))),
         "so": "active" if event.get("active") else "inactive",
     }
-    return _WORDS.get(kind, "{kind} {message}").format_map(told)  # another kind is of a newer server
+    return _WORDS.get(kind, "{kind} {message}").format_map(told)  # an unknown kind comes from a newer server
 
 
 _WORDS = {

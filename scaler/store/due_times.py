@@ -1,4 +1,4 @@
-"""The next date of every place, and the one timer that wakes the schedule when the first of them has come."""
+"""When each place is due to be read next, and the one timer that wakes the schedule for the first of them."""
 
 import heapq
 import itertools
@@ -9,25 +9,25 @@ from scaler.core.clock import Clock, Timer
 from scaler.store.place_state import PlaceState
 
 GRAIN_SECONDS = 0.02
-"""What falls due within it is read together: a process that wakes up for each of 300 reads a second does little else."""
+"""Places due within it are read at one wake-up: at 300 reads a second, one for each would cost too much."""
 REFRESH_JITTER = 0.1
-"""A refresh begins within the last tenth of its interval, so that places read together drift apart."""
+"""A refresh begins at random within the last tenth of its interval, so that places read together drift apart."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 HINT_GAP_SECONDS = 0.02
-"""Hints about one place make at most fifty reads a second, and at most ten in one interval."""
+"""Hints cause at most fifty reads of one place a second, and at most ten in one of its intervals."""
 
 Together = dict[float, list[PlaceState]]
-"""Places that were read together, by the date of their next read, which they share too."""
+"""Places that were read together, by the due time of their next read, which they share."""
 
 
 def _jittered(interval: float, dice: float) -> float:
     return interval * (1 - REFRESH_JITTER * dice)
 
 
-def next_date(state: PlaceState, started: float, now: float, dice: float) -> float:
-    """Return when `state`, whose last read began at `started` and has ended now, is read next; `dice` is in [0, 1).
+def next_due(state: PlaceState, started: float, now: float, dice: float) -> float:
+    """Return when `state`, whose last read began at `started` and ended `now`, is due next; `dice` is random in [0, 1).
 
-    After a fault the pauses grow: half a second, one, two, and so on to one and a half of its intervals.
+    After faults the pauses double: half a second, one, two, and so on up to one and a half of its intervals.
     """
     interval = state.interval(now) or 0.0
     if state.failing is not None:
@@ -39,11 +39,11 @@ def next_date(state: PlaceState, started: float, now: float, dice: float) -> flo
     return max(started + _jittered(interval, dice), now + min(interval, 0.05))
 
 
-class Dates:
-    """A heap of dates; a place has the one that `PlaceState.due` says, and others that were set before mean nothing."""
+class DueTimes:
+    """A heap of due times. Only the time in `PlaceState.due` counts; older entries of the same place are skipped."""
 
     def __init__(self, clock: Clock, dice: Callable[[], float], wake: Callable[[], None]) -> None:
-        """Call `wake` when something is due; `dice` throws numbers in [0, 1)."""
+        """Call `wake` when a place is due; `dice` returns random numbers in [0, 1)."""
         self._clock, self._dice, self._wake = clock, dice, wake
         self._heap: list[tuple[float, int, Sequence[PlaceState]]] = []
         self._order = itertools.count()
@@ -57,7 +57,7 @@ class Dates:
         self._push((state,), due)
 
     def set_along(self, state: PlaceState, due: float, together: Together | None) -> None:
-        """Set it along with those of `together` that have the same date, while that date lies ahead."""
+        """Set the next read of `state` to `due`, as one heap entry with those of `together` that are due then."""
         if together is None or due <= self._clock.now() + 2 * GRAIN_SECONDS:
             self.set(state, due)
             return
@@ -72,23 +72,23 @@ class Dates:
         self.wake_at(due)
 
     def hasten(self, state: PlaceState, interval: float) -> None:
-        """Bring the next read forward when someone new wants it sooner; never out of a pause after a fault."""
+        """Bring the next read forward for a new lease with `interval`; a pause after a fault is not shortened."""
         if state.started is None and state.failing is None and state.reading is not None:
             due = state.reading.at + _jittered(interval, self._dice())
             if due < state.due:
                 self.set(state, due)
 
     def want(self, state: PlaceState) -> None:
-        """Read `state` now, for a caller who waits; never out of a pause after a fault."""
+        """Make `state` due now, because a caller waits; a pause after a fault is not shortened."""
         if state.started is None and state.failing is None and state.due > self._clock.now():
             self.set(state, self._clock.now())
 
     def hint(self, state: PlaceState) -> None:
-        """Read `state` soon: it may have changed."""
+        """Make `state` due soon, because it may have changed."""
         if state.failing is not None or self._closed:
             return
         if state.started is not None:
-            state.hinted = True  # what is being read may have been read before the change
+            state.hinted = True  # the read under way may have seen it before the change
             return
         now = self._clock.now()
         last = -math.inf if state.reading is None else state.reading.at
@@ -109,7 +109,7 @@ class Dates:
         self._timer, self._timer_at = None, math.inf
         try:
             self._wake()
-        finally:  # an error there does not stop the clock of all places
+        finally:  # else one error in `wake` would stop all reads for good
             if self._heap:
                 self.wake_at(max(self._heap[0][0], self._clock.now()))
 
@@ -122,11 +122,11 @@ class Dates:
                     yield state
 
     def clear(self) -> None:
-        """Forget all dates."""
+        """Forget all due times."""
         self._heap.clear()
 
     def close(self) -> None:
-        """Wake nobody any more."""
+        """Cancel the timer."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from scaler.cli import app, main
 from scaler.commands.at import exit_code
+from scaler.commands.journal import Frame, Journal, lines, then
 from scaler.commands.page_api import ApiError, api_at, page_url
-from scaler.commands.told import Frame, Journal, lines, then
 
 BEGAN = 1_764_295_200.0  # 2025-11-28 02:00:00 UTC
 FAULT = "SQS queue orders: no answer within 5 s"
