@@ -109,6 +109,8 @@ class JournalSettings(Section):
     )
 
 
+NAME = "[A-Za-z0-9_.-]{1,80}"
+"""What keys and names of the file look like."""
 _SECTION_HELP = "see docs/configuration.md"
 
 
@@ -234,7 +236,12 @@ def _finding_text(finding: ErrorDetails) -> str:
         known = [_written(name, field) for name, field in model.model_fields.items()]
         near = difflib.get_close_matches(names[-1], known, n=1)
         text = f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(known)}"
-    return f"{'.'.join(name[:80] for name in names)}: {text}"
+    return f"{'.'.join(map(_shown, names))}: {text}"
+
+
+def _shown(name: str) -> str:
+    """Return `name` for a message, unless it may be a URL with its password in place of a name."""
+    return name if re.fullmatch(NAME, name) else "(a name that is not shown)"
 
 
 def _written(name: str, field: FieldInfo) -> str:

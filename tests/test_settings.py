@@ -196,6 +196,23 @@ def test_a_mistake_names_file_key_and_what_is_allowed(written: Callable[[str], P
     assert said in told
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "redis: {'redis://:canary@h': {url: x}}",
+        "redis: {'redis://:canary@h': 7}",
+        "prometheus: {'http://u:canary@h': {uri: x}}",
+        "'redis://:canary@h': 1",
+        "log: {'https://u:canary@h': 1}",
+        "redis: {'redis://:canary@h': {url: x}, 'redis://:canary@h': {url: y}}",
+    ],
+)
+def test_a_url_in_place_of_a_name_is_not_told(written: Callable[[str], Path], content: str) -> None:
+    told = refusal(written(content))
+    assert "(a name that is not shown)" in told or "a key is there twice" in told
+    assert "canary" not in told
+
+
 def test_all_mistakes_are_told_at_once(written: Callable[[str], Path]) -> None:
     told = refusal(written("lisen: a\nlimits: {maxStreams: x, maxPlaces: -1}"))
     assert all(key in told for key in ("lisen", "limits.maxStreams", "limits.maxPlaces"))
