@@ -16,7 +16,7 @@ from scaler.answers.settling import evidence, hold, note_error, settle
 from scaler.answers.state import Answer, Poll, ToldError
 from scaler.core.clock import Clock
 from scaler.core.domain import Place, Reading, same_values
-from scaler.core.errors import Defect, Fault, ScalerError, Unsettled
+from scaler.core.errors import Defect, Fault, ScalerError
 from scaler.core.logs import Once, get_logger
 from scaler.store.place_state import PlaceState
 from scaler.store.snapshots import Snapshots
@@ -78,9 +78,8 @@ class Answers:
         begun_at = began if scaled_object.trigger.refresh_seconds == 0 else None
         end, lease = began + timeout_seconds, None
         self._lease(scaled_object)
-        while (
-            lease is not scaled_object.lease and self._clock.now() < end
-        ):  # again if readings have named further places
+        # Again if the readings have named further places, which makes another lease.
+        while lease is not scaled_object.lease:
             lease = scaled_object.lease
             missing = self._missing(scaled_object, begun_at=begun_at)
             await self._snapshots.wait(missing, end - self._clock.now(), anew=begun_at is not None)
@@ -216,9 +215,11 @@ class Answers:
         if raw is None or wall >= raw.until:
             values = {place: reading.value for place, reading in zip(places, readings, strict=True)}
             raw = trigger.assess(values, wall)
-        seen = evidence(places, readings, now)
+        seen, told_before = evidence(places, readings, now), scaled_object.settling.told
         scaled_object.settling, told = settle(scaled_object.settling, raw, seen, scaled_object.question.rule)
-        if scaled_object.settling.is_settling:
+        if told_before is None or told_before.active != told.active:  # errors in between make no difference
+            scaled_object.active_since = now
+        if scaled_object.settling.is_settling:  # not valid for any time, so judged at each call
             return self._note(scaled_object, Answer(readings, raw, told, "settling"))
         valid_until = min(now + LONGEST_VALID_SECONDS, now + raw.until - wall, scaled_object.lease.renew_at)
         for state, reading in zip(scaled_object.lease.states, readings, strict=True):
@@ -226,7 +227,7 @@ class Answers:
             valid_until = min(
                 valid_until, reading.at + min(state.fresh_seconds(trigger.refresh_seconds), stale_seconds)
             )
-        if trigger.refresh_seconds == 0:
+        if trigger.refresh_seconds == 0:  # each call reads by itself
             valid_until = -math.inf
         return self._note(
             scaled_object, Answer(readings, raw, told, "active" if told.active else "inactive", valid_until, raw.until)
@@ -244,17 +245,14 @@ class Answers:
         if self._once(("held", scaled_object.key)):
             about = {"namespace": scaled_object.namespace, "scaledobject": scaled_object.name}
             log.warning("the last answer is held", why=str(fault), hold_seconds=trigger.hold_seconds, **about)
-        readings = () if scaled_object.answer is None else scaled_object.answer.readings
-        return self._note(scaled_object, Answer(readings, None, held, "held", fault=fault.untraced()))
+        return self._note(scaled_object, Answer((), None, held, "held", fault=fault.untraced()))
 
     def _note(self, scaled_object: ScaledObject, answer: Answer) -> Answer:
         """Make `answer` that of `scaled_object`, and call the callbacks."""
-        before, now = scaled_object.answer, self._clock.now()
+        before = scaled_object.answer
         if before is not None and before.told.metrics == answer.told.metrics:
             answer = replace(answer, wire=before.wire)  # the messages are the same
         news = before is None or before.told.active != answer.told.active
-        if math.isnan(scaled_object.active_since) or (before is not None and news):
-            scaled_object.active_since = now
         scaled_object.answer, scaled_object.error = answer, None
         self.on_noted(scaled_object)
         self.on_answer(scaled_object, news)
@@ -264,7 +262,6 @@ class Answers:
 
     def _note_error(self, scaled_object: ScaledObject, error: ScalerError) -> None:
         now = self._clock.now()
-        if not isinstance(error, Unsettled):  # `Unsettled` follows from earlier trouble, and is no new one
-            scaled_object.settling = note_error(scaled_object.settling, now)
+        scaled_object.settling = note_error(scaled_object.settling, now)
         scaled_object.answer, scaled_object.error = None, ToldError(error.untraced(), now)
         self.on_noted(scaled_object)

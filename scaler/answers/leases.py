@@ -42,9 +42,8 @@ class Leases:
             self._snapshots.release(scaled_object, place)
         scaled_object.lease = NO_LEASE
         named = tuple([self._lease(scaled_object, place) for place in scaled_object.question.places])
-        scaled_object.lease = Lease(
-            states=named
-        )  # should the store have no room for the others, it is asked anew each time
+        # Kept if the store has no room for the others; without `renew_at`, each call tries again.
+        scaled_object.lease = Lease(states=named)
         try:
             others = tuple([self._lease(scaled_object, place) for place in further])
         except LimitError:

@@ -88,7 +88,7 @@ def project_pod(pod: Mapping[str, Any]) -> Pod:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one trigger knows about its pods: their costs by name, read at Unix time `read_at`, and its metrics.
+    """One trigger's knowledge of its pods: their costs by name, read at Unix time `read_at`, and its metrics.
 
     With `settled` costs may also be lowered. `metrics` is empty while KEDA gets an error, which asks for no number of
     pods.

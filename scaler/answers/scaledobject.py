@@ -31,9 +31,8 @@ class Question:
         self.trigger = trigger
         self.specs: tuple[MetricSpec, ...] = trigger.specs()
         self.places: tuple[Place, ...] = trigger.places()
-        self.has_further_places = (
-            type(trigger).further_places is not Trigger.further_places
-        )  # False for most: their metadata names all places
+        # False for most triggers, whose metadata names all places.
+        self.has_further_places = type(trigger).further_places is not Trigger.further_places
         self.spares = trigger.spares_busy
         self.rule = Rule(trigger.settle_seconds, trigger.stale_seconds, trigger.hold_seconds)
         self.wire: list[Any] = []  # caches the protobuf message that the service makes of `specs`
@@ -98,7 +97,7 @@ class ScaledObject:
 
     @property
     def told(self) -> Assessment | None:
-        """What KEDA is told; None before the first answer and while KEDA gets an error."""
+        """The assessment that KEDA is told; None before the first answer and while KEDA gets an error."""
         return None if self.answer is None else self.answer.told
 
     @property

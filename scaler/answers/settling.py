@@ -54,7 +54,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """What is remembered of a trigger from one answer to the next.
+    """The memory of a trigger from one answer to the next.
 
     `told` is what KEDA was told last, and `told_at` when the readings behind it were taken. `floor` is what KEDA was
     told before the trouble of `trouble_at`; no answer goes below it until it has settled, and then it is None.
@@ -98,7 +98,6 @@ def settle(settling: Settling, raw: Assessment, seen: Evidence, rule: Rule) -> t
                 "what was read is not told yet: the backend has failed or started a moment ago, and this process has "
                 f"told nothing before; it waits {math.ceil(left)} s more of settleSeconds {settle_seconds:g}"
             )
-        return Settling(level, seen.taken, trouble_at=seen.trouble_at, error_at=settling.error_at), raw
     floor, trouble_at, low_since = settling.floor, settling.trouble_at, settling.low_since
     # Trouble of a place counts for `settleSeconds` only, since the place has been read well since then. An error that
     # KEDA was told counts however old it is: the readings need not show it (a limit was reached, a read came too late).

@@ -13,12 +13,13 @@ State = Literal["active", "inactive", "settling", "held"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What KEDA is told about a trigger, and the readings behind it.
+    """The answer that KEDA gets about a trigger, and the readings behind it.
 
     `readings` has one reading for each place, in the order of `ScaledObject.places`. `raw` is their assessment, and
     `told` is what KEDA gets after settling. Until `valid_until` (monotonic) the answer can be used again unless the
     store has another reading; until `rejudge_at` (Unix time) readings with equal values lead to the same `raw`. A held
-    answer has no `raw`, and `fault` says why it is held. `wire` caches the protobuf messages made of `told`.
+    answer has neither readings nor `raw`, and `fault` says why it is held. `wire` caches the protobuf messages made of
+    `told`.
     """
 
     readings: tuple[Reading, ...]
@@ -41,7 +42,7 @@ class ToldError:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What GetMetrics returned or raised at `at`, so that the IsActive that follows it gets the same."""
+    """The outcome of GetMetrics at `at`, so that the IsActive that follows it gets the same."""
 
     at: float
     outcome: Answer | ScalerError

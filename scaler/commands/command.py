@@ -26,7 +26,7 @@ from scaler.settings import Settings, load
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ExplainOptions:
     """The command line of `explain`; `at` and `around` are as written."""
 
     files: tuple[str, ...] = ()
@@ -45,18 +45,18 @@ class Question:
         return load(self.config, {"kubernetes": {"context": self.context}} if self.context else None)
 
 
-def run_explain(question: Question, *, as_json: bool) -> int:
+def run_explain(options: ExplainOptions, *, as_json: bool) -> int:
     """Print the explanations, and return the exit code: 1 if a trigger fails."""
-    if bool(question.files) == bool(question.namespace):
+    if bool(options.files) == bool(options.namespace):
         raise typer.BadParameter("give either FILE… or --namespace")
-    question.reach.check()
-    if question.at is not None:
-        return _run_at(question, question.at, as_json=as_json)
-    manifests, explanations = run(_explanations(question))
+    options.reach.check()
+    if options.at is not None:
+        return _run_at(options, options.at, as_json=as_json)
+    manifests, explanations = run(_explanations(options))
     if as_json:
         typer.echo(json.dumps(explanations, indent=2, allow_nan=False))
     else:
-        console, served = Console(), question.reach.address is not None or question.reach.forward
+        console, served = Console(), options.reach.address is not None or options.reach.forward
         for explanation in explanations:
             show(console, explanation, served=served)
         if not explanations:
@@ -67,38 +67,38 @@ def run_explain(question: Question, *, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-def _run_at(question: Question, at: str, *, as_json: bool) -> int:
-    if question.namespace is not None:  # the journal knows the ScaledObjects, so the cluster need not be read
-        owners = [Asked(question.namespace, question.name)]
+def _run_at(options: ExplainOptions, at: str, *, as_json: bool) -> int:
+    if options.namespace is not None:  # the journal knows the ScaledObjects, so the cluster need not be read
+        owners = [Asked(options.namespace, options.name)]
     else:
         owners = [
             Asked(owner.namespace, owner.name)
-            for owner in read(question.files, "explain").objects
+            for owner in read(options.files, "explain").objects
             if any(map(is_ours, owner.triggers))
         ]
-    kubectl = Kubectl.of(question.settings().kubernetes)
-    return run_at(frame_of(at, question.around, time.time()), owners, question.reach, kubectl, as_json=as_json)
+    kubectl = Kubectl.of(options.settings().kubernetes)
+    return run_at(frame_of(at, options.around, time.time()), owners, options.reach, kubectl, as_json=as_json)
 
 
-async def _explanations(question: Question) -> tuple[Manifests, list[dict[str, Any]]]:
-    settings, reach = question.settings(), question.reach
-    manifests = await _manifests(question, settings)
-    env = {**os.environ, **dict(_pair(pair) for pair in question.env)}
+async def _explanations(options: ExplainOptions) -> tuple[Manifests, list[dict[str, Any]]]:
+    settings, reach = options.settings(), options.reach
+    manifests = await _manifests(options, settings)
+    env = {**os.environ, **dict(_pair(pair) for pair in options.env)}
     async with AsyncExitStack() as stack:
         if reach.address is None and not reach.forward:
             ask = await stack.enter_async_context(here(settings))
         else:
             address, tls = await stack.enter_async_context(grpc_of(reach, Kubectl.of(settings.kubernetes)))
             ask = await stack.enter_async_context(server_at(address, tls))
-        return manifests, await explain(manifests, ask, env, question.replicas)
+        return manifests, await explain(manifests, ask, env, options.replicas)
 
 
-async def _manifests(question: Question, settings: Settings) -> Manifests:
-    if question.namespace is None:
-        return read(question.files, "explain")
+async def _manifests(options: ExplainOptions, settings: Settings) -> Manifests:
+    if options.namespace is None:
+        return read(options.files, "explain")
     kubernetes = Kubernetes(settings.kubernetes)
     try:
-        return parse(await from_cluster(kubernetes, question.namespace, question.name), "cluster")
+        return parse(await from_cluster(kubernetes, options.namespace, options.name), "cluster")
     finally:
         await kubernetes.close()
 

@@ -54,7 +54,9 @@ def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
         str | None,
         typer.Option(help="What was told then, by the server's journal: 03:00, -30m, 2026-11-28T03:00Z; local time."),
     ] = None,
-    around: Annotated[str, typer.Option(help="With --at: how much before and after it is told, such as 15m.")] = "15m",
+    around: Annotated[
+        str, typer.Option(help="With --at: how much before and after that is shown, such as 15m.")
+    ] = "15m",
     env: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE of the workload's container, for keys …FromEnv.")
     ] = None,
@@ -66,15 +68,15 @@ def explain(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     config: Config = None,
 ) -> None:
     """Tell what KEDA is told about each trigger now, or was --at a time, and why; exit 1 if a trigger fails."""
-    from scaler.commands.command import Question, run_explain  # noqa: PLC0415 - a command loads what it needs
+    from scaler.commands.command import ExplainOptions, run_explain  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.handshake import Tls  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.reach import Reach  # noqa: PLC0415 - a command loads what it needs
 
     reach = Reach(address, http, Tls(ca, cert, key, server_name), token_file, forward, service)
-    question = Question(
+    options = ExplainOptions(
         tuple(files or ()), namespace, name, reach, tuple(env or ()), replicas, config, context, at, around
     )
-    raise typer.Exit(run_explain(question, as_json=output is Output.JSON))
+    raise typer.Exit(run_explain(options, as_json=output is Output.JSON))
 
 
 def top(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position

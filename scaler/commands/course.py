@@ -55,9 +55,7 @@ class Run:
     wake_ups: int = 0
     interrupted: int | None = None
     wait: Waits | None = None  # only if workers were modelled
-    waited: list[tuple[int, int]] = field(
-        default_factory=list
-    )  # step, longest wait (in steps) of the jobs that began in it
+    waited: list[tuple[int, int]] = field(default_factory=list)  # step, longest wait in steps of jobs that began in it
     replica_steps: int = 0
     max_replicas: int = 0
     max_backlog: float = 0

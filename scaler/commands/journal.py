@@ -83,7 +83,7 @@ def _silence(trigger: Mapping[str, Any], at: float) -> tuple[float, float | None
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What to show of a journal: the moment, how many seconds around it, and the time zone (None: this machine's)."""
+    """The part of a journal to show: a moment, how many seconds around it, and the time zone (None: the machine's)."""
 
     at: float
     around: float
@@ -196,12 +196,12 @@ def _said(event: Event, trigger: Mapping[str, Any]) -> str:
         return ", ".join(_values(event["values"], trigger["specs"]))
     if kind == "asked":
         return f"KEDA asks again, after {duration(event['after'])} of silence"
-    told = {
+    fields = {
         **event,
         "message": escape(str(event.get("message", ""))),
         "so": "active" if event.get("active") else "inactive",
     }
-    return _WORDS.get(kind, "{kind} {message}").format_map(told)  # an unknown kind comes from a newer server
+    return _WORDS.get(kind, "{kind} {message}").format_map(fields)  # an unknown kind comes from a newer server
 
 
 _WORDS = {

@@ -1,4 +1,4 @@
-"""What KEDA would be told in a step of a simulation, by the trigger's own formulas; equal answers are cached."""
+"""Computes what KEDA would be told in a step of a simulation, by the trigger's own formulas."""
 
 import math
 import os
@@ -116,7 +116,7 @@ def judge(trigger: Trigger, trace: Trace) -> Formula:
 
 
 class Told(NamedTuple):
-    """What KEDA would be told: the first metric's value, the activity, and the result of each metric in a poll.
+    """The answer that KEDA would be told: the first metric's value, the activity, and each metric's result in a poll.
 
     `until` is the time at which it may change by the passing of time alone.
     """

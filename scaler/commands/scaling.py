@@ -1,4 +1,4 @@
-"""What KEDA and the HPA would decide now by the answers about a ScaledObject's triggers, as lines for people."""
+"""The decisions that KEDA and the HPA would make now by the answers about a ScaledObject, as lines for people."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -27,7 +27,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run depends on besides manifest and trace; times are in seconds."""
+    """The options of a run; times are in seconds."""
 
     step_seconds: float = 1.0
     initial_replicas: int | None = None

@@ -138,7 +138,7 @@ def _sweep(
 
 
 class _Advance:
-    """Shows the progress of several runs."""
+    """Advances the progress bar by one run when called, and returns its argument."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress = progress

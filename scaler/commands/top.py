@@ -54,7 +54,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the user looks at. `typed` is the search while it is being typed, `scroll` the first line of the detail."""
+    """The state of the screen. `typed` is the search while it is being typed, `scroll` the first line of the detail."""
 
     query: Query = Query()
     mode: Mode = "table"

@@ -27,7 +27,7 @@ class EvenWork(Work):
     """
 
     def __init__(self, model: WorkerModel, grid: Grid, total: "array[int]") -> None:
-        """Begin without pods and without jobs."""
+        """Start without pods and jobs."""
         super().__init__(model, grid, total, None)
         self._service = max(1, round(model.service_seconds / grid.seconds))
         self._before = array("q", [0]) * (self._service + 1) + total  # `_before[step + 1]` arrived before `service`
@@ -38,7 +38,7 @@ class EvenWork(Work):
         self._now = -1
 
     def step(self, step: int) -> None:
-        """Move on to `step`."""
+        """Advance to `step`."""
         self._now = step
         if self._calm:
             arrived = self._total[step] - self._arrived
@@ -57,7 +57,7 @@ class EvenWork(Work):
             self._batches.clear()
 
     def calm(self, step: int, until: int) -> "list[int] | None":
-        """Return the busy threads of each step after `step` and before `until` if nothing waits in any of them."""
+        """Return the busy threads of each step after `step` and before `until`, None if a job waits in one of them."""
         if not self._calm:
             return None
         if self._starting:
@@ -66,12 +66,12 @@ class EvenWork(Work):
         return busy if not busy or max(busy) <= len(self._ring) else None
 
     def skip(self, step: int) -> None:
-        """Move on to `step` over steps that `calm` has told of."""
+        """Advance to `step` over steps that `calm` has returned."""
         self._now = step
         self._turn(self._total[step] - self._arrived, self._total[step] - self._before[step + 1])
 
     def next(self, step: int, limit: int) -> int:
-        """Return the next step after `step` in which anything changes by itself, or `limit`."""
+        """Return the next step after `step` with a change, at most `limit`."""
         return min(step + 1, limit) if self._calm and self.busy else super().next(step, limit)
 
     def scale(self, replicas: int, step: int) -> None:
@@ -132,7 +132,7 @@ class RandomWork(Work):
     """Workers with exponentially distributed running times, so each job is stored separately."""
 
     def __init__(self, model: WorkerModel, grid: Grid, total: "array[int]", seed: int) -> None:
-        """Begin without pods and without jobs."""
+        """Start without pods and jobs."""
         super().__init__(model, grid, total, seed)
         self._mean = model.service_seconds / grid.seconds
         self._service = random.Random(f"{seed}/service")  # noqa: S311 - a simulation that can be repeated

@@ -37,7 +37,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What follows from the readings of a trigger, and why; `metrics` has one entry for every spec of the trigger.
+    """The result of a trigger's readings, with its reasons; `metrics` has one entry for every spec of the trigger.
 
     `until` is the Unix time at which equal readings may first give another assessment: the next moment when something
     falls due, or `now` for a value that grows all the time (a latency).
@@ -111,7 +111,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a reader found at a place, with its proof. A reader can report a value in no other way.
+    """A value that a reader found at a place, with its proof. A reader can report a value in no other way.
 
     `changed_at` is the monotonic time at which the backend started or changed its role, as it says itself (Redis: `INFO
     server`, a failover), minus infinity if it does not say. A low value soon after that proves little.

@@ -1,1 +1,1 @@
-"""Doubles of the backends and the stage on which they play; tests use the same doubles."""
+"""The command `demo`, and doubles of the backends, which the tests use as well."""

@@ -1,4 +1,4 @@
-"""The store, and how a test asks it for places in one call, as an answer does in several steps."""
+"""The store with methods that read places in one call, for tests."""
 
 from collections.abc import Iterable
 
@@ -8,12 +8,12 @@ from scaler.store.snapshots import Snapshots
 
 
 class AskedStore(Snapshots):
-    """Seconds are those of the store's clock; the places must be leased."""
+    """Snapshots for tests. Times are seconds of the store's clock; the places must be leased."""
 
     def newest(
         self, place: Place, refresh_seconds: float, stale_seconds: float, *, waited: bool = False
     ) -> Reading | None:
-        """Return the reading of `place` if it may be served now, or None; raises its `Fault`."""
+        """Return the reading of `place` if it may be used now, or None; raises its `Fault`."""
         state = self._states.get(place)
         if state is None:
             return None
@@ -24,7 +24,7 @@ class AskedStore(Snapshots):
     async def read(
         self, places: Iterable[Place], refresh_seconds: float, stale_seconds: float, timeout_seconds: float
     ) -> dict[Place, Reading]:
-        """Return one reading for each of `places`, waiting at most `timeout_seconds` for those not known yet."""
+        """Return one reading for each of `places`, waiting at most `timeout_seconds` for reads."""
         places = list(places)
         missing = [place for place in places if self.newest(place, refresh_seconds, stale_seconds) is None]
         await self.wait([self._states[place] for place in missing], timeout_seconds)
@@ -37,5 +37,5 @@ class AskedStore(Snapshots):
         return found
 
     def state(self, place: Place) -> PlaceState:
-        """Return all that is held of `place`."""
+        """Return the state of `place`."""
         return self._states[place]

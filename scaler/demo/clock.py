@@ -1,4 +1,4 @@
-"""A clock that is moved by hand, so that a test of an hour takes no time and has no race."""
+"""A clock that tests move by hand, so that a test of an hour takes no time and has no races."""
 
 import asyncio
 import heapq
@@ -20,14 +20,14 @@ class _Alarm:
 
 
 async def settle(rounds: int = 50) -> None:
-    """Let every task that can run without outside help run."""
+    """Let all tasks run until they wait for something."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 
 
 async def _quiet(rounds: int = 50) -> None:
-    """Let tasks run until none can, which is much faster than `settle` where alarms are many."""
-    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else tells
+    """Let tasks run until none is ready, which is much faster than `settle` with many alarms."""
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
     for _ in range(rounds):
         await asyncio.sleep(0)
         if not ready:
@@ -35,7 +35,7 @@ async def _quiet(rounds: int = 50) -> None:
 
 
 class ManualClock:
-    """Implements `scaler.core.clock.Clock`; time stands still but for `advance`."""
+    """Implements `scaler.core.clock.Clock`; time moves only by `advance`."""
 
     def __init__(self, now: float = 1_000.0, wall: float = 1_800_000_000.0) -> None:
         """Start at monotonic time `now` and Unix time `wall`."""
@@ -57,12 +57,12 @@ class ManualClock:
         alarm = _Alarm(when, next(self._order), callback)
         heapq.heappush(self._alarms, alarm)
         if when <= self._now:
-            with suppress(RuntimeError):  # no loop runs yet; then it is for `advance`
+            with suppress(RuntimeError):  # without a running loop, `advance` calls it
                 asyncio.get_running_loop().call_soon(self._ring, self._now)
         return alarm
 
     def _ring(self, until: float) -> bool:
-        """Ring the first alarm that is due by `until`; tell whether there was one."""
+        """Call the first alarm that is due by `until`; tell whether there was one."""
         while self._alarms and self._alarms[0].when <= until:
             alarm = heapq.heappop(self._alarms)
             if not alarm.cancelled:
@@ -73,11 +73,11 @@ class ManualClock:
 
     @property
     def pending(self) -> int:
-        """How many alarms are set: a finished test leaves none."""
+        """The number of set alarms; a finished test must leave none."""
         return sum(not alarm.cancelled for alarm in self._alarms)
 
     async def advance(self, seconds: float) -> None:
-        """Move on by `seconds`, ringing every alarm at its time and letting what it starts run."""
+        """Advance by `seconds`, calling every alarm at its time and letting its tasks run."""
         end = self._now + seconds
         await settle()
         while self._ring(end):

@@ -1,4 +1,4 @@
-"""What every source owes the contract tests: a backend in which all is well, and what may go wrong there."""
+"""The part of every source in the contract tests: a working backend, and ways to break it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from scaler.sources.backends import Backends
 
 MISSING_KEY, REFUSED_RIGHT = "a missing key", "a refused right"
 OWN_TROUBLES = (MISSING_KEY, REFUSED_RIGHT)
-"""What no proxy can do: each source says how its backend leaves out a part of an answer, and how it refuses a right."""
+"""Troubles that a proxy cannot make, so each source must: an answer with a missing part, and a refused right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A backend with work for a trigger, so that neither its value nor its activity is that of an empty one.
+    """A backend with work for a trigger, so that its value and activity differ from those of an empty backend.
 
-    `metadata` is that of the trigger; `backends` is the configuration that it needs. The scaler reaches the backend only
-    through `proxies`. `troubles` has a function for each of `OWN_TROUBLES`.
+    `metadata` is that of the trigger, and `backends` the configuration that it needs. The scaler must reach the backend
+    only through `proxies`. `troubles` has a function for each of `OWN_TROUBLES`.
     """
 
     metadata: Mapping[str, str]

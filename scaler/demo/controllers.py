@@ -1,4 +1,4 @@
-"""A controller of which only the metrics page is real: it publishes work queues as client-go or controller-runtime do."""
+"""A fake controller with a metrics page, on which work queues look as in client-go or controller-runtime."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 MAX_PRIORITIES = 25
-"""Priorities with a series of their own (controller-runtime pkg/internal/metrics/workqueue.go)."""
+"""Priorities with their own series (controller-runtime pkg/internal/metrics/workqueue.go)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a library publishes its queues."""
+    """The form of a library's metrics of work queues."""
 
     prefix: str = ""
     controller_label: bool = False
     priority_label: bool = False
-    priority_queue: bool = False  # series for each priority, made when it first occurs
+    priority_queue: bool = False  # a series for each priority, from its first item on
     active_workers: bool = True
 
 
@@ -28,12 +28,12 @@ DIALECTS = {
     "controller-runtime 0.21": Dialect(controller_label=True, priority_label=True),
     "controller-runtime 0.23": Dialect(controller_label=True, priority_label=True, priority_queue=True),
 }
-"""By the first version that publishes so; Flux 2.3, 2.4, 2.6 and 2.8 came with the four of controller-runtime."""
+"""By the first version with this form; Flux 2.3, 2.4, 2.6 and 2.8 have the four of controller-runtime."""
 
 
 @dataclass(slots=True)
 class WorkQueue:
-    """What a queue holds now."""
+    """The current state of a queue."""
 
     depths: dict[int, int] = field(default_factory=dict)  # items by priority
     adds: int = 0
@@ -41,27 +41,27 @@ class WorkQueue:
 
 
 class Controller:
-    """One pod. `queues` may be changed at any time; `leads` None means that it takes part in no election."""
+    """One pod. `queues` may be changed at any time; `leads` is None without leader election."""
 
     def __init__(self, queues: Iterable[str], dialect: str = "controller-runtime 0.23", *, workers: int = 4) -> None:
-        """Own `queues`, each with `workers`, and speak one of `DIALECTS`."""
+        """Have `queues`, each with `workers`, in one of `DIALECTS`."""
         self.queues = {name: WorkQueue() for name in queues}
         self.dialect = DIALECTS[dialect]
         self.workers = workers
         self.leads: bool | None = None
-        self.stands_by_with_queues = False  # as with client-go, whose queues are there before the lease is won
+        self.stands_by_with_queues = False  # as in client-go, whose queues exist before the pod leads
         self.requests = 0
         self._runner: web.AppRunner | None = None
         self.url = ""
 
     def set_depth(self, queue: str, items: int, priority: int = 0) -> None:
-        """Let `items` wait in `queue`; what is more than before has been added."""
+        """Make `items` wait in `queue`; an increase counts as added items."""
         held = self.queues[queue]
         held.adds += max(0, items - held.depths.get(priority, 0))
         held.depths[priority] = items
 
     def page(self) -> str:
-        """Return the page in the text format, as a Go registry orders it."""
+        """Return the page in the text format, in the order of a Go registry."""
         lines = ["# HELP go_goroutines Number of goroutines that currently exist.", "# TYPE go_goroutines gauge"]
         lines.append("go_goroutines 97")
         running = self.queues
@@ -100,7 +100,7 @@ class Controller:
         return series
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Serve the page under `/metrics`; several pods on one port take 127.0.0.1, 127.0.0.2 and so on."""
+        """Serve the page at `/metrics`; for several pods on one port use 127.0.0.1, 127.0.0.2 and so on."""
         app = web.Application()
         app.router.add_get("/metrics", self._serve)
         self._runner = web.AppRunner(app, access_log=None)

@@ -1,4 +1,4 @@
-"""The rooms of the answers joined over a store, and how a test asks there."""
+"""The parts of `answers` on top of a store, with methods to call them in tests."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ WAIT_SECONDS = 1.9
 
 
 class Desk:
-    """Everybody who asks, what they are told, and how a test asks for them."""
+    """Registry, leases, answers and listeners of a test, with short ways to call them."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Desk:
         return iter(self.registry)
 
     def who(self, spots: str = "a", namespace: str = "shop", **metadata: str) -> ScaledObject:
-        """Return who asks with this metadata of the scripted source."""
+        """Return the ScaledObject with this metadata of the scripted source."""
         return self.find(namespace, "orders", {"source": "scripted", "spots": spots, **metadata})
 
     async def answer(self, who: ScaledObject) -> Answer:
-        """Ask as GetMetrics does, of a backend that answers at once."""
+        """Call as GetMetrics does, with a backend that answers at once."""
         task = asyncio.ensure_future(self.answers.answer(who, 1.9))
         await self.clock.advance(0)
         try:
@@ -67,9 +67,9 @@ class Desk:
         return answer
 
     async def told(self, who: ScaledObject) -> Assessment:
-        """Return what `answer` tells KEDA."""
+        """Return what KEDA is told by `answer`."""
         return (await self.answer(who)).told
 
     def rest(self) -> None:
-        """Let those whose leases have ended hold on to nothing."""
+        """Drop the leases that have ended."""
         self.leases.rest(self.registry)

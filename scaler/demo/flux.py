@@ -1,4 +1,4 @@
-"""A shard of Flux's kustomize-controller that takes up its Kustomizations in the API double, and sleeps at zero replicas."""
+"""A fake shard of Flux's kustomize-controller, which reconciles the Kustomizations of the API double."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from scaler.demo.stage import Workload
 QUEUE = "kustomization"
 FLEET = {"kind": "GitRepository", "name": "fleet", "namespace": "flux-system"}
 LOOK_SECONDS = 0.1
-"""How often a leading pod looks for work; a real one is told by its watch."""
+"""How often a leading pod looks for work; a real one has a watch."""
 
 
 def timestamp(wall: float) -> str:
-    """Return Unix time `wall` as Kubernetes writes it."""
+    """Return Unix time `wall` in the format of Kubernetes."""
     return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -43,12 +43,12 @@ def kustomization(name: str, shard: str, created: float, interval: str = "1h") -
 
 
 class KustomizeShard:
-    """The pods of one shard. The first leads; as a real one it takes up every object when it starts, then what changes."""
+    """The pods of one shard. The first leads: it reconciles every object when it starts, then those that change."""
 
     def __init__(
         self, api: KubernetesDouble, clock: Clock, *, seconds: float = 1.0, start_seconds: float = 1.0, port: int = 0
     ) -> None:
-        """Take `seconds` for an object and `start_seconds` for a pod to be ready; serve metrics on `port`, or any."""
+        """Take `seconds` for an object, and `start_seconds` until a pod is ready; serve metrics on `port`, or any."""
         self.shard = "shard1"
         self.port = port
         self._api, self._clock = api, clock
@@ -58,11 +58,11 @@ class KustomizeShard:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What its pods are found by."""
+        """The labels of its pods."""
         return {"app": f"kustomize-controller-{self.shard}"}
 
     def commit(self, revision: str) -> None:
-        """Let source-controller fetch a new revision of the source, `main@sha1:…`."""
+        """Set a new revision of the source, `main@sha1:…`, as source-controller does."""
         self._api.put("gitrepositories", git_repository(revision, self._clock.wall()))
 
     def add(self, name: str) -> None:
@@ -78,7 +78,7 @@ class KustomizeShard:
         return [stored.name for stored in mine]
 
     def unfinished(self) -> list[str]:
-        """Return those whose spec or revision was not reconciled yet."""
+        """Return the Kustomizations whose spec or revision is not reconciled yet."""
         return [name for name in self.names() if not self._is_done(self._get(name))]
 
     def _get(self, name: str) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class KustomizeShard:
         return done == (found["metadata"]["generation"], self._revision())
 
     async def scale(self, replicas: int) -> None:
-        """Start or stop pods, the youngest first, until there are `replicas`."""
+        """Start pods, or stop the youngest, until there are `replicas`."""
         while len(self._pods) < replicas:
             await self._start()
         while len(self._pods) > replicas:
@@ -151,7 +151,7 @@ class KustomizeShard:
                 await sleep(self._clock, LOOK_SECONDS)
 
     async def _reconcile(self, name: str) -> None:
-        """Do what kustomize-controller leaves in the status: Ready unknown while it works, then true, and its history."""
+        """Write the status as kustomize-controller does: Ready unknown during the work, then true, and the history."""
         found, revision = self._get(name), self._revision()
         generation = found["metadata"]["generation"]
         self._put_status(name, {"lastAttemptedRevision": revision}, "Unknown", generation)
@@ -172,19 +172,19 @@ class KustomizeShard:
 
 
 class FluxWorkload(Workload):
-    """The shard on the stage. `api` is started by the caller, because the server's settings name its address."""
+    """The shard in the demo. The caller starts `api`, because the server's settings need its address."""
 
     name: ClassVar[str] = "flux-shard1"
     label: ClassVar[str] = "Kustomizations"
 
     def __init__(self, api: KubernetesDouble, *, objects: int = 24, port: int = 18080) -> None:
-        """Own `objects` Kustomizations; the pod serves its metrics on `port`."""
+        """Have `objects` Kustomizations; the pod serves its metrics on `port`."""
         self._shard = KustomizeShard(api, SystemClock(), port=port)
         self._objects = objects
         self._revisions = 0
 
     async def open(self, stack: AsyncExitStack) -> None:
-        """Create the source; the objects come with the first load."""
+        """Create the source; the objects are created by the first `load`."""
         self._shard.commit("main@sha1:0")
         stack.push_async_callback(self._shard.scale, 0)
 
@@ -214,7 +214,7 @@ spec:
 """
 
     async def load(self) -> None:
-        """Commit once: every Kustomization has something to do. The first time they are created as well."""
+        """Commit once, so that every Kustomization has to be reconciled; the first time also create them."""
         self._revisions += 1
         self._shard.commit(f"main@sha1:{self._revisions}")
         for number in range(self._objects - len(self._shard.names())):

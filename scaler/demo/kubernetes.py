@@ -1,4 +1,4 @@
-"""A double of the Kubernetes API over HTTP: discovery, paged lists, watches with bookmarks, tokens with rules."""
+"""A double of the Kubernetes API over HTTP: discovery, paged lists, watches with bookmarks, tokens with RBAC rules."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ _EVERYTHING = (Rule(),)
 
 @dataclass(slots=True, eq=False)
 class _Watcher:
-    """One open watch: what it has to tell when it is `due`."""
+    """One open watch, and what it must send when `due` is set."""
 
     bookmarks: bool
     due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,7 +51,7 @@ class _Watcher:
 
 
 class KubernetesDouble:
-    """An API server with a few kinds, in this process; `put` and `delete` change its objects from outside."""
+    """An API server with a few kinds, in this process; `put` and `delete` change its objects."""
 
     def __init__(
         self,
@@ -61,14 +61,14 @@ class KubernetesDouble:
         clock: Clock | None = None,
         bookmark_seconds: float = 60.0,
     ) -> None:
-        """Let everyone do everything or, with `tokens`, their bearers what their rules grant."""
+        """Allow everything to everyone or, with `tokens`, to the bearer of each what its rules grant."""
         self.kinds = {kind.plural: kind for kind in kinds}
         self.store = Store(kinds)
         self.tokens = tokens
         self.requests: Counter[tuple[str, str]] = Counter()
-        """How often it was asked for what: `("list", "pods")`, `("get", "/apis")`."""
+        """The number of requests of each kind: `("list", "pods")`, `("get", "/apis")`."""
         self.refusal: Refusal | None = None
-        """The answer to every request, as long as it is set."""
+        """If set, the answer to every request."""
         self.url = ""
         self._clock = clock or SystemClock()
         self._bookmark_seconds = bookmark_seconds
@@ -92,13 +92,13 @@ class KubernetesDouble:
             await self._runner.cleanup()
 
     def put(self, plural: str, document: Mapping[str, Any]) -> JsonObject:
-        """Create or replace an object; watches hear of it."""
+        """Create or replace an object, with an event for watches."""
         result = self.store.put(self.kinds[plural], document)
         self._ring()
         return result
 
     def delete(self, plural: str, namespace: str, name: str) -> JsonObject | None:
-        """Remove an object and return it, if it was there; watches hear of it."""
+        """Remove and return an object if it exists, with an event for watches."""
         result = self.store.delete(self.kinds[plural], namespace, name)
         self._ring()
         return result
@@ -108,12 +108,12 @@ class KubernetesDouble:
         self._ring(bookmark=True)
 
     def end_watches(self) -> None:
-        """End every watch, as an API server does when its time is over."""
+        """End every watch, as an API server does at their timeout."""
         self._ring(ended=True)
 
     @property
     def watches(self) -> int:
-        """How many watches are open."""
+        """The number of open watches."""
         return len(self._watchers)
 
     def _ring(self, *, bookmark: bool = False, ended: bool = False) -> None:
@@ -178,7 +178,7 @@ class KubernetesDouble:
         response.enable_chunked_encoding()
         await response.prepare(request)
         sent_version = self.store.version
-        if version in {"", "0"}:  # the state first, as added objects
+        if version in {"", "0"}:  # first all objects as ADDED events
             for stored in self.store.snapshot(target.kind, matches, sent_version):
                 await response.write(_event("ADDED", stored.text))
         else:
@@ -269,7 +269,7 @@ def _verb(request: web.Request, target: Target) -> str:
 
 
 def _list_text(kind: Kind, page: list[Stored], metadata: JsonObject) -> str:
-    """Return a list as an API server writes it: built-in kinds in the order of their type, others sorted by key."""
+    """Return a list as an API server writes it: built-in kinds in the order of their Go type, others sorted by key."""
     items = f'"items":[{",".join(stored.text for stored in page)}]'
     head = f'"kind":"{kind.kind}List"'
     if kind.group:

@@ -1,4 +1,4 @@
-"""How the API double writes: merge patches as an API server judges them, and who wrote what (`managedFields`)."""
+"""Writes of the API double: merge patches with the checks of an API server, and `managedFields`."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,9 +25,9 @@ def merged(document: JsonObject, patch: Mapping[str, Any]) -> JsonObject:
 
 
 def patched(kind: Kind, there: JsonObject, patch: Mapping[str, Any], content_type: str) -> JsonObject:
-    """Return `there` after `patch`; raises `Refusal` for another sort of patch or another object than it names.
+    """Return `there` after `patch`; raises `Refusal` for another type of patch, or if the patch names another object.
 
-    Plain JSON is taken for a merge patch, so that a demo or a test writes with one call; an API server would refuse it.
+    Plain JSON is treated as a merge patch, for convenience of demo and tests; an API server would refuse it.
     """
     if content_type not in {MERGE_PATCH, "application/json"}:
         text = f"the body of the request was in an unknown format - accepted media types include: {MERGE_PATCH}"
@@ -41,9 +41,9 @@ def patched(kind: Kind, there: JsonObject, patch: Mapping[str, Any], content_typ
 
 
 def note_manager(kind: Kind, document: JsonObject, written: Mapping[str, Any], manager: str, wall: float) -> JsonObject:
-    """Return `document` with `manager` among those that wrote it, at Unix time `wall`, with the fields of `written`.
+    """Return `document` with `manager` as the writer of the fields in `written`, at Unix time `wall`.
 
-    Annotations and labels that it writes are its own from then on, and nobody else's.
+    The manager becomes the only owner of annotations and labels that it writes.
     """
     fields = _fields(written)
     entry = {
@@ -64,13 +64,13 @@ def note_manager(kind: Kind, document: JsonObject, written: Mapping[str, Any], m
 
 
 def _without(fields: JsonObject, taken: Mapping[str, Any]) -> JsonObject:
-    """Return `fields` without those that are in `taken` down to their end."""
+    """Return `fields` without the leaf fields that are in `taken`."""
     rest = {key: value if not taken.get(key) else _without(value, taken[key]) for key, value in fields.items()}
     return {key: value for key, value in rest.items() if key not in taken or value}
 
 
 def _fields(written: Mapping[str, Any]) -> JsonObject:
-    """Return the set of fields as the API writes it: a key `f:…` for each, with what is within it."""
+    """Return the set of fields in the format of the API: nested keys `f:…`."""
     return {
         f"f:{key}": _fields(value) if isinstance(value, Mapping) else {}
         for key, value in written.items()

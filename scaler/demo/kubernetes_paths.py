@@ -1,4 +1,4 @@
-"""How the API double understands requests: what a path means, who may do what, and its discovery documents."""
+"""Requests to the API double: paths, RBAC rules, and discovery documents."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ VERBS = ("create", "delete", "get", "list", "patch", "update", "watch")
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error of this program
-    """An answer other than success, in the API's words."""
+    """An answer with an error status of the API."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
         super().__init__(code, reason, message)
@@ -28,7 +28,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of this progra
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the path of a request means: all objects of a kind, those of a namespace, or one."""
+    """The target of a request: all objects of a kind, those of a namespace, or one."""
 
     kind: Kind
     namespace: str
@@ -47,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a token may do, as in a rule of RBAC; `*` stands for all."""
+    """A right of a token, as in an RBAC rule; `*` means all."""
 
     verbs: tuple[str, ...] = ("*",)
     groups: tuple[str, ...] = ("*",)
@@ -55,7 +55,7 @@ class Rule:
     namespaces: tuple[str, ...] = ("*",)
 
     def grants(self, verb: str, target: Target) -> bool:
-        """Tell whether it lets `verb` be done to `target`; all namespaces at once need a rule for all of them."""
+        """Tell whether the rule grants `verb` on `target`; a request for all namespaces needs a rule for all."""
         asked = (
             (verb, self.verbs),
             (target.kind.group, self.groups),
@@ -78,12 +78,12 @@ def forbidden(verb: str, target: Target) -> Refusal:
 
 
 def not_found(what: str) -> Refusal:
-    """Return the answer to a request for something that is not there."""
+    """Return the answer to a request for something that does not exist."""
     return Refusal(404, "NotFound", f"{what} not found")
 
 
 def parse_path(path: str, kinds: Iterable[Kind]) -> Target:
-    """Return what `path` means; raises `Refusal` if it is nothing that is served."""
+    """Return the target of `path`; raises `Refusal` if there is none."""
     parts = path.strip("/").split("/")
     head, rest = (parts[:3], parts[3:]) if parts[0] == "apis" else (["apis", "", *parts[1:2]], parts[2:])
     namespace = ""
@@ -96,7 +96,7 @@ def parse_path(path: str, kinds: Iterable[Kind]) -> Target:
 
 
 def discovery(path: str, kinds: Iterable[Kind]) -> JsonObject | None:
-    """Return the discovery document at `path`, or None if the path is of another sort; raises `Refusal`."""
+    """Return the discovery document at `path`, or None if it is no discovery path; raises `Refusal`."""
     parts = path.strip("/").split("/")
     groups: dict[str, list[str]] = {}
     for kind in kinds:

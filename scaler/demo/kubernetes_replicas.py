@@ -1,4 +1,4 @@
-"""A ReplicaSet of the API double: its pods, and which of them its controller deletes when it scales in."""
+"""A ReplicaSet of the API double: its pods, and the order in which its controller deletes them."""
 
 import json
 import math
@@ -17,16 +17,17 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
 def is_active(pod: JsonObject) -> bool:
-    """Tell whether the controller counts `pod`: it has not ended and is not being deleted."""
+    """Tell whether `pod` is active: it has not ended and is not being deleted."""
     return pod["status"]["phase"] not in {"Succeeded", "Failed"} and "deletionTimestamp" not in pod["metadata"]
 
 
 def deletion_order(pods: Iterable[JsonObject], now: float) -> list[JsonObject]:
-    """Return active `pods` of a ReplicaSet as its controller deletes them at Unix time `now`, the first one first.
+    """Return active `pods` of a ReplicaSet in the order in which its controller deletes them at Unix time `now`.
 
-    Unscheduled, pending, not ready, of the least deletion cost, doubled up on a node, ready later, restarted more often,
-    created later. Times are compared by the power of two of their age; within it the uid decides. Source: Kubernetes
-    pkg/controller/controller_utils.go, ActivePodsWithRanks and logarithmicRankDiff.
+    First come unscheduled pods, then pending ones, those not ready, with the lowest deletion cost, with more pods on
+    the same node, ready for a shorter time, restarted more often, created later. Times are compared by the logarithm of
+    their age, and equal ones by uid. Source: Kubernetes pkg/controller/controller_utils.go, ActivePodsWithRanks and
+    logarithmicRankDiff.
     """
     pods = list(pods)
     nodes = Counter(node for pod in pods if (node := _node(pod)))
@@ -59,7 +60,7 @@ def _before_age(pod: JsonObject, nodes: Counter[str]) -> Sequence[int]:
 
 
 def _cost(text: str) -> int:
-    """Return the cost that Kubernetes takes `text` for: 0 for what it does not understand."""
+    """Return the cost in `text` as Kubernetes parses it: 0 if it is malformed."""
     digits = text.removeprefix("-")
     fits = digits.isascii() and digits.isdigit() and (digits == "0" or not digits.startswith("0")) and text != "-0"
     return int(text) if fits and -(2**31) <= int(text) < 2**31 else 0
@@ -97,17 +98,17 @@ def _time(text: str) -> float:
 
 
 class ReplicaSet:
-    """Pods that run from the moment they are made, spread over `nodes`; what is deleted goes on until it is `gone`."""
+    """Pods that run at once, spread over `nodes`; a deleted pod runs until `gone` is called."""
 
     def __init__(self, api: KubernetesDouble, clock: Clock, namespace: str, name: str, nodes: int = 3) -> None:
-        """Have no pods yet."""
+        """Start without pods."""
         self._api, self._clock = api, clock
         self.namespace, self.name, self._nodes = namespace, name, nodes
         self._uid = f"uid-{namespace}-{name}"
         self._made = 0
 
     def pods(self) -> list[JsonObject]:
-        """Return the pods that are its own, those that end too."""
+        """Return its pods, also those being deleted."""
         store = self._api.store
         stored = store.snapshot(self._api.kinds["pods"], lambda each: each.namespace == self.namespace, store.version)
         found: list[JsonObject] = [json.loads(each.text) for each in stored]
@@ -116,7 +117,7 @@ class ReplicaSet:
         ]
 
     def scale(self, replicas: int) -> tuple[list[str], list[str]]:
-        """Bring the pods to `replicas`; return the names of those that were made, and of those that are to end."""
+        """Scale to `replicas`; return the names of new pods, and of pods to end."""
         active = [pod for pod in self.pods() if is_active(pod)]
         made = [self._make() for _ in range(replicas - len(active))]
         ending = []
@@ -127,7 +128,7 @@ class ReplicaSet:
         return made, ending
 
     def gone(self, name: str) -> None:
-        """Take away the pod of this name, which has ended."""
+        """Remove the pod `name`, which has ended."""
         self._api.delete("pods", self.namespace, name)
 
     def _make(self) -> str:

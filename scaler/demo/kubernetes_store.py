@@ -1,4 +1,4 @@
-"""What the API double remembers: objects as JSON text, and the history that its watches and pages are served from."""
+"""The storage of the API double: objects as JSON text, and the history for watches and paged lists."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ JsonObject = dict[str, Any]
 
 
 class ExpiredError(Exception):
-    """The version that was asked for is compacted away, or not there yet."""
+    """The resource version is compacted, or in the future."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As objects carry it."""
+        """The `apiVersion` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
@@ -41,13 +41,13 @@ class Stored:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from others of its kind; lists are in this order."""
+        """Namespace and name, the order of lists."""
         return self.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An object before and after one resource version; None where there was or is none."""
+    """An object before and after one resource version; None if it did not or does not exist."""
 
     version: int
     before: Stored | None
@@ -67,14 +67,14 @@ class Store:
     """All objects of all kinds, under one counter of resource versions as in etcd."""
 
     def __init__(self, kinds: tuple[Kind, ...]) -> None:
-        """Begin empty, at version 1000."""
+        """Start empty, at version 1000."""
         self._shelves = {kind: _Shelf() for kind in kinds}
         self._uids = itertools.count(1)
         self.version = 1000
         self.oldest = 1000
 
     def get(self, kind: Kind, namespace: str, name: str) -> JsonObject | None:
-        """Return an object, if it is there."""
+        """Return an object, or None."""
         stored = self._shelves[kind].objects.get((namespace, name))
         found: JsonObject | None = json.loads(stored.text) if stored else None
         return found
@@ -98,7 +98,7 @@ class Store:
         return result
 
     def delete(self, kind: Kind, namespace: str, name: str) -> JsonObject | None:
-        """Remove an object and return it as it last was, at the version of its removal."""
+        """Remove an object, and return its last state at the version of its removal."""
         shelf = self._shelves[kind]
         before = shelf.objects.pop((namespace, name), None)
         if before is None:
@@ -109,18 +109,18 @@ class Store:
         return last
 
     def snapshot(self, kind: Kind, matches: Matches, at: int) -> list[Stored]:
-        """Return the objects as they were at version `at`, in order; raises `ExpiredError`."""
+        """Return the objects at version `at`, in order; raises `ExpiredError`."""
         shelf = self._shelves[kind]
         objects = dict(shelf.objects)
         for change in reversed(self.changes(kind, at)):
             if change.before is None:
-                del objects[change.after.key]  # type: ignore[union-attr]  # a change has one of them
+                del objects[change.after.key]  # type: ignore[union-attr]  # a change has `before` or `after`
             else:
                 objects[change.before.key] = change.before
         return sorted((stored for stored in objects.values() if matches(stored)), key=lambda stored: stored.key)
 
     def changes(self, kind: Kind, since: int) -> list[Change]:
-        """Return what happened after version `since`, oldest first; raises `ExpiredError`."""
+        """Return the changes after version `since`, oldest first; raises `ExpiredError`."""
         if not self.oldest <= since <= self.version:
             raise ExpiredError
         history = self._shelves[kind].history
@@ -137,7 +137,7 @@ class Store:
 
 
 def seen_by(change: Change, matches: Matches) -> tuple[str, Stored] | None:
-    """Return the event of `change` for a watch of what `matches`: an object that stops to match is DELETED for it."""
+    """Return the event of `change` for a watch with `matches`; an object that stops matching is DELETED for it."""
     before = change.before if change.before and matches(change.before) else None
     after = change.after if change.after and matches(change.after) else None
     if after:
@@ -146,7 +146,7 @@ def seen_by(change: Change, matches: Matches) -> tuple[str, Stored] | None:
 
 
 def _at_version(stored: Stored, version: int) -> Stored:
-    """Return the last state of an object at the version of its removal, as a DELETED event carries it."""
+    """Return the last state of an object with the version of its removal, as in a DELETED event."""
     document = json.loads(stored.text)
     document["metadata"]["resourceVersion"] = str(version)
     return Stored(stored.namespace, stored.name, stored.labels, version, _text(document))

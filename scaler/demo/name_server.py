@@ -1,4 +1,4 @@
-"""A name server on UDP that knows the names it is given: for names that move, break or never answer."""
+"""A name server on UDP for tests, with names that change, fail or never answer."""
 
 import asyncio
 import ipaddress
@@ -12,7 +12,7 @@ NXDOMAIN, SERVFAIL = 3, 2
 
 @dataclass(slots=True)
 class NameServer(asyncio.DatagramProtocol):
-    """Answers from `names`: addresses, or the code of an error, or None for silence; any other name does not exist."""
+    """Answers from `names`: addresses, an error code, or None for no answer; other names do not exist."""
 
     names: Mapping[str, Sequence[str] | int | None] = field(default_factory=dict)
     ttl: int = 30

@@ -1,4 +1,4 @@
-"""A TCP proxy that stands between the scaler and a backend, and makes the trouble that a test asks for."""
+"""A TCP proxy between the scaler and a backend, which can break connections in several ways."""
 
 import asyncio
 import socket
@@ -8,29 +8,29 @@ from enum import StrEnum
 from typing import Any
 
 CORRUPT_EVERY = 7
-"""One byte in so many loses its meaning; prime, so that it walks through lines of any even length."""
+"""One byte in so many is corrupted; a prime, so that it hits different columns of lines with equal lengths."""
 PIECE_BYTES = 65_536
 
 
 class Trouble(StrEnum):
-    """What becomes of connections: those that are open, and new ones."""
+    """The ways to break connections, open and new ones."""
 
     NONE = "none"
-    REFUSE = "refuse"  # nobody listens, and what was open is gone
-    HANG = "hang"  # connections are taken, and nothing arrives until the trouble is over, as with lost packets
-    DELAY = "delay"  # every answer comes `seconds` later
-    CUT = "cut"  # a connection ends, without an error, after `after_bytes` of answers
-    CORRUPT = "corrupt"  # single bytes of answers get their high bit turned: no ASCII text stays as it was
-    RESET = "reset"  # a connection is reset as soon as something is said
+    REFUSE = "refuse"  # new connections are refused, open ones are reset
+    HANG = "hang"  # connections are accepted, but no data passes until the trouble is over, as with lost packets
+    DELAY = "delay"  # every answer is delayed by `seconds`
+    CUT = "cut"  # a connection is closed normally after `after_bytes` of answers
+    CORRUPT = "corrupt"  # single bytes of answers get their high bit flipped, which changes any ASCII text
+    RESET = "reset"  # a connection is reset at the first data
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 that stays its own, and passes on to `backend`."""
+    """Listens on a port of 127.0.0.1, which it keeps, and forwards to the backend."""
 
     def __init__(self, backend_port: int, backend_host: str = "127.0.0.1") -> None:
-        """Pass everything on, until `turn`."""
+        """Forward everything until `turn`."""
         self.port = 0
-        self.connections = 0  # taken so far
+        self.connections = 0  # accepted so far
         self._backend = (backend_host, backend_port)
         self._trouble = Trouble.NONE
         self._seconds, self._after_bytes = 0.0, 0
@@ -44,7 +44,7 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def turn(self, trouble: Trouble, *, seconds: float = 0.3, after_bytes: int = 0) -> None:
-        """Make `trouble` from now on, on open connections too; `Trouble.NONE` lets everything recover."""
+        """Make `trouble` from now on, also on open connections; `Trouble.NONE` ends it."""
         self._trouble, self._seconds, self._after_bytes = trouble, seconds, after_bytes
         self._changed.set()
         self._changed = asyncio.Event()
@@ -77,16 +77,16 @@ class Proxy:
             finally:
                 back_writer.transport.abort()
         except OSError:
-            pass  # one side is gone, and so is the connection
+            pass  # one side has closed the connection
         except asyncio.CancelledError:
-            pass  # `close`; asyncio's own callback would log the cancelled task
+            pass  # cancelled by `close`; asyncio's own callback would log it
         finally:
-            writer.close()  # after a reset it is closed already, which does no harm
+            writer.close()  # harmless if it was reset before
 
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: asyncio.StreamWriter
     ) -> None:
-        """Pass on what the scaler says."""
+        """Forward the scaler's data."""
         while data := await reader.read(PIECE_BYTES):
             await self._hold()
             if self._trouble is Trouble.RESET:
@@ -96,8 +96,8 @@ class Proxy:
             await backend.drain()
 
     async def _answer(self, backend: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on what the backend says, as far as the trouble lets it."""
-        passed = 0  # since the cutting began
+        """Forward the backend's data, as far as the trouble allows."""
+        passed = 0  # bytes since `CUT` began
         while data := await backend.read(PIECE_BYTES):
             await self._hold()
             if self._trouble is Trouble.DELAY:
@@ -121,7 +121,7 @@ class Proxy:
 
 
 async def _first(*ways: Coroutine[Any, Any, None]) -> None:
-    """Run all of `ways` until one ends, well or not; the others end with it."""
+    """Run all of `ways` until one ends or fails; the others are cancelled."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""A web server that answers what it is told, byte for byte: for answers that no well-behaved server gives."""
+"""A web server that sends given bytes, for answers that no correct server sends."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 
 def answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """Return an HTTP answer that is well formed unless `headers` make it otherwise."""
+    """Return an HTTP answer, well formed unless `headers` change that."""
     lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in (headers or {}).items())]
     if not any(line.startswith(("Content-Length:", "Transfer-Encoding:")) for line in lines):
         lines.append(f"Content-Length: {len(body)}")
@@ -16,15 +16,15 @@ def answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None 
 
 
 class RawServer:
-    """Sends `answer` (or what it returns for the head of a request) and closes the connection; None never answers."""
+    """Sends `answer`, or its result for the head of a request, and closes the connection; None: no answer."""
 
     def __init__(self, answer: bytes | Callable[[str], bytes | None] | None) -> None:
-        """Answer so from the start; `answer` may be changed later."""
+        """Take the first `answer`, which may be changed later."""
         self.answer = answer
         self.heads: list[str] = []
-        self.asked = asyncio.Event()  # set when the first request is there
+        self.asked = asyncio.Event()  # set after the first request
         self.port = 0
-        self.resets = False  # whether connections end with a reset instead of a close
+        self.resets = False  # whether connections are reset instead of closed
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -41,7 +41,7 @@ class RawServer:
             self.asked.set()
             response = self.answer(head) if callable(self.answer) else self.answer
             if response is None:
-                await reader.read()  # until the client gives up
+                await reader.read()  # until the client closes the connection
             else:
                 writer.write(response)
                 await writer.drain()
@@ -49,7 +49,7 @@ class RawServer:
                     linger = struct.pack("ii", 1, 0)
                     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         except (OSError, EOFError):
-            pass  # the client has gone
+            pass  # the client has closed the connection
         finally:
             self._open.discard(writer)
             writer.close()

@@ -1,4 +1,4 @@
-"""Redis servers and Sentinels as processes of their own, to be killed, frozen and put behind each other."""
+"""Redis servers and Sentinels as processes that tests can kill and freeze."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ START_SECONDS = 10.0
 
 
 def server_binary() -> Path | None:
-    """Return Debian's redis-server, else Valkey's; None where neither is to be had."""
+    """Return Debian's redis-server, else Valkey's; None without either."""
     found = shutil.which("redis-server")
     if found is not None:
         return Path(found)
@@ -28,7 +28,7 @@ def server_binary() -> Path | None:
 
 
 def free_port(host: str) -> int:
-    """Return a port of `host` that nobody listens on."""
+    """Return a free port of `host`."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
@@ -36,10 +36,10 @@ def free_port(host: str) -> int:
 
 
 class Node:
-    """One server; `announced` is where others are told to find it, a proxy for example."""
+    """One server; `announced` is the port that it announces to others, of a proxy for example."""
 
     def __init__(self, directory: Path, *, host: str = "127.0.0.1", port: int = 0, announced: int = 0) -> None:
-        """Use a directory of its own; nothing runs yet."""
+        """Use a directory in `directory`; `start` starts it."""
         self.host, self.port = host, port or free_port(host)
         self.announced = announced or self.port
         self._directory = directory
@@ -77,21 +77,21 @@ class Node:
                 await asyncio.sleep(0.02)
 
     async def ask(self, *command: Any) -> Any:
-        """Return what it answers to `command`."""
+        """Return its answer to `command`."""
         client: Any = Redis(host=self.host, port=self.port, socket_timeout=2)
         async with client:
             return await client.execute_command(*command)
 
     def freeze(self) -> None:
-        """Let it do nothing, and lose nothing, until `thaw`."""
+        """Stop the process (SIGSTOP) until `thaw`."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue the process."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         if self._process is not None:
             self._signal(signal.SIGKILL)
             self._process.wait()
@@ -106,7 +106,7 @@ class SentinelNode(Node):
     """A Sentinel that watches one master."""
 
     def __init__(self, directory: Path, master: tuple[str, int], *, quorum: int) -> None:
-        """Watch `master`, which is called `shop`."""
+        """Watch `master`, with the name `shop`."""
         super().__init__(directory)
         self._master, self._quorum = master, quorum
 
@@ -123,7 +123,7 @@ class SentinelNode(Node):
         await super().start("--sentinel", *arguments)
 
     async def knows(self, replicas: int, sentinels: int) -> bool:
-        """Tell whether it has found so many replicas in good order, and so many other Sentinels."""
+        """Tell whether it has found so many working replicas and other Sentinels."""
         listing = await self.ask("SENTINEL", "REPLICAS", "shop")
         good = [one for one in listing if one.get(b"master-link-status") == b"ok"]
         others = await self.ask("SENTINEL", "SENTINELS", "shop")

@@ -1,4 +1,4 @@
-"""A server that speaks Redis' protocol and answers what it is told to: faults that no real server can be brought to."""
+"""A server with Redis' protocol and scripted answers, for faults that a real server does not have."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,33 +9,34 @@ import hiredis
 
 Command = list[bytes]
 Script = Callable[[Command], bytes | None]
-"""Returns the raw answer to a command, or None to leave it without one."""
+"""Returns the raw answer to a command, None for no answer."""
 
 
 def array(*items: bytes) -> bytes:
-    """Return an answer that holds `items`."""
+    """Return an array of `items`."""
     return b"*%d\r\n" % len(items) + b"".join(b"$%d\r\n%s\r\n" % (len(item), item) for item in items)
 
 
 MASTER = b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
-"""What a master without replicas answers to `ROLE`."""
+"""The answer of a master without replicas to `ROLE`."""
 
 
 class RespServer:
-    """Listens on a free port of 127.0.0.1; `answer` may be exchanged at any time."""
+    """Listens on 127.0.0.1, on a free port or on a given one; `answer` may be replaced at any time."""
 
-    def __init__(self, answer: Script = lambda _: b"+OK\r\n") -> None:
+    def __init__(self, answer: Script = lambda _: b"+OK\r\n", *, host: str = "127.0.0.1", port: int = 0) -> None:
         """Answer every command with `answer`."""
         self.answer = answer
+        self._host = host
         self.commands: list[Command] = []
-        self.port = 0
+        self.port = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None] | None] = set()
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
+        """The number of connected clients."""
         return len(self._writers)
 
     def drop(self) -> None:
@@ -56,13 +57,13 @@ class RespServer:
                         writer.write(answer)
                 await writer.drain()
         except (OSError, hiredis.ProtocolError):
-            pass  # the client is gone, which is its right, or speaks something else
+            pass  # the client has closed the connection, or uses another protocol
         finally:
             self._writers.discard(writer)
             writer.close()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -1,4 +1,4 @@
-"""The command `demo`: sets the stage, plays cycle after cycle, and shows it."""
+"""The command `demo`: starts everything, plays cycle after cycle, and shows it."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ from scaler.settings import load
 
 LONGEST_CYCLE_SECONDS = 120.0
 PAUSE_SECONDS = 5.0
-"""Silence before the first burst and between two cycles, so that one sees the workloads asleep."""
+"""Pause before the first burst and between two cycles, so that the workloads are seen at zero."""
 NEXT = "next: docs/install.md, and a manifest from samples/ (scaler validate FILE)"
 
 
@@ -61,7 +61,7 @@ async def play(*, once: bool, listen: str, http: str) -> bool:
 
 @asynccontextmanager
 async def staged(listen: str, http: str) -> AsyncIterator[Stage]:
-    """Open the stage with its workloads, and close all of it."""
+    """Open the stage with its workloads, and close it after the block."""
     async with AsyncExitStack() as stack:
         kubernetes = KubernetesDouble()
         url = await kubernetes.start()
@@ -82,7 +82,7 @@ async def staged(listen: str, http: str) -> AsyncIterator[Stage]:
 
 
 def _explain(stage: Stage, folder: Path) -> str:
-    """Write the ScaledObject that needs no variable into `folder`, and return the command that explains it."""
+    """Write the ScaledObject that needs no environment variable to `folder`; return the command that explains it."""
     workload = next(row.workload for row in stage.rows if not row.workload.env)
     file = folder / f"{workload.name}.yaml"
     file.write_text(workload.manifest(stage.address))

@@ -1,4 +1,4 @@
-"""A source whose answers are written by hand, so that the rest of the house can be tested without any backend."""
+"""A source with scripted answers, to test everything else without a backend."""
 
 import asyncio
 import math
@@ -31,11 +31,11 @@ HANG = object()
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is found at a spot: how much there is to do, and the Unix time at which one more falls due."""
+    """The value at a spot: the amount of work, and the Unix time at which one more item falls due."""
 
     value: float = 0
     due: float = math.inf
-    read_at: float = field(default=0, compare=False)  # only tells when it was read
+    read_at: float = field(default=0, compare=False)  # does not count for equality
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Slow:
 
 @dataclass(frozen=True, slots=True)
 class Spot(Place):
-    """Where there is some `Work`."""
+    """A place with some `Work`."""
 
     kind: ClassVar[str] = "spot"
 
@@ -63,7 +63,7 @@ class Spot(Place):
 
 @dataclass(frozen=True, slots=True)
 class Map(Place):
-    """The names of all spots that begin with `prefix`; seldom read."""
+    """A place with the names of all spots that begin with `prefix`; read rarely."""
 
     kind: ClassVar[str] = "map"
     min_refresh_seconds: ClassVar[float] = 60.0
@@ -72,7 +72,7 @@ class Map(Place):
 
     @property
     def backend(self) -> str:
-        """One host has all maps."""
+        """The host of all maps."""
         return "scripted/maps"
 
 
@@ -105,7 +105,7 @@ class ScriptedTrigger(Trigger):
         return tuple(Claim("url", f"scripted://{spot}") for spot in self.spots or ())
 
     def assess(self, readings: Readings, now: float) -> Assessment:
-        """Add up what there is to do and what has fallen due; the second metric is the highest value."""
+        """Add up the work and the items that are due; the second metric is the highest value."""
         work = [found for found in readings.values() if isinstance(found, Work)]
         if any(found.value < 0 for found in work):
             raise Unavailable("less than nothing is to do")
@@ -122,32 +122,32 @@ class ScriptedTrigger(Trigger):
 
 
 class ScriptedReader(Reader):
-    """Answers what `answers` says for the name of a place: a value, `Found`, a `Fault`, `Slow`, `HANG` or another exception."""
+    """Reports `answers[name]` for a place: a value, `Found`, a `Fault`, `Slow`, `HANG` or another exception."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({Spot.kind, Map.kind})
 
     def __init__(self, clock: Clock) -> None:
-        """Find no work anywhere."""
+        """Start without answers: there is no work anywhere."""
         self._clock = clock
         self.answers: dict[str, Any] = {}
-        self.reads: list[tuple[float, tuple[str, ...]]] = []  # when, and what was asked for
+        self.reads: list[tuple[float, tuple[str, ...]]] = []  # time, names
         self.under_way: Counter[str] = Counter()
-        self.most_at_once = 0  # reads of one place at the same time
+        self.most_at_once = 0  # concurrent reads of one place
         self.forgotten: list[str] = []
         self.closed = False
         self.hint: Hint = lambda _: None
         self.asked = asyncio.Event()
 
     def count(self, name: str) -> int:
-        """Return how often `name` was read."""
+        """Return the number of reads of `name`."""
         return sum(name in names for _, names in self.reads)
 
     def times(self, name: str) -> list[float]:
-        """Return when `name` was read."""
+        """Return the times of the reads of `name`."""
         return [at for at, names in self.reads if name in names]
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Answer as written."""
+        """Report the scripted answers."""
         names = {name_of(place): place for place in places}
         self.reads.append((self._clock.now(), tuple(names)))
         self.asked.set()
@@ -175,22 +175,22 @@ class ScriptedReader(Reader):
         self.hint = hint
 
     def forget(self, place: Place) -> None:
-        """Note what is no longer asked for."""
+        """Note that `place` is forgotten."""
         self.forgotten.append(name_of(place))
 
     async def close(self) -> None:
-        """Note it."""
+        """Note that it is closed."""
         self.closed = True
 
 
 class TogetherReader(ScriptedReader):
-    """The same for a backend that tells everything in one go."""
+    """The same for a backend that is read as a whole (`Reader.together`)."""
 
     together: ClassVar[bool] = True
 
 
 def name_of(place: Place) -> str:
-    """Return the name that `answers` knows a place by."""
+    """Return the name of a place in `answers`."""
     if isinstance(place, Map):
         return f"{place.prefix}*"
     if isinstance(place, Spot):

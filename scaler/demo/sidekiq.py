@@ -1,4 +1,4 @@
-"""Sidekiq processes that write to Redis exactly what the real ones of a version write, and only pretend to work."""
+"""Fake Sidekiq processes, which write the same to Redis as real ones of a given version."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from scaler.core.clock import Clock, sleep
 
 HEARTBEAT_TTL_SECONDS = 60
 FETCH_SECONDS = 0.1
-"""Real threads block in BRPOP; these look as often as this."""
+"""Real threads block in BRPOP; these poll."""
 DEFAULT_JOB_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 class SidekiqClient:
-    """Enqueues jobs as the client of a version does (sidekiq client.rb)."""
+    """Enqueues jobs like the client of a given version (sidekiq client.rb)."""
 
     def __init__(self, redis: Redis, clock: Clock, *, version: str = "8.1.7", prefix: str = "") -> None:
         """Write to `redis`, under `prefix` for redis-namespace."""
@@ -60,14 +60,14 @@ class SidekiqClient:
             await pipe.execute()
 
     def _timestamp(self) -> float:
-        """Return the time as it is written into jobs: from 8.0 on in whole milliseconds."""
+        """Return the time in the format of jobs: from 8.0 on whole milliseconds."""
         now = self._clock.wall()
         return int(now * 1000) if self._number >= (8, 0) else now
 
 
 @dataclass(frozen=True, slots=True)
 class SidekiqOptions:
-    """How a process is started: what sidekiq.yml and the command line say."""
+    """The options of a process, as in sidekiq.yml and on the command line."""
 
     queues: Mapping[str, int]
     """Names with weights."""
@@ -77,20 +77,20 @@ class SidekiqOptions:
     tag: str = "demo"
     labels: tuple[str, ...] = ()
     timeout_seconds: float = 25.0
-    """How long jobs may take to end after TERM (`-t`)."""
+    """Time for running jobs to end after TERM (`-t`)."""
     prefix: str = ""
     beat_seconds: float | None = None
-    """Pause between beats, where it is not that of the version."""
+    """Pause between beats, if it is not that of the version."""
 
 
 class SidekiqProcess:
-    """One process: beats, takes jobs, moves due ones to their queue, goes quiet, and ends well or not.
+    """One process: beats, takes jobs, moves due jobs to their queues, can be quieted, stopped and killed.
 
-    A job's first argument is how many seconds it takes. `quiet`, `stop` and `kill` are TSTP, TERM and SIGKILL.
+    The first argument of a job is its running time in seconds. `quiet`, `stop` and `kill` are TSTP, TERM and SIGKILL.
     """
 
     def __init__(self, redis: Redis, clock: Clock, options: SidekiqOptions) -> None:
-        """Start nothing yet."""
+        """Prepare; `start` starts it."""
         self._redis: Any = redis  # redis-py's answers are annotated for its synchronous client too
         self._clock = clock
         self._options = options
@@ -101,13 +101,13 @@ class SidekiqProcess:
         self._key = self._prefix + self.identity
         self._quiet = False
         self._info = ""
-        self._jobs: dict[str, tuple[dict[str, Any], asyncio.Task[None]]] = {}  # thread → job under way
+        self._jobs: dict[str, tuple[dict[str, Any], asyncio.Task[None]]] = {}  # thread → running job
         self._tasks: list[asyncio.Task[None]] = []
-        self.interrupted = 0  # jobs that did not end in time and were given back
+        self.interrupted = 0  # jobs that did not end in time and were put back
 
     @property
     def busy(self) -> int:
-        """Jobs under way."""
+        """The number of running jobs."""
         return len(self._jobs)
 
     @property
@@ -118,20 +118,20 @@ class SidekiqProcess:
         return 10.0 if self._number >= (7, 0) else 5.0
 
     async def start(self) -> None:
-        """Beat for the first time, and begin to work."""
+        """Send the first beat, and begin to work."""
         self._info = json.dumps(self._info_of())
         await self.beat()
         for step in (self._beats, self._fetches, self._polls):
             self._tasks.append(asyncio.get_running_loop().create_task(self._keep(step)))
 
     def quiet(self) -> None:
-        """Take no more jobs, for ever; Redis hears of it with the next beat."""
+        """Take no more jobs; the next beat reports it."""
         self._quiet = True
 
     async def stop(self) -> None:
-        """Take no more jobs, let those under way end in time, give back the others, and leave.
+        """Take no more jobs, let running ones end in time, put back the others, and end.
 
-        The hash of the heartbeat stays until it runs out (sidekiq launcher.rb, `clear_heartbeat`).
+        The hash of the heartbeat stays until it expires (sidekiq launcher.rb, `clear_heartbeat`).
         """
         self._quiet = True
         deadline: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -148,14 +148,14 @@ class SidekiqProcess:
         self.interrupted += len(unfinished)
         await self.kill()
         async with self._redis.pipeline(transaction=False) as pipe:
-            for work in unfinished:  # with the time of their first enqueueing, to the end that is taken from next
+            for work in unfinished:  # with their first `enqueued_at`, at the end from which jobs are taken
                 pipe.rpush(f"{self._prefix}queue:{work['queue']}", work["payload"])
             pipe.srem(f"{self._prefix}processes", self.identity)
             pipe.unlink(self._work_key)
             await pipe.execute()
 
     async def kill(self) -> None:
-        """Be gone at once: the jobs are lost, and nothing is tidied up."""
+        """End at once: running jobs are lost, and nothing is cleaned up."""
         tasks = [*self._tasks, *(task for _, task in self._jobs.values())]
         self._tasks, self._jobs = [], {}
         for task in tasks:
@@ -163,7 +163,7 @@ class SidekiqProcess:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def beat(self) -> None:
-        """Write the heartbeat: the jobs under way, then the process (sidekiq launcher.rb)."""
+        """Write the heartbeat: the running jobs, then the process (sidekiq launcher.rb)."""
         fields: dict[str, str | int | float] = {
             "info": self._info,
             "busy": self.busy,
@@ -191,7 +191,7 @@ class SidekiqProcess:
         return f"{self._key}:{'work' if self._number >= (6, 5) else 'workers'}"
 
     def _info_of(self) -> dict[str, Any]:
-        """Return `info`, whose keys came and went with versions."""
+        """Return `info`, whose keys depend on the version."""
         info: dict[str, Any] = {
             "hostname": self._options.hostname,
             "started_at": self._clock.wall(),
@@ -218,7 +218,7 @@ class SidekiqProcess:
         return info
 
     async def _keep(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Go on after Redis was away, as every thread of a real process does."""
+        """Repeat `step` for ever, also after errors of Redis, like every thread of a real process."""
         while True:
             try:
                 return await step()
@@ -251,7 +251,7 @@ class SidekiqProcess:
         self._jobs[thread] = (work, asyncio.get_running_loop().create_task(run()))
 
     async def _polls(self) -> None:
-        """Move due jobs to their queues, as seldom as real processes do (sidekiq scheduled.rb)."""
+        """Move due jobs to their queues, as often as real processes do (sidekiq scheduled.rb)."""
         await sleep(self._clock, 10 + 5 * random.random())
         await self._cleanup()
         while not self._quiet:
@@ -267,7 +267,7 @@ class SidekiqProcess:
                     await self._client.enqueue(json.loads(payload))
 
     async def _cleanup(self) -> None:
-        """Remove ghosts; from 6.5 on one process a minute does it."""
+        """Remove dead processes; from 6.5 on one process does it, once a minute."""
         lock = f"{self._prefix}process_cleanup"
         if self._number >= (6, 5) and not await self._redis.set(lock, 1, nx=True, ex=60):
             return

@@ -1,4 +1,4 @@
-"""Sidekiq on the stage: a Valkey server, a ReplicaSet of simulated processes, and bursts of short and long jobs."""
+"""Sidekiq in the demo: a Valkey server, a ReplicaSet of fake processes, and bursts of short and long jobs."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,25 +14,25 @@ from scaler.demo.valkey import Valkey
 QUEUES = {"critical": 2, "mailers": 1}
 JOBS, JOB_SECONDS = 240, 1.5
 LONG_JOBS, LONG_JOB_SECONDS = 4, 16.0
-"""Few that last longer than the others and than `TIMEOUT_SECONDS`: whoever ends their pod interrupts them."""
+"""A few jobs run longer than `TIMEOUT_SECONDS`, so that the end of their pod interrupts them."""
 TIMEOUT_SECONDS = 2.0
 BEAT_SECONDS = 0.5
-"""Faster than Sidekiq's 5 and 10 s, as the HPA of the stage is."""
+"""Faster than Sidekiq's 5 and 10 s, like everything in the demo."""
 
 
 class SidekiqWorkload(Workload):
-    """Takes its connection from the environment of the workers, as `redisURLFromEnv: REDIS_URL` does."""
+    """Uses the workers' environment for its connection, by `redisURLFromEnv: REDIS_URL`."""
 
     name: ClassVar[str] = "mailers"
     label: ClassVar[str] = "jobs"
     spare_busy: ClassVar[str] = "hold"
 
     def __init__(self, api: KubernetesDouble) -> None:
-        """Have pods in `api`, which is started by the caller; start nothing yet."""
+        """Have pods in `api`, which the caller starts."""
         self._valkey = Valkey()
         self._clock = SystemClock()
         self._replicas = ReplicaSet(api, self._clock, "shop", f"{self.name}-6d5f9c7b48")
-        self._processes: dict[str, SidekiqProcess] = {}  # by the name of their pod
+        self._processes: dict[str, SidekiqProcess] = {}  # by pod name
         self._interrupted = 0
         self._ending: set[asyncio.Task[None]] = set()
         self._redis: Any = None  # redis-py's answers are annotated for its synchronous client too
@@ -80,7 +80,7 @@ spec:
 """
 
     async def load(self) -> None:
-        """Enqueue one burst of jobs, a few of them long, and those towards its end so that they are left over."""
+        """Enqueue one burst of jobs, with a few long ones towards its end, so that they are running when it is over."""
         client = SidekiqClient(self._redis, self._clock)
         long = {JOBS - 1 - 20 * number for number in range(LONG_JOBS)}
         for number in range(JOBS):
@@ -88,7 +88,7 @@ spec:
             await client.push(queue, LONG_JOB_SECONDS if number in long else JOB_SECONDS)
 
     async def scale(self, replicas: int) -> None:
-        """Start processes, or end those that the ReplicaSet's controller chooses: TERM, and time for their jobs."""
+        """Start processes, or stop those chosen by the ReplicaSet's controller, with TERM."""
         made, ending = self._replicas.scale(replicas)
         for name in made:
             options = SidekiqOptions(QUEUES, hostname=name, timeout_seconds=TIMEOUT_SECONDS, beat_seconds=BEAT_SECONDS)
@@ -107,13 +107,13 @@ spec:
         self._replicas.gone(name)
 
     async def waiting(self) -> int:
-        """Return the jobs that wait or are under way."""
+        """Return the waiting and running jobs."""
         lengths = [int(await self._redis.llen(f"queue:{queue}")) for queue in QUEUES]
         return sum(lengths) + sum(process.busy for process in self._processes.values())
 
     @property
     def interrupted(self) -> int:
-        """How many jobs were cut off by scaling in so far; Sidekiq puts them back and does them again."""
+        """The number of jobs interrupted by scaling in so far; Sidekiq puts them back and runs them again."""
         return self._interrupted
 
     async def _kill(self) -> None:

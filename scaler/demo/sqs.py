@@ -1,4 +1,4 @@
-"""SQS on this machine: moto's server, Shoryuken processes that really take its messages, and both on the demo's stage."""
+"""SQS on this machine: moto's server, and fake Shoryuken processes that take its messages, for demo and tests."""
 
 import asyncio
 import logging
@@ -11,10 +11,10 @@ from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.demo.stage import Workload
 
 BATCH = 10
-"""Messages of one request: SQS allows no more, and Shoryuken fetches no more (shoryuken fetcher.rb)."""
+"""Messages in one request, the maximum of SQS and of Shoryuken (shoryuken fetcher.rb)."""
 QUEUE = "orders"
 TICK_SECONDS = 0.5
-"""How often the producer sends what is due, and an idle process fetches again."""
+"""How often the producer sends due messages, and an idle process polls."""
 
 
 class SqsDouble:
@@ -29,7 +29,7 @@ class SqsDouble:
 
     @property
     def env(self) -> Mapping[str, str]:
-        """The variables with which AWS's libraries, and so the scaler, turn to it instead of AWS."""
+        """The environment variables that make AWS's libraries, and so the scaler, use it instead of AWS."""
         return {
             "AWS_ACCESS_KEY_ID": "demo",
             "AWS_SECRET_ACCESS_KEY": "demo",
@@ -44,7 +44,7 @@ class SqsDouble:
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
-        import boto3  # noqa: PLC0415 - large, as moto is
+        import boto3  # noqa: PLC0415 - large, like moto
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - see above
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for every request
@@ -56,17 +56,17 @@ class SqsDouble:
             region_name=self.region,
             endpoint_url=self.url,
             aws_access_key_id="demo",
-            aws_secret_access_key="demo",  # noqa: S106 - no secret: moto takes any
+            aws_secret_access_key="demo",  # noqa: S106 - no secret: moto accepts any
         )
 
     async def stop(self) -> None:
-        """Stop listening; moto keeps the queues for the life of the process."""
+        """Stop listening; moto keeps the queues as long as the process lives."""
         self._client.close()
         await asyncio.to_thread(self._server.stop)
-        self._server._server.server_close()  # noqa: SLF001 - moto leaves the socket open
+        self._server._server.server_close()  # noqa: SLF001 - moto does not close the socket
 
     async def create_queue(self, name: str, **attributes: str) -> str:
-        """Create a queue and return its URL; a name that ends in `.fifo` makes it FIFO."""
+        """Create a queue and return its URL; a name with `.fifo` at its end makes it FIFO."""
         if name.endswith(".fifo"):
             attributes["FifoQueue"] = "true"
         answer = await self.call("create_queue", QueueName=name, Attributes=attributes)
@@ -82,32 +82,32 @@ class SqsDouble:
             await self.call("send_message_batch", QueueUrl=queue, Entries=entries)
 
     async def call(self, operation: str, **request: Any) -> dict[str, Any]:
-        """Return what boto3's `operation` returns."""
+        """Call boto3's `operation`."""
         answer: dict[str, Any] = await asyncio.to_thread(getattr(self._client, operation), **request)
         return answer
 
 
 class Shoryuken:
-    """The processes of one Deployment. Each thread of a process holds a message for a while, then deletes it."""
+    """The fake processes of one Deployment. Each thread keeps a message for a while, then deletes it."""
 
     def __init__(
         self, sqs: SqsDouble, queue: str, clock: Clock, *, concurrency: int = 5, service_seconds: float = 2.0
     ) -> None:
-        """Let each process have `concurrency` threads, and a message take `service_seconds` of `clock`."""
+        """Each process has `concurrency` threads, and a message takes `service_seconds` of `clock`."""
         self._sqs, self._queue, self._clock = sqs, queue, clock
         self._concurrency, self._service_seconds = concurrency, service_seconds
-        self._fetching: list[asyncio.Event] = []  # one for each process; set when it is told to stop
+        self._fetching: list[asyncio.Event] = []  # one for each process; set to stop it
         self._tasks: set[asyncio.Task[None]] = set()
         self._deleted: set[str] = set()  # by id: SQS may deliver a message twice
         self.busy = 0
 
     @property
     def done(self) -> int:
-        """How many messages are worked on and deleted."""
+        """The number of processed and deleted messages."""
         return len(self._deleted)
 
     async def scale(self, replicas: int) -> None:
-        """Start or stop processes, the youngest first; one that is stopped fetches no more, and ends its messages."""
+        """Start processes, or stop the youngest; a stopped one fetches no more, but finishes its messages."""
         while len(self._fetching) < replicas:
             stopped = asyncio.Event()
             self._fetching.append(stopped)
@@ -118,7 +118,7 @@ class Shoryuken:
             self._fetching.pop().set()
 
     async def kill(self) -> None:
-        """End all processes at once; their messages come back when their visibility timeout is over."""
+        """Kill all processes; their messages return after the visibility timeout."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -156,12 +156,12 @@ class Producer:
     """Sends messages to one queue."""
 
     def __init__(self, sqs: SqsDouble, queue: str, clock: Clock) -> None:
-        """Send nothing yet."""
+        """Prepare; `run` sends messages."""
         self._sqs, self._queue, self._clock = sqs, queue, clock
         self.sent = 0
 
     async def run(self, course: Iterable[tuple[float, float]]) -> None:
-        """Send at the rates of `course`, one after the other: pairs of seconds and messages per second."""
+        """Send messages by `course`: pairs of seconds and messages per second, one after the other."""
         for seconds, rate in course:
             began, sent = self._clock.now(), 0
             while (passed := self._clock.now() - began) < seconds:
@@ -176,13 +176,13 @@ class Producer:
 
 
 class SqsWorkload(Workload):
-    """Shoryuken on the stage; while it is open, this process takes moto for AWS."""
+    """Shoryuken in the demo; while it is open, this process uses moto instead of AWS."""
 
     name: ClassVar[str] = "shoryuken"
     label: ClassVar[str] = "messages"
 
     def __init__(self, course: Iterable[tuple[float, float]] = ((3, 8), (6, 15), (3, 8))) -> None:
-        """Send at `course` in each cycle."""
+        """Send messages by `course` in each cycle."""
         self._course = tuple(course)
         self._sqs = SqsDouble()
         self._workers = Shoryuken(self._sqs, QUEUE, SystemClock())
@@ -198,7 +198,7 @@ class SqsWorkload(Workload):
         stack.push_async_callback(self._workers.kill)
 
     def manifest(self, scaler_address: str) -> str:
-        """Return the ScaledObject: a replica for every five messages, which is what its threads work on at once."""
+        """Return the ScaledObject: a replica for every five messages, the number of its threads."""
         return f"""\
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
@@ -232,13 +232,13 @@ spec:
         await self._workers.scale(replicas)
 
     async def waiting(self) -> int:
-        """Return how many messages are sent and not deleted."""
+        """Return the number of messages that are sent but not deleted."""
         return self._producer.sent - self._workers.done
 
 
 @contextmanager
 def _environment_of_its_own() -> Iterator[None]:
-    """Take everything of AWS out of this process's environment, and put it back after the block."""
+    """Remove all AWS variables from this process's environment, and restore them after the block."""
 
     def take_out() -> dict[str, str]:
         return {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}

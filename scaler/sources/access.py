@@ -13,7 +13,7 @@ from scaler.sources.base import Claim
 
 
 class AccessRule(Section):
-    """What the triggers of some namespaces may use; every value is a glob, in which `*` matches any characters."""
+    """Grants to the triggers of some namespaces; every value is a glob, in which `*` matches any characters."""
 
     namespaces: tuple[str, ...] = Field(min_length=1, description="Namespaces of the ScaledObjects.")
     sqs: tuple[str, ...] = Field((), description="ARNs of queues.")

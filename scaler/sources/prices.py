@@ -1,4 +1,4 @@
-"""What the requests to a backend cost, by the prices of the sources."""
+"""The cost of the requests to a backend, by the prices of the sources."""
 
 from scaler.sources import SOURCES
 from scaler.sources.sqs.prices import CostSettings

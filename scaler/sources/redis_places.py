@@ -36,7 +36,7 @@ def parse_time(answer: Any) -> float:
 
 
 REST: Final[Command] = ()
-"""No command: a place yields it before each piece of long work, so that others have their turn (`core.turns`)."""
+"""Not a command: a place yields it before each piece of long work, so that other tasks can run (`core.turns`)."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
@@ -55,7 +55,7 @@ class Answers:
         """Start without answers."""
         self._answers: dict[Command, Any] = {}
         self.kept: dict[Any, Any] = {}
-        """What a place keeps from one round to the next, by place."""
+        """The data that places keep from one round to the next."""
 
     def add(self, commands: Iterable[Command], answers: Iterable[Any]) -> None:
         """Add the answers to `commands`, in the same order."""
@@ -112,7 +112,8 @@ class RedisPlace(Place):
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
         """Return the commands that depend on the answers of the last round trip; none when nothing is missing.
 
-                Answers of the second and later round trips are removed after the next one, so that a large answer can be read
+                Answers of the second and later round trips are removed after the next one, so that a large answer can
+                be read
         in pages: a place keeps what it needs of them in `answers.kept`. A place that may work on one for more than a
         millisecond yields `REST` now and then.
         """

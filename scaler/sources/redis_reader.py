@@ -1,6 +1,7 @@
 """Reads from Redis for any source: all due places of one Redis in two round trips, and large keys in pages."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -25,6 +26,8 @@ CLOCK_TOLERANCE_SECONDS = 0.5
 """The clocks are compared at every read. A smaller change comes from the network, and must not change readings."""
 MAX_ROUNDS = 2_000
 """Round trips of one read; with a Redis that answers correctly the timeout comes first."""
+JUMP_SECONDS = 5.0
+"""A larger change of Redis' clock between two reads is a jump: keys with a time to live, such as heartbeats, may expire early."""
 PLACES_AT_ONCE = 32
 """Places that are worked on before the event loop gets a turn."""
 _TIME: Command = ("TIME",)
@@ -34,7 +37,7 @@ class RedisReader(Reader):
     """Keeps one connection to each Redis, and one more for its notifications of changes. A source subclasses it."""
 
     together: ClassVar[bool] = True
-    timeout_seconds: ClassVar[float] = 5.0
+    timeout_seconds: ClassVar[float] = 10.0  # each round trip has 2 s; 20,000 processes take hundreds of them
     rights: ClassVar[str]  # the documentation page with the ACL rules that it needs
 
     def __init__(  # noqa: PLR0913, PLR0917 - `Backends.hand` passes the clients by name
@@ -127,6 +130,7 @@ class _Redis:
         self._closed = False
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
+        self._passed = math.nan  # how far the clock of Redis is ahead of the monotonic one
         self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal tuples share one object
         self._by_key: dict[bytes, set[RedisPlace]] = {}
@@ -156,8 +160,12 @@ class _Redis:
                 self._kept.drop()
                 raise
 
-    def compare_clocks(self, now: float) -> RedisClock:
-        """Return the clock of Redis, whose time is `now`, compared with this machine's."""
+    def compare_clocks(self, now: float, connection: RedisConnection) -> RedisClock:
+        """Return the clock of Redis, whose time is `now`, compared with this machine's; a jump counts as a change."""
+        passed = now - self._reach.clock.now()
+        if abs(passed - self._passed) > JUMP_SECONDS:
+            connection.note_change()
+        self._passed = passed
         ahead = now - self._reach.clock.wall()
         if self._clock is None or abs(ahead - self._clock.ahead) > CLOCK_TOLERANCE_SECONDS:
             self._clock = RedisClock(ahead)
@@ -226,7 +234,7 @@ class _Read:
             raise self._connection.fault(answer.error, answer.command) from None
         except (ValueError, TypeError):
             raise Unavailable(f"{places[0].redis}: an answer to TIME that cannot be understood") from None
-        times = now, self._redis.compare_clocks(now)
+        times = now, self._redis.compare_clocks(now, self._connection)
         before = self._held.amount
         more = await self._next(places, times, first=True)
         for _ in range(MAX_ROUNDS):
@@ -282,7 +290,7 @@ async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
 
 
 async def _in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
-    """Yield `commands`, and rest where the place says so."""
+    """Yield `commands`, and await a turn at each `REST`."""
     for command in commands:
         if command == REST:
             await rest()

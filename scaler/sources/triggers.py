@@ -27,7 +27,7 @@ def keys_of(trigger: type[Trigger]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with one key; `text` says which value and what is allowed."""
+    """An error of one key; `text` says which value is wrong, and what is allowed."""
 
     key: str
     text: str

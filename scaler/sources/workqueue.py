@@ -46,8 +46,8 @@ class Series:
     def adds(self) -> str:
         """The counter of added items, which exists as soon as the queue does.
 
-        A priority queue has no depth series before its first item (controller-runtime
-        pkg/internal/metrics/workqueue.go): if there is only this counter, the depth is 0.
+        A priority queue has no depth series before its first item (controller-runtime pkg/controller/priorityqueue/
+        metrics.go, which increases both): if there is only this counter, and it is 0, the depth is 0.
         """
         return self.depth.removesuffix("depth") + "adds_total"
 
@@ -63,9 +63,15 @@ class Series:
         return {*page.sums.get(self.depth, ()), *page.sums.get(self.adds, ())}
 
     def load(self, page: Page, queues: Iterable[str]) -> Load:
-        """Return the items of those of `queues` that are on `page`; raises `Unavailable` if a value is no count."""
+        """Return the items of those of `queues` that are on `page`; raises `Unavailable` if a value is no count or missing."""
         known = self.queues(page)
         depth, active = page.sums.get(self.depth, {}), page.sums.get(ACTIVE_WORKERS, {})
+        adds = page.sums.get(self.adds, {})
+        if lost := [queue for queue in queues if queue not in depth and adds.get(queue)]:
+            raise Unavailable(
+                f"{page.name}: {self.adds} says that {_listed(lost)} had items, but the {self.depth} of it is missing: the page is not "
+                "whole, or something on the way leaves the series out"
+            )
         waiting = {queue: depth.get(queue, 0.0) for queue in queues if queue in known}
         working = [active[queue] for queue in waiting if queue in active]
         if not all(map(math.isfinite, [*waiting.values(), *working])):

@@ -35,7 +35,7 @@ class Failing:
 
 @dataclass(slots=True)
 class PlaceState:
-    """What is known of a place and of its next read; times are monotonic seconds."""
+    """The state of a place: its reading, its leases and its next read; times are monotonic seconds."""
 
     place: Place
     reader: Reader
@@ -93,7 +93,7 @@ class PlaceState:
 
     @property
     def counted_interval(self) -> float | None:
-        """What `interval` returned last, without looking at the leases."""
+        """The last result of `interval`, without looking at the leases."""
         return self._shortest
 
     def note(self, outcome: Found | Fault, started: float, now: float) -> tuple[Fault | None, bool]:

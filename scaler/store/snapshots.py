@@ -1,4 +1,4 @@
-"""What other folders use of the store: lease a place, get its reading, wait for one, and look at its state."""
+"""The face of the store: lease a place, get its reading, wait for one, and look at its state."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from scaler.store.schedule import Schedule
 
 @dataclass(frozen=True, slots=True)
 class PlaceStatus:
-    """What the store knows of one place, for people; times in seconds."""
+    """The state of one place, for people; times are in seconds."""
 
     place: Place
     age: float | None

@@ -1,8 +1,9 @@
 """Who asks, what they are told, and that GetMetrics and IsActive agree."""
 
 import asyncio
+import math
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from scaler.answers.answer import Answers
 from scaler.answers.scaledobject import ScaledObject
 from scaler.core.errors import LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
-from scaler.demo.clock import ManualClock, settle
+from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
-from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
+from scaler.demo.scripted import ScriptedReader, ScriptedTrigger, Slow, Spot, Work
 from scaler.sources.access import Access, AccessRule
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
@@ -192,28 +194,38 @@ async def test_after_a_fault_the_error_is_gone(objects: Any, clock: ManualClock,
     assert who.error is None
 
 
-async def test_a_caller_waits_no_longer_than_it_says(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
-    reader.answers["a*"] = Slow(1.5, ("b",))
-    reader.answers["b"] = HANG
-    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "a"})
-    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
-    await clock.advance(1.8)
-    assert not task.done()
-    await clock.advance(0.1)
-    with pytest.raises(Unavailable, match="no answer yet"):
-        await task
-
-
-async def test_a_cancelled_caller_leaves_nothing(
+async def test_answers_need_nobody_who_listens_to_them(
     objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
 ) -> None:
-    reader.answers["a"] = Slow(1, Work(1))
-    task = asyncio.ensure_future(objects.answers.answer(objects.who(), WAIT_SECONDS))
-    await settle()
-    task.cancel()
-    await clock.advance(1)
-    assert task.cancelled()
-    assert not store.state(Spot("a")).waiters
+    reader.answers |= {"q*": ("q1",), "q1": Work(3)}
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    who.question.spares = True
+    alone = Answers(store, objects.leases, clock)
+    task = asyncio.ensure_future(alone.answer(who, WAIT_SECONDS))
+    await clock.advance(0)
+    assert (await task).told.metrics[0].value == 3
+
+
+async def test_since_when_it_is_active_counts_from_the_change_whatever_errors_lie_between(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(holdSeconds="0", settleSeconds="0", staleSeconds="10")
+
+    async def since(outcome: Any) -> float:
+        reader.answers["a"] = outcome
+        await clock.advance(40)
+        with suppress(Unavailable):
+            await objects.told(who)
+        return float(clock.now() - who.active_since)
+
+    assert math.isnan(await since(DOWN)), "nothing was told yet"
+    assert await since(Work(0)) == 0
+    assert await since(Work(0)) == 40
+    assert await since(DOWN) == 80
+    assert await since(Work(0)) == 120, "it was told nothing else"
+    await since(DOWN)
+    assert await since(Work(3)) == 0
+    assert await since(Work(4)) == 40
 
 
 # GetMetrics and IsActive
@@ -230,7 +242,9 @@ async def test_is_active_is_told_what_get_metrics_was(objects: Any, clock: Manua
         await clock.advance(1.5)
         assert not who.active, "the stream knows"
         assert await told_by_is_active(objects, who) is first
-        await clock.advance(0.6)
+        await clock.advance(0.5)
+        assert await told_by_is_active(objects, who) is first, "the last moment"
+        await clock.advance(0.1)
         assert not (await told_by_is_active(objects, who)).active
 
 
@@ -244,8 +258,10 @@ async def test_is_active_after_a_failed_get_metrics_fails_too(
     await clock.advance(1.5)
     with pytest.raises(Unavailable):
         await objects.told(who)
-    with pytest.raises(Unavailable):
-        await told_by_is_active(objects, who)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await told_by_is_active(objects, who)
+    assert who.poll.outcome.__traceback__ is None, "nothing grows with each call of an outage"
 
 
 STEPS = st.lists(
@@ -340,103 +356,28 @@ async def test_a_listing_for_which_the_store_is_too_full_is_an_error_and_no_defe
     assert logs == []
 
 
-# A refresh of 0 seconds
-
-
-async def test_with_refresh_seconds_0_every_answer_is_read_after_the_question(
+async def test_messages_are_made_anew_only_for_other_values(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
-    who = objects.who(refreshSeconds="0")
-    reader.answers["a"] = Work(3)
-    assert (await objects.told(who)).metrics[0].value == 3
-    for number in range(5):
-        await clock.advance(0.5)
-        reader.answers["a"] = Work(number)
-        asked, reads = clock.now(), reader.count("a")
-        assert (await objects.told(who)).metrics[0].value == number
-        assert reader.count("a") == reads + 1
-        assert reader.times("a")[-1] >= asked
-
-
-async def test_with_refresh_seconds_0_a_read_that_was_under_way_is_not_enough(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
-) -> None:
-    who = objects.who(refreshSeconds="0")
-    reader.answers["a"] = Slow(0.5, Work(3))
-    first = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
-    await clock.advance(0.3)
-    others = [asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS)) for _ in range(20)]
-    reader.answers["a"] = Work(4)
-    await clock.advance(0.2)
-    assert (await first).told.metrics[0].value == 3
-    assert not any(task.done() for task in others)
-    await clock.advance(0.1)
-    assert {(await task).told.metrics[0].value for task in others} == {4}
-    assert reader.count("a") == 2, "one read for all who wait"
-
-
-async def test_with_refresh_seconds_0_nothing_old_is_told_in_a_fault(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
-) -> None:
-    """For a ScaledJob an old count starts Jobs for messages that are gone, while an error only starts none."""
-    who = objects.who(refreshSeconds="0")
-    reader.answers["a"] = Work(3)
-    assert (await objects.told(who)).active
-    await clock.advance(0.1)
-    reader.answers["a"] = DOWN
-    with pytest.raises(Unavailable, match="down"):
-        await objects.told(who)
-    with pytest.raises(Unavailable, match="down"):
-        await told_by_is_active(objects, who)
-    reader.answers["a"] = HANG
-    await clock.advance(5)
-    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
-    await clock.advance(WAIT_SECONDS)
-    with pytest.raises(Unavailable):
-        await task
-
-
-async def test_with_refresh_seconds_0_is_active_is_told_what_get_metrics_was(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
-) -> None:
-    who = objects.who(refreshSeconds="0")
-    reader.answers["a"] = Work(3)
-    told = await objects.told(who)
-    reads = reader.count("a")
-    assert await told_by_is_active(objects, who) is told
-    assert reader.count("a") == reads
-
-
-async def test_with_refresh_seconds_0_nobody_is_read_ahead(
-    objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
-) -> None:
-    await objects.told(objects.who(refreshSeconds="0"))
-    await clock.advance(80)
-    assert reader.count("a") == 1
-    await clock.advance(200)
-    assert len(store) == 0
-
-
-async def test_a_backend_that_hangs_costs_one_caller_the_wait(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
-) -> None:
-    reader.answers["a"] = HANG
     who = objects.who()
-    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
-    await clock.advance(WAIT_SECONDS)
-    with pytest.raises(Unavailable, match="no answer yet"):
-        await task
-    for seconds in (0.1, 1, 3, 10, 30):
-        await clock.advance(seconds)
-        with pytest.raises(Unavailable):
-            await objects.told(who)  # at once: the clock stands still
+    reader.answers["a"] = Work(3)
+    first = await objects.answer(who)
+    first.wire.append("three")
+    reader.answers["a"] = Work(3, due=clock.wall() + 1_000)
+    await clock.advance(10)
+    again = await objects.answer(who)
+    assert again.readings != first.readings
+    assert again.wire == ["three"]
+    reader.answers["a"] = Work(4)
+    await clock.advance(10)
+    assert (await objects.answer(who)).wire == []
 
 
 async def test_what_was_told_active_is_held_and_says_so(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
     reader.answers["a"] = Work(3)
-    who = objects.who(staleSeconds="60", holdSeconds="300")
+    who = objects.who(refreshSeconds="1", staleSeconds="60", holdSeconds="300")
     await objects.told(who)
     reader.answers["a"] = Refused("wrong password")
     with capture_logs() as logs:
@@ -446,13 +387,36 @@ async def test_what_was_told_active_is_held_and_says_so(
             assert (told.metrics[0].value, told.active) == (3, True)
     assert who.answer.state == "held"
     assert isinstance(who.answer.fault, Refused)
+    assert who.answer.fault.__traceback__ is None
     assert "held" in told.reasons[0]
-    assert [entry["event"] for entry in logs] == ["the last answer is held"]
+    assert logs == [
+        {
+            "event": "the last answer is held",
+            "log_level": "warning",
+            "why": "wrong password",
+            "hold_seconds": 300,
+            "namespace": "shop",
+            "scaledobject": "orders",
+        }
+    ]
     assert (await told_by_is_active(objects, who)).active
     await clock.advance(60)
     with pytest.raises(Refused, match="wrong password"):
         await objects.told(who)
     assert who.answer is None
+
+
+async def test_each_trigger_that_is_held_is_logged(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    reader.answers["a"] = Work(3)
+    names = ["orders", "mails"]
+    for name in names:
+        await objects.told(objects.find("shop", name, {"source": "scripted", "spots": "a"}))
+    reader.answers["a"] = DOWN
+    await clock.advance(61)
+    with capture_logs() as logs:
+        for name in names:
+            await objects.told(objects.find("shop", name, {"source": "scripted", "spots": "a"}))
+    assert [entry["scaledobject"] for entry in logs] == names
 
 
 async def test_a_store_that_is_full_is_an_error_that_is_noted(
@@ -467,26 +431,3 @@ async def test_a_store_that_is_full_is_an_error_that_is_noted(
     assert who.settling.error_at == clock.now()
     with pytest.raises(LimitError):
         await objects.told(objects.who(spots="b", refreshSeconds="0"))
-
-
-async def test_an_error_at_a_slow_backend_names_the_place_that_is_late(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
-) -> None:
-    reader.answers |= {"a": Work(1), "b": HANG}
-    who = objects.who(spots="a,b")
-    task = asyncio.ensure_future(objects.answers.answer(who, WAIT_SECONDS))
-    await clock.advance(WAIT_SECONDS)
-    with pytest.raises(Unavailable, match="name='b'"):
-        await task
-
-
-async def test_a_listing_and_what_it_names_are_known_together(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
-) -> None:
-    """What the store has already is told at once, without a wait for each step."""
-    reader.answers |= {"q*": ("q1", "q2"), "q1": Work(1), "q2": Work(2)}
-    await objects.told(objects.find("shop", "orders", {"source": "scripted", "prefix": "q"}))
-    other = objects.find("shop", "mails", {"source": "scripted", "prefix": "q"})
-    answer = objects.answers.answer_nowait(other)
-    assert answer is not None
-    assert answer.told.metrics[0].value == 3

@@ -185,6 +185,16 @@ async def test_a_read_that_hangs_until_the_last_reading_is_stale_silences(
         assert objects.says_active(who)
 
 
+async def test_before_the_first_reading_nothing_is_said_and_no_error_noted(
+    objects: Any, reader: ScriptedReader
+) -> None:
+    who = objects.who()
+    reader.answers["a"] = HANG
+    with objects.listening(who, lambda: None):
+        assert not objects.says_active(who)
+        assert who.error is None
+
+
 async def test_an_equal_reading_is_judged_again_only_where_it_can_make_a_difference(
     objects: Any, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +245,11 @@ async def test_a_defect_in_one_trigger_keeps_nobody_else_from_being_told(
         await clock.advance(11)
         assert good.active
         assert not objects.says_active(bad)
-    assert [entry["event"] for entry in logs] == ["cannot judge"]
+    assert [(entry["event"], entry["namespace"], entry["scaledobject"]) for entry in logs] == [
+        ("cannot judge", "shop", "orders")
+    ]
+    assert bad.error is not None
+    assert str(bad.error.error) == "internal error of the scaler; its log says more"
 
 
 async def test_a_full_store_refuses_a_listener_and_keeps_nothing_of_it(

@@ -1,7 +1,8 @@
 """After trouble, slowly down: the rule itself, over any course of readings."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from scaler.core.domain import Assessment, Metric, MetricSpec, Reading
 from scaler.core.errors import Unsettled
 from scaler.demo.scripted import Map, Spot
 
-RULE = Rule(settle_seconds=20, stale_seconds=60, hold_seconds=600)
+RULE = Rule(settle_seconds=20.0, stale_seconds=60.0, hold_seconds=600.0)
 SPECS = (MetricSpec("jobs", 5),)
 
 
@@ -106,6 +107,8 @@ TABLE = {
     ],
     "a backend that says it has just started is trouble too": [(100, 0, 95, 10, True), (120, 0, 95, 0, False)],
     "one that has started long ago is none": [(100, 0, -900, 0, False)],
+    "what has answered well for so long has settled unseen": [(50, 0, 30, 0, False)],
+    "but not a moment before": [(49.9, 0, 30, 10, True)],
 }
 
 
@@ -123,11 +126,23 @@ def test_the_activity_alone_is_held_too(told: Course) -> None:
     assert told(50, 10, 30, active=False) == (10, False)
 
 
+def test_the_activity_alone_is_seen_for_as_long_as_a_value(told: Course) -> None:
+    told(0, 10)
+    assert told(30, 10, 30) == (10, True)
+    assert [told(taken, 10, 30, active=False) for taken in (45, 64.9, 65)] == [(10, True), (10, True), (10, False)]
+
+
+def test_who_was_inactive_before_is_not_lower_for_being_so(told: Course) -> None:
+    told(0, 2, active=False)
+    assert told(30, 2, 30, active=False) == (2, False)
+    assert [told(taken, 1, 30, active=False) for taken in (45, 64.9, 65)] == [(2, False), (2, False), (1, False)]
+
+
 def test_the_reason_says_why(told: Course) -> None:
     told(0, 10)
     told(30, 0, 30)
     raw = Assessment((Metric("jobs", 0),), active=False, reasons=("no job waits",))
-    _, answer = settle(told.settling, raw, Evidence(37, 30), RULE)
+    _, answer = settle(told.settling, raw, Evidence(37.25, 30), RULE)
     assert answer.reasons == (
         (
             "settling: inactive is read since trouble, but only seen for 7 s of settleSeconds 20; "
@@ -135,8 +150,12 @@ def test_the_reason_says_why(told: Course) -> None:
         ),
         "no job waits",
     )
+    early = settle(told.settling, raw, Evidence(25, 30), RULE)[1]
+    assert "but only seen for 0 s of" in early.reasons[0], "a reading from before the trouble"
     lower = replace(raw, active=True, metrics=(Metric("jobs", 1),))
     assert settle(told.settling, lower, Evidence(37, 30), RULE)[1].reasons[0].startswith("settling: lower is read")
+    asleep = replace(told.settling, floor=Level((2,), active=False))
+    assert settle(asleep, raw, Evidence(37, 30), RULE)[1].reasons[0].startswith("settling: lower is read")
 
 
 def test_an_error_that_was_told_is_trouble(told: Course) -> None:
@@ -146,6 +165,30 @@ def test_an_error_that_was_told_is_trouble(told: Course) -> None:
     assert told(300, 0) == (10, True)
     assert told(319, 0) == (10, True)
     assert told(320, 0) == (0, False)
+    assert told.settling.error_at == 15, "which is shown"
+
+
+def test_what_is_not_lower_is_told_as_it_was_read(told: Course) -> None:
+    told(0, 10)
+    raw = Assessment((Metric("jobs", 11),), active=True, reasons=("jobs wait",))
+    settling, answer = settle(told.settling, raw, Evidence(30, 30), RULE)
+    assert settling.is_settling
+    assert answer is raw
+
+
+def test_each_metric_is_held_by_itself() -> None:
+    def read(waiting: float, latency: float) -> Assessment:
+        return Assessment((Metric("waiting", waiting), Metric("latency", latency)), active=True, reasons=())
+
+    settling, _ = settle(Settling(), read(3, 40), Evidence(0), RULE)
+    settling, told = settle(settling, read(5, 7), Evidence(30, 30), RULE)
+    assert told.metrics == (Metric("waiting", 5), Metric("latency", 40))
+    settling, told = settle(settling, read(2, 8), Evidence(49, 30), RULE)
+    assert told.metrics == (Metric("waiting", 3), Metric("latency", 40))
+    assert settle(settling, read(2, 8), Evidence(50, 30), RULE)[1].metrics == (
+        Metric("waiting", 2),
+        Metric("latency", 8),
+    )
 
 
 def test_without_a_settling_time_all_is_told_at_once() -> None:
@@ -162,9 +205,20 @@ def test_who_was_told_nothing_is_told_nothing_while_there_are_signs_of_trouble(t
     assert told(51, 0, 30) == (0, False), "it has settled"
 
 
+def test_errors_from_before_the_first_answer_hold_nothing_up(told: Course) -> None:
+    told.settling = note_error(told.settling, 30.5)
+    assert [told(taken, 3, 30) for taken in (49.9, 50)] == [None, (3, True)]
+    assert told.settling.error_at == 30.5
+    assert told(51, 0, 30) == (0, False)
+
+
 def test_who_was_told_nothing_waits_for_what_it_names(told: Course) -> None:
-    with pytest.raises(Unsettled, match=r"it waits 13 s more of settleSeconds 20"):
-        settle(Settling(), Assessment((), active=False, reasons=()), Evidence(37, 30), RULE)
+    with pytest.raises(Unsettled) as refused:
+        settle(Settling(), Assessment((), active=False, reasons=()), Evidence(37.5, 30), RULE)
+    assert str(refused.value) == (
+        "what was read is not told yet: the backend has failed or started a moment ago, and this process has told "
+        "nothing before; it waits 13 s more of settleSeconds 20"
+    )
 
 
 def test_who_was_told_nothing_is_told_at_once_without_a_sign(told: Course) -> None:
@@ -175,6 +229,28 @@ def test_an_error_alone_is_no_sign_for_who_was_told_nothing(told: Course) -> Non
     """A first read that took too long says nothing of the backend's health."""
     told.settling = note_error(told.settling, 29)
     assert told(30, 3) == (3, True)
+    assert told(31, 0) == (0, False), "nor later: what was told came after it"
+
+
+# The values
+
+
+@pytest.mark.parametrize(
+    "value", [RULE, Evidence(1), Level((1,), active=True), Settling()], ids=lambda value: type(value).__name__
+)
+def test_what_is_remembered_is_replaced_whole(value: Any) -> None:
+    name = fields(value)[0].name
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, None)
+    assert not hasattr(value, "__dict__"), "of which there are thousands"
+
+
+def test_to_know_nothing_is_no_sign_of_trouble() -> None:
+    assert Evidence(1) == Evidence(1, -math.inf)
+    nothing = Settling()
+    assert (nothing.told, nothing.floor, nothing.is_settling) == (None, None, False)
+    assert (nothing.told_at, nothing.trouble_at, nothing.error_at) == (-math.inf, -math.inf, -math.inf)
+    assert math.isnan(nothing.low_since)
 
 
 # Evidence
@@ -184,6 +260,21 @@ def test_the_trouble_of_any_place_counts_and_the_oldest_reading() -> None:
     places = [Spot("a"), Spot("b")]
     readings = [Reading(1, 30, NEVER), Reading(1, 29, 28)]
     assert evidence(places, readings, 31) == Evidence(29, 28)
+    assert evidence(places[::-1], readings[::-1], 31) == Evidence(29, 28)
+
+
+def test_what_does_not_fit_together_is_a_defect_and_never_less_evidence(told: Course) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        evidence([Spot("a"), Spot("b")], [Reading(1, 30)], 31)
+    told(0, 10)
+    for active in (True, False):
+        with pytest.raises(ValueError, match="zip"):
+            settle(told.settling, Assessment((), active=active, reasons=()), Evidence(30, 30), RULE)
+    told(30, 10, 30)
+    with pytest.raises(ValueError, match="zip"):
+        settle(told.settling, Assessment((), active=True, reasons=()), Evidence(50, 30), RULE)
+    with pytest.raises(ValueError, match="zip"):
+        hold(ACTIVE, (*SPECS, *SPECS), 161, RULE, "down")
 
 
 def test_what_is_read_seldom_is_as_good_as_new() -> None:
@@ -200,7 +291,7 @@ ACTIVE = Settling(told=Level((10,), active=True), told_at=100)
 @pytest.mark.parametrize(
     ("settling", "now", "held"),
     [
-        pytest.param(ACTIVE, 160, True, id="stale just now"),
+        pytest.param(ACTIVE, 160.25, True, id="stale just now"),
         pytest.param(ACTIVE, 760, True, id="the last moment"),
         pytest.param(ACTIVE, 760.1, False, id="too long"),
         pytest.param(replace(ACTIVE, told=Level((10,), active=False)), 161, False, id="inactive was told"),
@@ -262,6 +353,8 @@ def test_lower_is_never_told_within_the_settling_time_of_trouble(
             before = [each for at, each in told if at < last]
             if before and now - last < settle_seconds:
                 assert answer[0] >= before[-1]
+            if not before:
+                assert answer[0] == value, "what was told came after all trouble"
             told.append((now, answer[0]))
     for _ in range(3):
         now += settle_seconds + 1

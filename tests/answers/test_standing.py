@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scaler.answers import answer as answer_module
-from scaler.answers.state import Lease
+from scaler.answers.state import NO_LEASE, Answer, Lease, Poll, ToldError
+from scaler.core.domain import Assessment
 from scaler.core.errors import ScalerError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
-from scaler.demo.scripted import HANG, ScriptedReader, Work
+from scaler.demo.scripted import HANG, ScriptedReader, Slow, Spot, Work
 from scaler.sources.access import Access
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
@@ -33,6 +34,30 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(answer_module, "settle", noting)
     return times
+
+
+TOLD = Assessment((), active=False, reasons=())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Answer((), None, TOLD, "inactive"), ToldError(Unavailable("down"), 1), Poll(1, Unavailable("down")), NO_LEASE],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_changes_is_replaced_whole(value: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, fields(value)[0].name, None)
+    assert not hasattr(value, "__dict__"), "of which there are thousands"
+
+
+def test_an_answer_of_which_no_more_is_known_does_not_stand() -> None:
+    answer = Answer((), None, TOLD, "inactive")
+    assert (answer.valid_until, answer.rejudge_at, answer.fault) == (-math.inf, -math.inf, None)
+    assert answer == replace(answer, wire=["messages, which make it no other answer"])
+
+
+def test_without_a_lease_the_store_is_asked_at_once() -> None:
+    assert Lease((), (), -math.inf) == NO_LEASE
 
 
 async def test_an_answer_is_judged_once_for_each_reading(
@@ -60,6 +85,72 @@ async def test_an_answer_stands_no_longer_than_its_lease(
         await clock.advance(9)
     assert len(reader.times("a")) == 1
     assert len(judged) > 8
+
+
+async def test_an_answer_is_looked_at_now_and_then_whatever_its_refresh(
+    objects: Any, clock: ManualClock, judged: list[float]
+) -> None:
+    who = objects.who(refreshSeconds="200", staleSeconds="200", idleRefreshSeconds="200")
+    with objects.listening(who, lambda: None):
+        await objects.told(who)
+        moments = list[int]()
+        for second in range(1, 101):
+            judged.clear()
+            await clock.advance(1)
+            await objects.told(who)
+            moments += [second] * len(judged)
+    assert moments == [30, 60, 90]
+
+
+async def test_an_answer_stands_until_something_falls_due(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, judged: list[float]
+) -> None:
+    who = objects.who(refreshSeconds="60")
+    reader.answers["a"] = Work(0, due=clock.wall() + 9)
+    for _ in range(9):
+        assert not (await objects.told(who)).active
+        await clock.advance(1)
+    assert len(judged) == 1
+    assert (await objects.told(who)).active
+    assert len(judged) == 2
+
+
+async def test_an_answer_stands_no_longer_than_the_oldest_of_its_readings_counts(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(spots="a,b", refreshSeconds="7", staleSeconds="60")
+    await objects.told(who)
+    reader.answers["b"] = Slow(8, Work(1))
+    await clock.advance(4)
+    reader.hint(Spot("a"))
+    await clock.advance(3.4)
+    first, second = objects.answers.answer_nowait(who).readings
+    assert first.at > second.at
+    await clock.advance(0.2)
+    assert objects.answers.answer_nowait(who) is None
+
+
+async def test_an_answer_stands_no_longer_than_its_readings_are_known(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(refreshSeconds="7", staleSeconds="7")
+    await objects.told(who)
+    reader.answers["a"] = Slow(4, Work(1))
+    await clock.advance(6.9)
+    assert objects.answers.answer_nowait(who) is not None
+    await clock.advance(0.2)
+    assert objects.answers.answer_nowait(who) is None
+
+
+async def test_an_answer_on_what_is_read_seldom_stands_as_long_as_that_is_fresh(
+    objects: Any, clock: ManualClock, reader: ScriptedReader, judged: list[float]
+) -> None:
+    reader.answers["a*"] = ()
+    metadata = {"source": "scripted", "prefix": "a", "refreshSeconds": "5", "staleSeconds": "5"}
+    for _ in range(30):
+        await objects.told(objects.find("shop", "orders", metadata))
+        await clock.advance(1)
+    assert len(judged) == 3, "with each renewal of its lease"
 
 
 STEPS = st.lists(

@@ -335,3 +335,20 @@ def test_odd_ways_to_write_it(name: str) -> None:
     assert "not-told" not in said
     assert made(result).startswith("\ufeff") == text.startswith("\ufeff")
     assert made(migrate([File("a.yaml", named=True, text=made(result))], Options())) == made(result)
+
+
+REDIS = f"{HEAD}\n  - type: redis\n    metricType: Value\n    metadata: {{address: 'r:6379', listName: 'queue:a'}}\n"
+
+
+def test_what_a_list_becomes_is_said_where_it_is_not_the_same() -> None:
+    text = (
+        f"{REDIS}    authenticationRef: {{name: r}}\n---\napiVersion: keda.sh/v1alpha1\nkind: TriggerAuthentication\n"
+        "metadata: {name: r}\nspec:\n  secretTargetRef:\n"
+        "  - {parameter: tls, name: redis, key: tls}\n  - {parameter: ca, name: redis, key: ca}\n"
+    )
+    said = "\n".join(report(migrate([File("a.yaml", named=True, text=text)], Options())))
+    assert "metricType Value compared all waiting jobs with 5; here it is the jobs for each process" in said
+    assert "tls, ca for TLS: where that is on, the connection's url begins with rediss://" in said
+    plain = migrate([File("a.yaml", named=True, text=REDIS.replace("    metricType: Value\n", ""))], Options())
+    assert "metricType" not in "\n".join(report(plain))
+    assert "TLS" not in "\n".join(report(plain))

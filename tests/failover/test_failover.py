@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scaler.clients.redis import role as role_of_redis
 from scaler.demo.proxy import Proxy, Trouble
 from scaler.demo.redis_nodes import Node, SentinelNode
 
@@ -262,6 +263,34 @@ async def test_replica_whose_link_breaks_and_comes_back(node: Any, watch: Any, u
         answered = len(told.proofs)
         await asyncio.sleep(1)
         assert len(told.proofs) == answered
+        await proxy.turn(Trouble.NONE)
+        await told.tells(AFTER)
+    finally:
+        await proxy.close()
+
+
+async def test_replica_of_a_replica_that_is_cut_off(
+    node: Any, watch: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own link stays up, and nobody tells it what waits."""
+    monkeypatch.setattr(role_of_redis, "SILENT_SECONDS", 2)
+    master = await node()
+    proxy = Proxy(master.port)
+    await proxy.start()
+    try:
+        middle = await node(of=("127.0.0.1", proxy.port))
+        last = await node(of=("127.0.0.1", middle.port))
+        for one in (middle, last):
+            await until(lambda one=one: _is_in_step(one))
+            await one.ask("CONFIG", "SET", "repl-timeout", 1000)
+        told = await watch(f"redis://127.0.0.1:{last.port}")
+        told.judge = False  # nothing waits yet
+        await told.tells(0)
+        await proxy.turn(Trouble.HANG)
+        await wait_on(master, AFTER)
+        await told.fails()
+        told.judge = True
+        assert await _is_in_step(last)
         await proxy.turn(Trouble.NONE)
         await told.tells(AFTER)
     finally:

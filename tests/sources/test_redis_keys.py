@@ -278,24 +278,24 @@ async def test_hints_follow_to_the_server_that_is_read() -> None:
     def sentinel_says(command: list[bytes]) -> bytes:
         return array(b"127.0.0.1", str(named).encode()) if command[0] == b"SENTINEL" else b"+OK\r\n"
 
-    async def until(server: RespServer, connections: int) -> None:
+    hinted: list[Place] = []
+
+    async def until(server: RespServer, connections: int, hints: int) -> None:
         async with asyncio.timeout(5):
-            while server.connections != connections:  # noqa: ASYNC110 - a server has no event for it
+            while (server.connections, len(hinted)) != (connections, hints):  # noqa: ASYNC110 - nothing tells of either
                 await asyncio.sleep(0.01)
 
     async with redis(b"1") as old, redis(b"2") as new, RespServer(sentinel_says) as sentinel:
         named = old.port
-        hinted: list[Place] = []
         reader = Backends().hand(CeleryReader)
         reader.listen(hinted.append)
         places = trigger(redisURL=f"redis+sentinel://127.0.0.1:{sentinel.port}/shop").places()
         await reader.read(places, Reported())
-        await until(old, 2)
-        assert hinted == list(places)
+        await until(old, 2, hints=1)
         named = new.port
         await reader.read(places, Reported())
-        await until(new, 2)
+        await until(new, 2, hints=2)
+        await until(old, 0, hints=2)
         assert hinted == list(places) * 2
-        await until(old, 0)
         assert any(b"TRACKING" in command for command in new.commands)
         await reader.close()

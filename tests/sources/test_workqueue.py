@@ -153,7 +153,7 @@ def test_wrong_metadata_is_explained(metadata: dict[str, str], message: str) -> 
         pytest.param({}, [Page("p-0", {"workqueue_adds_total": {"a": 0.0}})], 0, id="no depth yet"),
         pytest.param(
             {},
-            [Page("p-0", {"workqueue_adds_total": {"a": 5.0, "b": 5.0}, "workqueue_depth": {"b": 7.0}})],
+            [Page("p-0", {"workqueue_adds_total": {"a": 0.0, "b": 5.0}, "workqueue_depth": {"b": 7.0}})],
             0,
             id="no depth of this queue yet",
         ),
@@ -165,7 +165,7 @@ def test_wrong_metadata_is_explained(metadata: dict[str, str], message: str) -> 
         ),
         pytest.param(
             {"metricName": "prometheus_operator_workqueue_depth"},
-            [Page("p-0", {"prometheus_operator_workqueue_adds_total": {"a": 3.0}})],
+            [Page("p-0", {"prometheus_operator_workqueue_adds_total": {"a": 0.0}})],
             0,
             id="a prefix, no depth yet",
         ),
@@ -208,6 +208,18 @@ def test_work_in_hand_keeps_it_active() -> None:
             {}, [page(b=3)], r"queue a is not in workqueue_depth .*know b: .*component-base", id="another queue"
         ),
         pytest.param({"queues": "b,a"}, [page(b=3)], "queue a is not in", id="one of two queues"),
+        pytest.param(
+            {"queues": "b,a"},
+            [Page("p-0", {"workqueue_adds_total": {"a": 5.0, "b": 5.0}, "workqueue_depth": {"b": 7.0}})],
+            "p-0: workqueue_adds_total says that a had items, but the workqueue_depth of it is missing",
+            id="a depth that was there",
+        ),
+        pytest.param(
+            {},
+            [page("p-0", a=3), Page("p-1", {"workqueue_adds_total": {"a": math.nan}})],
+            "p-1: .* had items",
+            id="no count of adds",
+        ),
         pytest.param({}, [page("p-0", a=3), page("p-1", b=3)], "queue a is not in .* of p-1", id="one of two pods"),
         pytest.param(
             {}, [Page("p-0", {LEADER.name: {"": 1.0}})], "queue a is not in .*know none", id="no queue at all"

@@ -19,6 +19,8 @@ from scaler.core.turns import rest
 
 MAX_REDIRECTS = 3
 MAX_ERROR_BYTES = 64 * 1024
+MAX_AGE_SECONDS = 15.0
+"""An older answer of a cache is a fault, because a reading counts as true now."""
 SPEAKS_TLS = "Client sent an HTTP request to an HTTPS server"
 """The text of Go's net/http, with status 400 and without TLS."""
 PIECE_BYTES = 4 * 1024
@@ -27,7 +29,7 @@ PIECE_BYTES = 4 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to fetch. `where` names it in messages; neither it nor `url` may contain a secret."""
+    """A request to send. `where` names it in messages; neither it nor `url` may contain a secret."""
 
     url: URL
     where: str
@@ -119,6 +121,7 @@ async def fetch(
                     continue
                 if response.status != 200:
                     raise _status_fault(response.status, request, await _said(response, request))
+                _check_age(response, request)
                 end = await _stream(response, request, take)
                 return Answer(response.status, response.headers.get("Content-Type", "").lower(), end)
     raise Unavailable(f"{request.where}: more than {MAX_REDIRECTS} redirects")
@@ -126,7 +129,7 @@ async def fetch(
 
 def _open(session: aiohttp.ClientSession, request: Request) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
     url, name = request.url, request.server_name
-    headers = {"Accept-Encoding": "gzip", **request.headers}
+    headers = {"Accept-Encoding": "gzip", "Cache-Control": "no-cache", **request.headers}
     if request.address is not None:
         headers["Host"] = url.host_port_subcomponent or ""
         name = name or url.raw_host
@@ -178,6 +181,15 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
             return Refused(f"{where}: HTTP {status}{quote}")
         case _:
             return Unavailable(f"{where}: HTTP {status}{quote}")
+
+
+def _check_age(response: aiohttp.ClientResponse, request: Request) -> None:
+    """Raise `Unavailable` for what a cache on the way has kept too long (RFC 9111, 5.1): one may ignore `no-cache`."""
+    age = response.headers.get("Age", "0").strip()
+    if not (age.isascii() and age.isdigit()) or int(age[:12]) > MAX_AGE_SECONDS:
+        raise Unavailable(
+            f"{request.where}: a cache answers with what is {age[:12]!r} s old; let this path pass it by, or name the server itself"
+        )
 
 
 async def _said(response: aiohttp.ClientResponse, request: Request) -> str:

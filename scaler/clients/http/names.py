@@ -140,5 +140,7 @@ def _address(host: str) -> str | None:
 
 
 def of_one_family(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return the addresses of IPv4 if there are any, else all: a dual-stack pod has one of each."""
-    return tuple(address for address in addresses if ":" not in address) or tuple(addresses)
+    """Return the addresses of the family that has more, of equals IPv4: a dual-stack pod has one of each, and none is left out."""
+    old = tuple(address for address in addresses if ":" not in address)
+    new = tuple(address for address in addresses if ":" in address)
+    return old if len(old) >= len(new) else new

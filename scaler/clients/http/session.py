@@ -9,7 +9,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
 from scaler.clients.http.wire import bound
+from scaler.core.clock import Clock
 from scaler.core.errors import Refused
+
+CERTAIN_SECONDS = 20.0
+"""Connections are used for so long and then made anew: behind the same address (a Service, a virtual IP) another server may
+answer by now, while open connections stay with the old one. Longer than any read, so that none is cut off."""
 
 
 class AddressRefused(Refused, OSError):  # noqa: N818 - a fault, see core/errors.py
@@ -35,6 +40,35 @@ def open_session(addresses: Addresses, names: Names | None = None, *, connection
         auto_decompress=True,
         timeout=aiohttp.ClientTimeout(total=None),  # the store limits every read; another timer would cost time
     )
+
+
+class Sessions:
+    """Gives a session of `open_session` of which no connection is older than `CERTAIN_SECONDS`."""
+
+    def __init__(
+        self, clock: Clock, addresses: Addresses, names: Names | None = None, *, connections: int = 100
+    ) -> None:
+        """Connect to nothing yet."""
+        self._clock, self._made_at = clock, 0.0
+        self._addresses, self._names, self._connections = addresses, names, connections
+        self._open: list[aiohttp.ClientSession] = []  # the one before may still be read from
+
+    async def get(self) -> aiohttp.ClientSession:
+        """Return the session for a read that begins now and ends within `CERTAIN_SECONDS`."""
+        now = self._clock.now()
+        if not self._open or now - self._made_at >= CERTAIN_SECONDS:
+            self._made_at = now
+            made = open_session(self._addresses, self._names, connections=self._connections)
+            old, self._open = self._open[:-1], [*self._open[-1:], made]
+            for session in old:
+                await session.close()
+        return self._open[-1]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in self._open:
+            await session.close()
+        self._open.clear()
 
 
 class _Guard:

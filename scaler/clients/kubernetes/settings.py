@@ -31,7 +31,7 @@ class KubernetesSettings(Section):
         75,
         gt=0,
         le=120,
-        description="A watch that has told nothing for so long, neither an event nor a bookmark (one comes every minute), is opened again from where it was. After 120 s in all without either its objects are listed anew, and are a fault until then.",
+        description="A watch that has sent nothing for so long, neither an event nor a bookmark (one comes every minute), is opened again from where it was. After 120 s in all without either its objects are listed anew, and are a fault until then.",
     )
 
     @field_validator("url")

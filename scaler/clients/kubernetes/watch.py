@@ -79,7 +79,7 @@ class Watch:
             raise Unavailable(f"{self._place}: {doing}, {len(self._kept)} objects so far") from None
         silent = self._clock.now() - self._spoken_at
         if silent > SPOKEN_SECONDS:
-            raise Unavailable(f"{self._place}: the watch has told nothing for {silent:.0f} s and is opened anew")
+            raise Unavailable(f"{self._place}: the watch has sent nothing for {silent:.0f} s and is opened again")
         whole = f"a list to its last page, and its watch at version {self._version}, which spoke {silent:.0f} s before"
         return Found(self._kept.content(self._clock.wall()), Proof(whole, str(self._connect())))
 
@@ -234,7 +234,7 @@ class Watch:
             try:
                 changed()
             except Exception:  # noqa: BLE001 - a failing hint must neither end the watch nor skip the other users
-                _log.exception("a change of %s could not be told", self._place)
+                _log.exception("a user of %s could not be called about a change", self._place)
 
     def _release(self) -> None:
         self._hold = None

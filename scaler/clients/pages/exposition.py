@@ -54,6 +54,9 @@ Sums = dict[str, dict[str, float]]
 LEADER = Family("leader_election_master_status")
 """A series of client-go's leader election: 0 while the pod is on standby."""
 
+START = Family("process_start_time_seconds")
+"""Published by the client libraries of Prometheus: since when the process runs, in Unix seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_core import from_json
@@ -15,10 +15,10 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, deadline, fetch, shown, without_credentials
 from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
-from scaler.clients.http.session import open_session
+from scaler.clients.http.session import Sessions
 from scaler.clients.http.tls import trust
-from scaler.clients.pages.exposition import LEADER, Family, Page, Sums, as_count
-from scaler.clients.pages.judge import judged
+from scaler.clients.pages.exposition import LEADER, START, Family, Page, Sums, as_count
+from scaler.clients.pages.judge import Changes, judged
 from scaler.clients.pages.kept import Kept, bytes_of
 from scaler.clients.pages.places import Wanted
 from scaler.clients.pages.settings import PrometheusServer
@@ -27,17 +27,21 @@ from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
 
-if TYPE_CHECKING:
-    import aiohttp
-
 MAX_SELECTOR = 1_000
 MAX_ANSWER_BYTES = 512 * 1024
 """About 2,000 series, which can be decoded at once without delaying other tasks."""
-LONG_QUERY = 2_000
+LONG_QUERY = 3_500
 """Longer queries use POST. Shorter ones use GET, because not every proxy lets POST through."""
 UNDER_WAY_BYTES = 8 * MAX_ANSWER_BYTES
 """Memory for one query: the answer, and its decoded form."""
 QUERY_SECONDS = 4.5
+OLDEST_SECONDS = 150
+"""An older sample is a fault. If scrapes or remote writes stop, Prometheus silently repeats the last sample for five minutes.
+The slowest usual scrape interval is two minutes."""
+STALE = "queue_scaler_stale"
+"""The label with which the query marks targets whose samples are too old."""
+AGO = ("5m", "30m", "2h")
+"""How long ago a job whose targets are all down may have had the series, for example one shard of many."""
 TARGET_LABELS = ("instance", "job", "pod")
 """Labels that distinguish the scraped pages."""
 
@@ -90,16 +94,23 @@ class PrometheusPages(Place):
         return f"Prometheus {self.server or shown(without_credentials(self.url)[0])} {{{self.selector}}}"
 
     def query(self) -> str:
-        """Return the query: one sum for every page, family and group, and the targets that are down.
+        """Return the query: one sum for every page, family and group, the targets that are down, and those with old samples.
 
         A target that could not be scraped has no series, so the sum would silently be too small. Such targets are found
-        by `up == 0`, among the targets that match the selector and whose job has the series on other targets.
+        by `up == 0`, among the targets that match the selector and whose job has the series on other targets, or had them.
         """
-        names = sorted(family.name for family in self.families)
+        names = sorted(family.name for family in self.families - {START})
         labels = sorted({*TARGET_LABELS, *(label for family in self.families for label in family.by)})
-        down = f"(up{{{self.selector}}} == 0) and on (job) {self._series(names)}"
-        series = self._series(sorted({*names, LEADER.name}))
-        return f"sum by (__name__, {', '.join(labels)}) ({series}) or ({down})"
+        ours = self._series(names)
+        had = " or ".join([ours, *(f"{ours} offset {ago}" for ago in AGO)])
+        down = f"(up{{{self.selector}}} == 0) and on (job) ({had})"
+        series = self._series(sorted({*names, LEADER.name, START.name}))
+        parts = [f"sum by (__name__, {', '.join(labels)}) ({series})", f"({down})", *map(self._stale, names)]
+        return " or ".join(parts)
+
+    def _stale(self, name: str) -> str:
+        ages = f"max by ({', '.join(TARGET_LABELS)}) (time() - timestamp({name}{{{self.selector}}}))"
+        return f'label_replace({ages} > {OLDEST_SECONDS}, "{STALE}", "true", "", "")'
 
     def _series(self, names: Sequence[str]) -> str:
         return f'{{__name__=~"{"|".join(names)}"{"," if self.selector else ""}{self.selector}}}'
@@ -136,24 +147,20 @@ def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -
         raise Unavailable(f"{place}: the query failed: {_quoted(answer.error, secrets)!r}")
     if answer.warnings or answer.is_partial:
         raise Unavailable(f"{place}: the answer may be partial: {_quoted(' '.join(answer.warnings), secrets)!r}")
-    by = {family.name: family.by for family in place.families | {LEADER}}
+    by = {family.name: family.by for family in place.families | {LEADER, START}}
     found: dict[tuple[str, ...], Sums] = {}
     try:
         for series in answer.data.result:
             labels: dict[str, str] = series["metric"]
+            _check(place, labels, series["value"][1])
             name = labels["__name__"]
-            if name == "up":
-                raise Unavailable(
-                    f"{place}: Prometheus cannot scrape {labels.get('instance')} of job {labels.get('job')}, so that its "
-                    "work is not known; if it is not of this workload, make `selector` narrower"
-                )
             page = found.setdefault(tuple(labels.get(label, "") for label in TARGET_LABELS), {})
             group = next((labels[label] for label in by[name] if labels.get(label)), "")
             sums = page.setdefault(name, {})
             sums[group] = sums.get(group, 0.0) + as_count(float(series["value"][1]))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise Unavailable(f"{place}: the answer holds a series that is not understood") from None
-    ours = {family.name for family in place.families}
+    ours = {family.name for family in place.families - {START}}  # which others have, too
     pages = [
         Page(pod or instance, sums)
         for (instance, _, pod), sums in sorted(found.items(), key=lambda item: item[0])
@@ -162,6 +169,21 @@ def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] = ()) -
     if not pages:
         raise Unavailable(f"{place}: no series of {' or '.join(sorted(ours))}; is `selector` right, and is it scraped?")
     return judged(str(place), Wanted(place.families, frozenset(ours)), pages)
+
+
+def _check(place: PrometheusPages, labels: Mapping[str, str], value: str) -> None:
+    """Raise `Unavailable` for what says that a target is down, or its samples too old."""
+    target = f"{labels.get('instance')} of job {labels.get('job')}"
+    if STALE in labels:
+        raise Unavailable(
+            f"{place}: the newest sample of {target} is {float(value):.0f} s old, more than {OLDEST_SECONDS}; is Prometheus "
+            "being told, and is it the right one?"
+        )
+    if labels.get("__name__") == "up":
+        raise Unavailable(
+            f"{place}: Prometheus cannot scrape {target}, so that its work is not known; if it is not of this workload, "
+            "make `selector` narrower"
+        )
 
 
 def _quoted(text: str, secrets: Iterable[str]) -> str:
@@ -184,10 +206,10 @@ class PrometheusReader(Reader):
         count_requests: CountRequests,
     ) -> None:
         """Query the servers in `prometheus`, and other URLs if `addresses` and, for redirects, `may_fetch` allow it."""
-        self._clock, self._addresses, self._names, self._servers = clock, addresses, names, prometheus
+        self._clock, self._servers = clock, prometheus
         self._may_fetch, self._budget, self._count_requests = may_fetch, budget, count_requests
-        self._session: aiohttp.ClientSession | None = None
-        self._kept = Kept()
+        self._sessions = Sessions(clock, addresses, names)
+        self._kept, self._changes = Kept(), Changes(clock)
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Report a tuple of `Page`, ordered by target, for each place."""
@@ -207,19 +229,21 @@ class PrometheusReader(Reader):
             report(place, fault)
         else:
             self._kept.keep(place, kept)
-            proof = Proof("status success without warnings", f"{place}: {len(pages)} targets, none of them down")
-            report(place, Found(pages, proof))
+            proof = Proof(
+                "status success without warnings",
+                f"{place}: {len(pages)} targets, none down, no sample older than {OLDEST_SECONDS} s",
+            )
+            pages, changed_at = self._changes.note(place, place.families, pages)
+            report(place, Found(pages, proof, changed_at))
 
     async def _ask(self, place: PrometheusPages) -> tuple[Page, ...]:
-        if self._session is None:
-            self._session = open_session(self._addresses, self._names)
         self._count_requests(place.backend, "query", 1)
         request, received = self._request(place), bytearray()
         async with (
             self._budget.turn(UNDER_WAY_BYTES, self._clock, QUERY_SECONDS, str(place)),
             deadline(self._clock, QUERY_SECONDS, str(place)),
         ):
-            await fetch(self._session, request, received.extend)
+            await fetch(await self._sessions.get(), request, received.extend)
             return pages_of(place, bytes(received), (*request.secrets, *secrets_of(request.headers)))
 
     def _request(self, place: PrometheusPages) -> Request:
@@ -267,8 +291,8 @@ class PrometheusReader(Reader):
     def forget(self, place: Place) -> None:
         """Release the memory for `place`."""
         self._kept.forget(place)
+        self._changes.forget(place)
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._sessions.close()

@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, deadline, fetch, shown, without_credentials
 from scaler.clients.http.names import Names, NoAddress, of_one_family
-from scaler.clients.http.session import open_session
+from scaler.clients.http.session import Sessions
 from scaler.clients.http.tls import trust
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects
-from scaler.clients.pages.exposition import LEADER, MAX_SUM_BYTES, Page, PageError, PageParser
-from scaler.clients.pages.judge import judged, proof_of
+from scaler.clients.pages.exposition import LEADER, MAX_SUM_BYTES, START, Page, PageError, PageParser
+from scaler.clients.pages.judge import Changes, judged, proof_of
 from scaler.clients.pages.kept import Kept
 from scaler.clients.pages.places import PodPages, UrlPages, Wanted
 from scaler.clients.pages.pods import PODS, Pod, other_labels, project_labels, project_pod
@@ -24,9 +23,6 @@ from scaler.core.budget import Budget, Held
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Reader, Report
 from scaler.core.errors import Fault, Unavailable
-
-if TYPE_CHECKING:
-    import aiohttp
 
 __all__ = ["PODS", "PagesReader", "Pod", "PodPages", "UrlPages", "Wanted", "project_pod"]
 
@@ -83,11 +79,11 @@ class PagesReader(Reader):
         count_requests: CountRequests,
     ) -> None:
         """Connect as `pages` says, where `addresses` and, for redirects, `may_fetch` allow it."""
-        self._clock, self._addresses, self._names, self._kubernetes = clock, addresses, names, kubernetes
+        self._clock, self._names, self._kubernetes = clock, names, kubernetes
         self._pages, self._may_fetch, self._budget, self._count_requests = pages, may_fetch, budget, count_requests
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions = Sessions(clock, addresses, names, connections=MAX_CONNECTIONS)
         self._lists: dict[Place, Objects] = {}
-        self._kept = Kept()
+        self._kept, self._changes = Kept(), Changes(clock)
 
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Report a tuple of `Page`, ordered by name, for each place; standby pages have no sums."""
@@ -115,7 +111,8 @@ class PagesReader(Reader):
             raise
         else:
             self._kept.keep(place, kept)
-            report(place, Found(pages, proof))
+            pages, changed_at = self._changes.note(place, place.wanted.families, pages)
+            report(place, Found(pages, proof, changed_at))
 
     async def _of_url(self, place: UrlPages) -> list[_Target]:
         url, _ = without_credentials(place.url)
@@ -174,14 +171,13 @@ class PagesReader(Reader):
 
     async def _scrape(self, place: UrlPages | PodPages, target: _Target, kept: Held) -> _Scraped | None:
         """Return the page of `target`, or None for a pod that is being deleted and no longer answers."""
-        if self._session is None:
-            self._session = open_session(self._addresses, self._names, connections=MAX_CONNECTIONS)
         where = f"{place}, {target.name}"
-        parser = PageParser(place.wanted.families | {LEADER})
+        parser = PageParser(place.wanted.families | {LEADER, START})
         try:
             async with self._budget.turn(SCRAPE_BYTES, self._clock, TURN_SECONDS, where):
                 async with deadline(self._clock, SCRAPE_SECONDS, where):
-                    answer = await fetch(self._session, self._request(place, target, where), parser.feed)
+                    session, request = await self._sessions.get(), self._request(place, target, where)
+                    answer = await fetch(session, request, parser.feed)
                 sums, end = parser.close(answer.end, openmetrics="openmetrics" in answer.content_type)
                 kept.resize(kept.amount + parser.kept_bytes)
             return _Scraped(Page(target.name, sums), end)
@@ -228,6 +224,7 @@ class PagesReader(Reader):
     def forget(self, place: Place) -> None:
         """Close the watch of the pods of `place`."""
         self._kept.forget(place)
+        self._changes.forget(place)
         if (pods := self._lists.pop(place, None)) is not None:
             self._kubernetes.forget(pods, user=place)
 
@@ -235,8 +232,7 @@ class PagesReader(Reader):
         """Close all connections and watches."""
         for place in tuple(self._lists):
             self.forget(place)
-        if self._session is not None:
-            await self._session.close()
+        await self._sessions.close()
 
 
 def _login(place: UrlPages | PodPages, url: URL) -> Mapping[str, str]:

@@ -27,15 +27,19 @@ def _nothing(_bytes: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect to; `named_by` says, for people, who has named it as the master; None if it is in the URL."""
+    """Where to connect to; `named_by` says, for people, who has named it as the master; None if it is in the URL.
+
+    `addresses` are the addresses of the host to try; if empty, all of them.
+    """
 
     host: tuple[str, int]
     named_by: str | None = None
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of a server; `run_id` is Redis' id of its current run, empty if it is not known."""
+    """A server as it was seen last; `run_id` is Redis' id of its current run, empty if it is not known."""
 
     address: str
     run_id: bytes
@@ -70,7 +74,7 @@ class RedisConnection:
         try:
             async with asyncio.timeout(seconds):
                 password = dialer.secret(dialer.server.password_file, "passwordFile") or url.password
-                link = await dialer.dial(target.host, seconds)
+                link = await dialer.dial(target.host, seconds, target.addresses)
                 await link.log_in(protocol, url.username if password else None, password)
                 made = cls(link, dialer, clock, target)
                 await made._introduce(protocol)
@@ -147,15 +151,20 @@ class RedisConnection:
             self._know("unknown")
             return await self._link.round_trip(commands, grow)
         # Before, because a replica may get in step meanwhile; after, because a master may be demoted and emptied.
-        before, *answers, after = await self._link.round_trip([self._ask_role, *commands, self._ask_role], grow)
+        link = [] if self.role == "master" else [roles.INFO_REPLICATION]  # else it is known with the next answer
+        asked = [self._ask_role, *commands, self._ask_role, *link]
+        before, *answers = await self._link.round_trip(asked, grow)
+        after, *link_info = answers[len(commands) :]
         if roles.is_refused(before):
             self._ask_role = roles.INFO_REPLICATION if self._ask_role is roles.ROLE else None
             return await self._ask(commands, grow)
         first, second = self._judge(before), self._judge(after)
         if first != second:
             raise Unavailable("the server has changed its role meanwhile")
+        if first == "replica" and link_info:
+            roles.check_link(link_info[0])
         self._know(first)
-        return answers
+        return answers[: len(commands)]
 
     def _judge(self, answer: Any) -> Role:
         if isinstance(answer, Exception):
@@ -168,8 +177,12 @@ class RedisConnection:
 
     def _know(self, role: Role) -> None:
         if self.role not in {None, role}:
-            self.changed_at = self._clock.now()
+            self.note_change()
         self.role = role
+
+    def note_change(self) -> None:
+        """Take note that the server is not as it was: what it holds now may not be what it held."""
+        self.changed_at = self._clock.now()
 
     def found(self, value: Any, commands: int) -> Found:
         """Return `value`, made from the answers to `commands` commands, with its proof."""

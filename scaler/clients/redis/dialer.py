@@ -64,9 +64,9 @@ class Dialer:
         """Return the addresses of `host`, which may be an address."""
         return await self._names.look_up(host, fresh=fresh)
 
-    async def dial(self, host: tuple[str, int], seconds: float) -> Link:
-        """Connect to the addresses of `host`, one after the other, within `seconds`; raises what went wrong."""
-        addresses = await self.look_up(host[0], fresh=True)
+    async def dial(self, host: tuple[str, int], seconds: float, addresses: tuple[str, ...] = ()) -> Link:
+        """Connect to `addresses` of `host`, or to all that it has, one after the other; raises what went wrong."""
+        addresses = addresses or await self.look_up(host[0], fresh=True)
         failure: Exception = Unavailable("the host name has no address")
         for address in addresses:
             try:

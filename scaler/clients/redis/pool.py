@@ -1,13 +1,15 @@
 """Keeps connections between reads, each as long as it certainly leads to the server that its URL means."""
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
 from scaler.clients.redis.attempts import Attempts
-from scaler.clients.redis.connection import RedisConnection, Seen, Target
+from scaler.clients.redis.choice import open_master
+from scaler.clients.redis.connection import CONNECT_SECONDS, RedisConnection, Seen, Target
 from scaler.clients.redis.dialer import Dialer
 from scaler.clients.redis.sentinel import Sentinels
 from scaler.clients.redis.server import RedisRef, RedisServer, address
@@ -25,6 +27,9 @@ CERTAIN_SECONDS = 30.0
 
 NAMED_SECONDS = 10.0
 """If no Sentinel answers, the last answer counts for so long."""
+
+MAX_ADDRESSES = 16
+"""Of one name that are looked at."""
 
 Allow = Callable[[str, str], None]
 """Raises a `ScalerError` unless the namespace may read the URL."""
@@ -143,13 +148,13 @@ class KeptConnection:
         return connection.address in found
 
     async def _renew(self, connection: RedisConnection) -> None:
-        """Open a new connection, and use it if it leads to another server; if it fails, the old one stays."""
+        """Open a new connection, and use it unless it leads to the same server; if it fails, the old one stays."""
         self._made_at = self._reach.clock.now()
         try:
             made = await self.open()
         except Fault:
             return
-        if made.is_same_server(connection.seen()):
+        if made.run_id and made.is_same_server(connection.seen()):
             made.close()
         else:
             self._use(made)
@@ -203,7 +208,23 @@ class KeptConnection:
         dialer = self._way()
         self._reach.count_requests(self._ref.backend, "connect", 1)
         target = await self._find(dialer)
+        if target.named_by is None and protocol == 3:  # it hears of what is read
+            target = replace(target, addresses=() if self._connection is None else (self._connection.address,))
+        elif target.named_by is None:
+            found = await self._addresses(dialer, target)
+            if len(found) > 1:
+                each = [replace(target, addresses=(one,)) for one in found[:MAX_ADDRESSES]]
+                return await open_master(dialer, self._reach.clock, each)
+            target = replace(target, addresses=found)
         return await RedisConnection.open(dialer, self._reach.clock, target, protocol=protocol)
+
+    @staticmethod
+    async def _addresses(dialer: Dialer, target: Target) -> tuple[str, ...]:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await dialer.look_up(target.host[0], fresh=True)
+        except Exception as error:  # noqa: BLE001 - every error becomes a fault
+            raise dialer.fault(error, seconds=CONNECT_SECONDS) from None
 
     async def _try(self) -> RedisConnection:
         """Open a connection, unless too many attempts have failed; then the last fault is raised again."""

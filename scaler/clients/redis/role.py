@@ -14,6 +14,9 @@ ROLE: Command = ("ROLE",)
 INFO_REPLICATION: Command = ("INFO", "replication")
 INFO_SERVER: Command = ("INFO", "server")
 
+SILENT_SECONDS = 30
+"""For so long a replica may hear nothing: three pings of its master missed."""
+
 TOLD: dict[Role, str] = {
     "master": "says that it is the master",
     "replica": "says that it is a replica in step with its master",
@@ -63,6 +66,19 @@ def judge_info(answer: Any) -> Role:
                 return "replica"
             raise Unavailable(_out_of_step(fields.get(b"master_host", b"?"), f"its link is {_word(state)}"))
     raise Unavailable("an answer to INFO replication that cannot be understood")
+
+
+def check_link(info: Any) -> None:
+    """Raise `Unavailable` unless a replica has heard from its master lately, by its `INFO replication`.
+
+    A link that was cut without a word is up for `repl-timeout` (60 s), and that of a replica of a replica says nothing of
+    what is beyond it. But masters ping (`repl-ping-replica-period`, 10 s), and replicas hand that on. Where `INFO` is
+    refused or does not say, nothing is known.
+    """
+    seconds = fields_of(info).get(b"master_last_io_seconds_ago", b"")
+    if seconds.isdigit() and int(seconds[:12]) > SILENT_SECONDS:
+        master = fields_of(info).get(b"master_host", b"?")
+        raise Unavailable(_out_of_step(master, f"it has heard nothing from there for {_word(seconds)} s"))
 
 
 def _out_of_step(master: bytes, why: str) -> str:

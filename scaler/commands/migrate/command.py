@@ -193,7 +193,7 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 async def _from_cluster(namespace: str, config: Path | None) -> tuple[File, str]:
     """Return the ScaledObjects and ScaledJobs of `namespace` as a file, and related objects as YAML."""
     kubernetes = Kubernetes(load(config).kubernetes)
-    around = []
+    context = []
     try:
         text = await from_cluster(kubernetes, namespace, None)
         for kind, resource in _AROUND.items():
@@ -202,12 +202,12 @@ async def _from_cluster(namespace: str, config: Path | None) -> tuple[File, str]
                 listed = await kubernetes.objects(place)
             except Fault:  # without the right to read them less is known, and each trigger says so
                 continue
-            around += [json.dumps({**json.loads(found), "kind": kind}) for found in listed.objects]
+            context += [json.dumps({**json.loads(found), "kind": kind}) for found in listed.objects]
     finally:
         await kubernetes.close()
     objects = [_as_applied(json.loads(item)) for item in text.split("\n---\n")]
     name = f"namespace-{namespace}.yaml"
-    return File(name, named=True, text=yaml.safe_dump_all(objects, sort_keys=False, width=200)), "\n---\n".join(around)
+    return File(name, named=True, text=yaml.safe_dump_all(objects, sort_keys=False, width=200)), "\n---\n".join(context)
 
 
 def _as_applied(item: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ _TRANSPARENT = frozenset({"ceil", "floor", "round", "scalar", "clamp_min", "clam
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a query means: `role` (÷ `per`) times `factor`, of `queues` (None: of all)."""
+    """The meaning of a query: `role` (÷ `per`) times `factor`, of `queues` (None: of all)."""
 
     role: str = ""
     per: str = ""

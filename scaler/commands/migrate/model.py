@@ -31,7 +31,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class TriggerContext:
     """A trigger, and what is known about it: its owner, its authentication, its workload."""
 
     owner: ScaledObject | ScaledJob

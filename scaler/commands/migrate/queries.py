@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from scaler.commands.migrate import exporters
 from scaler.commands.migrate.edits import Entry
 from scaler.commands.migrate.exporters import BUSY, DEPTH, LATENCY, PROCESSES, THREADS, WAITING, Meaning
-from scaler.commands.migrate.model import Around, Asked, Connection, Left, Other, Sidekiq
+from scaler.commands.migrate.model import Asked, Connection, Left, Other, Sidekiq, TriggerContext
 
 MAX_RATIO = 1.5
 """A higher target of busy threads is probably a percentage, unless waiting jobs count too."""
@@ -17,41 +17,41 @@ _SECURED = ("authModes", "authMode", "customHeaders", "queryParameters", "unsafe
 _STATS = {"sidekiq.enqueued": WAITING, "sidekiq.default_latency": LATENCY}
 
 
-def translate_prometheus(around: Around) -> Asked:
+def translate_prometheus(context: TriggerContext) -> Asked:
     """Return the new trigger for a query; raises `Left` for one that is not supported."""
-    query = around.metadata.get("query", "")
+    query = context.metadata.get("query", "")
     if not query:
         raise Left("it has no query that could be read")
     found = exporters.meaning(query)
-    target = _number(around, "threshold")
+    target = _number(context, "threshold")
     if found.role == DEPTH:
-        return _work_queue(around, found, target, {"prometheusURL": "serverAddress"}, sums=_sums(query))
-    return _sidekiq(around, found, target, {"target": "threshold"})
+        return _work_queue(context, found, target, {"prometheusURL": "serverAddress"}, sums=_sums(query))
+    return _sidekiq(context, found, target, {"target": "threshold"})
 
 
-def translate_metrics_api(around: Around) -> Asked:
+def translate_metrics_api(context: TriggerContext) -> Asked:
     """Return the new trigger for a page; raises `Left` if it is neither Sidekiq's nor one with work queues."""
-    location, url = around.metadata.get("valueLocation", ""), around.metadata.get("url", "")
-    target = _number(around, "targetValue")
-    if around.metadata.get("format", "json") == "prometheus":
+    location, url = context.metadata.get("valueLocation", ""), context.metadata.get("url", "")
+    target = _number(context, "targetValue")
+    if context.metadata.get("format", "json") == "prometheus":
         found = exporters.meaning(location)
         if found.role == DEPTH:
-            return _work_queue(around, found, target, {"metricsURL": "url"}, sums=True)
-        return _sidekiq(around, found, target, {"target": "targetValue"})
+            return _work_queue(context, found, target, {"metricsURL": "url"}, sums=True)
+        return _sidekiq(context, found, target, {"target": "targetValue"})
     path = urlsplit(url).path.rstrip("/")
     if path.endswith("/stats/queues") and re.fullmatch(r"[A-Za-z0-9_-]+", location):
-        return _sidekiq(around, Meaning(WAITING, queues=(location,)), target, {"target": "targetValue"})
+        return _sidekiq(context, Meaning(WAITING, queues=(location,)), target, {"target": "targetValue"})
     if path.endswith("/stats") and location in _STATS:
         queues = (DEFAULT_QUEUE,) if location == "sidekiq.default_latency" else None
-        return _sidekiq(around, Meaning(_STATS[location], queues=queues), target, {"target": "targetValue"})
+        return _sidekiq(context, Meaning(_STATS[location], queues=queues), target, {"target": "targetValue"})
     raise Left(
         f"value {location[:80] or 'without a valueLocation'} of its page is none that Sidekiq or a work queue tells"
     )
 
 
-def _number(around: Around, key: str) -> float:
+def _number(context: TriggerContext, key: str) -> float:
     try:
-        value = float(around.metadata.get(key, ""))
+        value = float(context.metadata.get(key, ""))
     except ValueError:
         raise Left(f"its {key} is no number that stands there") from None
     if not 0 < value < 1e12:
@@ -59,21 +59,21 @@ def _number(around: Around, key: str) -> float:
     return value
 
 
-def _sidekiq(around: Around, found: Meaning, threshold: float, was: Mapping[str, str]) -> Sidekiq:
+def _sidekiq(context: TriggerContext, found: Meaning, threshold: float, was: Mapping[str, str]) -> Sidekiq:
     kind = _kind(found)
     target = threshold / found.factor
     if kind == BUSY and target > MAX_RATIO and found.factor == 1.0 and not found.plus_waiting:
         raise Left(f"its threshold {threshold:g} is no ratio, and nothing in the query makes it a percentage")
-    queues, said, assumed = _queues(around, found, kind)
-    notes = [*said, *found.notes, *_other_division(around, found, kind, target)]
-    activation = around.metadata.get("activationThreshold") or around.metadata.get("activationTargetValue") or ""
+    queues, said, assumed = _queues(context, found, kind)
+    notes = [*said, *found.notes, *_other_division(context, found, kind, target)]
+    activation = context.metadata.get("activationThreshold") or context.metadata.get("activationTargetValue") or ""
     if activation and not (kind == WAITING and activation.isdigit()):
         notes.append(
             f"its activation threshold {activation[:20]} is left out: any waiting job wakes, and busy threads keep awake"
         )
         activation = ""
     return Sidekiq(
-        _connection(around),
+        _connection(context),
         queues,
         kind,
         written(target),
@@ -100,9 +100,9 @@ def _kind(found: Meaning) -> str:
     raise Left("its query tells of Sidekiq, but nothing that source sidekiq has a target for")
 
 
-def _other_division(around: Around, found: Meaning, kind: str, target: float) -> Iterator[str]:
+def _other_division(context: TriggerContext, found: Meaning, kind: str, target: float) -> Iterator[str]:
     """Yield a note if the HPA divided by the number of pods and no longer does, or the other way round."""
-    by_value = around.trigger.metric_type == "Value"
+    by_value = context.trigger.metric_type == "Value"
     if kind == WAITING and by_value and not found.per:
         yield f"metricType Value compared all waiting jobs with {target:g}; here it is the jobs for each process"
     elif kind != WAITING and not by_value:
@@ -110,14 +110,14 @@ def _other_division(around: Around, found: Meaning, kind: str, target: float) ->
         yield f"metricType AverageValue divided it by the number of pods; here {target:g} is {unit}"
 
 
-def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+def _queues(context: TriggerContext, found: Meaning, kind: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """Return the queues, notes about where they come from, and why they are a guess, or ""."""
     if found.queues:
         return found.queues, (), ""
-    if around.options.queues:
-        return around.options.queues, (), ""
-    if around.workload.queues:
-        return around.workload.queues, ("its queues are those of the workload's command line",), ""
+    if context.options.queues:
+        return context.options.queues, (), ""
+    if context.workload.queues:
+        return context.workload.queues, ("its queues are those of the workload's command line",), ""
     if kind != BUSY:
         raise Left("its query counts every queue: name those of this workload with --queues")
     note = (
@@ -127,11 +127,11 @@ def _queues(around: Around, found: Meaning, kind: str) -> tuple[tuple[str, ...],
     return (DEFAULT_QUEUE,), (), note
 
 
-def _connection(around: Around) -> Connection:
+def _connection(context: TriggerContext) -> Connection:
     """Return the Redis of the workload, as a query does not name one."""
-    if around.options.redis:
-        return Connection(name=around.options.redis, config=(("url", "redis://HOST:6379/0"),))
-    variable = next((name for name in ("REDIS_URL", "SIDEKIQ_REDIS_URL") if name in around.workload.variables), "")
+    if context.options.redis:
+        return Connection(name=context.options.redis, config=(("url", "redis://HOST:6379/0"),))
+    variable = next((name for name in ("REDIS_URL", "SIDEKIQ_REDIS_URL") if name in context.workload.variables), "")
     if variable:
         return Connection(variable=variable)
     doubt = (
@@ -145,13 +145,15 @@ def _sums(query: str) -> bool:
     return re.match(r"\s*(?:sum\b|[A-Za-z_]+\s*(?:\{|$))", query) is not None
 
 
-def _work_queue(around: Around, found: Meaning, target: float, places: Mapping[str, str], *, sums: bool) -> Other:
+def _work_queue(
+    context: TriggerContext, found: Meaning, target: float, places: Mapping[str, str], *, sums: bool
+) -> Other:
     if not found.queues or found.selector is None:
         raise Left("its query names no single work queue (label name)")
-    if not sums or found.factor != 1.0 or found.per or around.trigger.metric_type == "Value":
+    if not sums or found.factor != 1.0 or found.per or context.trigger.metric_type == "Value":
         raise Left("source workqueue adds the queues up and divides by the replicas, and its query does something else")
-    if secured := [key for key in _SECURED if around.given(key)] or (
-        ["authenticationRef"] if around.trigger.authentication_ref else []
+    if secured := [key for key in _SECURED if context.given(key)] or (
+        ["authenticationRef"] if context.trigger.authentication_ref else []
     ):
         raise Left(
             f"{', '.join(secured)}: put the server into the scaler's configuration, and name it with prometheus: or pages:"
@@ -159,7 +161,7 @@ def _work_queue(around: Around, found: Meaning, target: float, places: Mapping[s
     ((new, old),) = places.items()
     entries = [
         Entry("source", "workqueue"),
-        Entry(new, around.metadata.get(old, ""), old),
+        Entry(new, context.metadata.get(old, ""), old),
         Entry("queues", ",".join(found.queues)),
     ]
     selector = ",".join(f'{label}{op}"{value}"' for label, op, value in found.selector.matchers if label != "name")
@@ -169,7 +171,7 @@ def _work_queue(around: Around, found: Meaning, target: float, places: Mapping[s
         entries.append(Entry("metricName", found.selector.name))
     entries.append(
         Entry(
-            "queueLength", written(target), next(key for key in ("threshold", "targetValue") if key in around.metadata)
+            "queueLength", written(target), next(key for key in ("threshold", "targetValue") if key in context.metadata)
         )
     )
     note = "items that are being worked on count too (countActive), so that no replica is stopped under them"

@@ -7,7 +7,7 @@ from typing import Any
 
 from scaler.commands.manifests import RENDER_FIRST, TEMPLATE
 from scaler.commands.migrate.edits import CannotEditError, Editor
-from scaler.commands.migrate.model import Around, Options, Workload
+from scaler.commands.migrate.model import Options, TriggerContext, Workload
 from scaler.commands.migrate.plan import TRANSLATORS, Plan, plan
 from scaler.commands.migrate.workloads import Name, workload
 from scaler.keda.authentications import Authentication
@@ -23,7 +23,7 @@ MARK = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known from all files together."""
+    """The information from all files together."""
 
     authentications: tuple[Authentication, ...]
     workloads: Mapping[Name, Workload]
@@ -36,13 +36,15 @@ class Known:
         wanted = (ref.kind, "" if ref.kind.startswith("Cluster") else owner.namespace, ref.name)
         return next((each for each in self.authentications if (each.kind, each.namespace, each.name) == wanted), None)
 
-    def around(self, owner: ScaledObject | ScaledJob, trigger: Trigger) -> Around:
+    def context(self, owner: ScaledObject | ScaledJob, trigger: Trigger) -> TriggerContext:
         """Return a trigger with what is known about it."""
         found = Workload()
         if isinstance(owner, ScaledObject):
             target = owner.scale_target_ref
             found = self.workloads.get((target.kind, owner.namespace, target.name), found)
-        return Around(owner, trigger, self.authentication(owner, trigger.authentication_ref), found, self.options)
+        return TriggerContext(
+            owner, trigger, self.authentication(owner, trigger.authentication_ref), found, self.options
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ def migrated(text: str, manifests: Manifests, known: Known) -> Migrated:
 
 
 def _planned(owner: ScaledObject | ScaledJob, known: Known) -> Plan:
-    arounds = [known.around(owner, trigger) for trigger in owner.triggers]
-    made = plan(arounds)
+    contexts = [known.context(owner, trigger) for trigger in owner.triggers]
+    made = plan(contexts)
     raw = [
         index
         for index, trigger in enumerate(owner.triggers)

@@ -1,7 +1,7 @@
 """Migrates KEDA's `aws-sqs-queue` to source `sqs`: same keys, defaults and formula, but another identity."""
 
 from scaler.commands.migrate.edits import Entry
-from scaler.commands.migrate.model import FROM_ENV, Around, Left, Other
+from scaler.commands.migrate.model import FROM_ENV, Left, Other, TriggerContext
 from scaler.keda.scalable import ScaledJob
 
 _SAME = (
@@ -12,36 +12,36 @@ _KEYS = ("awsAccessKeyID", "awsSecretAccessKey", "awsSessionToken")
 OWN = "the scaler reads the queue with its own role"
 
 
-def translate(around: Around) -> Other:
+def translate(context: TriggerContext) -> Other:
     """Return the new trigger for the same queue; raises `Left` for unsupported keys."""
     entries = [Entry("source", "sqs")]
-    for key, value in around.metadata.items():
+    for key, value in context.metadata.items():
         plain = key.removesuffix(FROM_ENV)
         if plain in _SAME:
             entries.append(Entry(key, value, key))
         elif plain not in _IDENTITY:
             raise Left(f"the key {key} has no counterpart in source sqs")
-    role, notes = _identity(around)
+    role, notes = _identity(context)
     entries += [Entry("awsRoleArn", role)] if role else []
-    if isinstance(around.owner, ScaledJob):
+    if isinstance(context.owner, ScaledJob):
         entries += [Entry("refreshSeconds", "0"), Entry("holdInFlight", "false")]
     return Other(tuple(entries), notes)
 
 
-def _identity(around: Around) -> tuple[str, tuple[str, ...]]:
+def _identity(context: TriggerContext) -> tuple[str, tuple[str, ...]]:
     """Return the role to assume, "" for none, and what a person must decide about it."""
-    authentication = around.authentication
+    authentication = context.authentication
     role = authentication.role if authentication is not None else ""
-    if role or (role := around.metadata.get("awsRoleArn", "")):
+    if role or (role := context.metadata.get("awsRoleArn", "")):
         return role, ()
-    ref = around.trigger.authentication_ref
-    if around.given("awsRoleArn"):
-        where = around.where("awsRoleArn")
+    ref = context.trigger.authentication_ref
+    if context.given("awsRoleArn"):
+        where = context.where("awsRoleArn")
         note = f"its role comes from {where}: set awsRoleArn to it, and grant it in aws.roles; without it {OWN}"
-    elif found := [key for key in _KEYS if around.given(key)]:
-        where = ", ".join(dict.fromkeys(around.where(key) for key in found))
+    elif found := [key for key in _KEYS if context.given(key)]:
+        where = ", ".join(dict.fromkeys(context.where(key) for key in found))
         note = f"static keys ({where}) are not taken over: {OWN}, so allow that role to read it"
-    elif around.metadata.get("identityOwner") == "operator":
+    elif context.metadata.get("identityOwner") == "operator":
         note = f"KEDA's operator read it with its role; now {OWN}, so allow that role to read it"
     elif ref is not None and authentication is None:
         note = f"{ref.kind} {ref.name} is not among the files, so whose role read the queue is not known; {OWN}"

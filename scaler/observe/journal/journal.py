@@ -41,7 +41,7 @@ other."""
 
 
 class Journal:
-    """What happened to each trigger in the last 24 hours, within `max_bytes`."""
+    """The events of each trigger in the last 24 hours, within `max_bytes`."""
 
     def __init__(self, max_bytes: int, clock: Clock) -> None:
         """Start empty."""

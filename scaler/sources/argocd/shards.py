@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scaler.clients.kubernetes.objects import Objects
-from scaler.clients.pages.exposition import Family, Page
+from scaler.clients.pages.exposition import START, Family, Page
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.core.errors import Unavailable
 from scaler.sources.argocd.applications import Application, overdue
@@ -16,6 +16,8 @@ from scaler.sources.workqueue import WorkqueueTrigger
 
 CLUSTER_INFO = Family("argocd_cluster_info", ("server",))
 """Each pod publishes it for its own clusters, from half a minute after its start (clustercollector.go)."""
+BEGIN_SECONDS = 60.0
+"""A pod that started later may not publish its clusters yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,22 @@ class Fleet:
         """Return the Applications."""
         return [each for place in self.applications for each in readings[place].objects]
 
-    def clusters(self, readings: Readings, pages: list[Page]) -> tuple[Cluster, ...]:
-        """Return the clusters, from `pages` if Secrets are not read; raises `Unavailable` if the pages have none."""
+    def clusters(self, readings: Readings, pages: list[Page], now: float) -> tuple[Cluster, ...]:
+        """Return the clusters at Unix time `now`, from `pages` if Secrets are not read.
+
+        Raises `Unavailable` if the pages have none, or if a pod does not publish its clusters yet.
+        """
         if self.secrets is not None:
             weighed = self.algorithm == "consistent-hashing"
             destinations = [each.server for each in self.found(readings)] if weighed else []
             return managed(readings[self.secrets].objects, destinations, in_cluster=self.in_cluster)
+        for page in pages:
+            ran = now - page.sums.get(START.name, {}).get("", math.nan)
+            if ran < BEGIN_SECONDS and not page.stands_by and CLUSTER_INFO.name not in page.sums:
+                raise Unavailable(
+                    f"{page.name}: started {max(0.0, ran):.0f} s ago and has no {CLUSTER_INFO.name} yet, so that its clusters "
+                    "are not known"
+                )
         servers = sorted({server for page in pages for server in page.sums.get(CLUSTER_INFO.name, ())})
         if not servers:
             raise Unavailable(
@@ -68,8 +80,7 @@ class FixedShard:
 
     def assess(self, readings: Readings, now: float) -> Assessment:
         """Judge by the clusters that the shard owns: with one or more it runs, with none it may sleep."""
-        del now
-        clusters = self.fleet.clusters(readings, [])
+        clusters = self.fleet.clusters(readings, [], now)
         owned = owners(clusters, self.shards, self.fleet.algorithm).count(self.number)
         return Assessment(
             (Metric(self.specs()[0].name, float(owned > 0)),),
@@ -117,7 +128,7 @@ class Shards:
         """
         theirs = dict(zip(self.queues.places(), (readings[place] for place in self.pages), strict=True))
         load = self.queues.assess(theirs, now)
-        clusters = self.fleet.clusters(readings, [page for place in self.pages for page in readings[place]])
+        clusters = self.fleet.clusters(readings, [page for place in self.pages for page in readings[place]], now)
         wanted = math.ceil(load.metrics[0].value / self.queues.queue_length)
         shards = self._possible(clusters, wanted)
         values, until = [float(shards)], math.inf
@@ -128,7 +139,7 @@ class Shards:
                 float(late), self.overdue_target * self._possible(clusters, math.ceil(late / self.overdue_target))
             )
             values.append(capped)
-            note = "" if capped == late else f"told as {capped:g}: more shards would leave one without a cluster"
+            note = "" if capped == late else f"counted as {capped:g}: more shards would leave one without a cluster"
             parts.append(Component("overdue applications", late, "applications", note))
         reason = (
             f"active: always; {load.metrics[0].value:g} items ask for {wanted} shards of {self.queues.queue_length:g}, "

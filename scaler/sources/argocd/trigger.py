@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from scaler.clients.kubernetes.objects import Objects
+from scaler.clients.pages.exposition import START
 from scaler.core.domain import Assessment, Metric, MetricSpec, Place, Readings
 from scaler.sources.argocd.applications import APPLICATIONS, application
 from scaler.sources.argocd.clusters import CLUSTER_SECRETS, SECRETS, cluster
@@ -198,7 +199,7 @@ class ArgocdTrigger(PageKeys):
         queues = self._queues()
         wanted = Series(queues.metric_name).wanted
         if self.clusters == "metrics":
-            wanted = replace(wanted, families=wanted.families | {CLUSTER_INFO})
+            wanted = replace(wanted, families=wanted.families | {CLUSTER_INFO, START})
         return Shards(
             queues=queues,
             pages=self.page_places(wanted),

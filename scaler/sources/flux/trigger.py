@@ -42,6 +42,10 @@ COUNTED = {
     "due": "interval has passed",
 }
 """The causes of `judge` that make an object pending, with the words for people."""
+NOTHING = (
+    "no object has the labels {}, or all that have them are suspended, so nothing can wait; is that the controller's "
+    "selector, and are the namespaces right?"
+)
 
 
 class FluxTrigger(Trigger):
@@ -236,12 +240,14 @@ class FluxTrigger(Trigger):
         found = judge(works, artifacts, self._rules(), now)
         pending = sum(found.counts.get(cause, 0) for cause in COUNTED)
         active = bool(pending or queues.depth or queues.workers or found.counts.get("soon"))
+        doubts = () if works or active else (NOTHING.format(self.selection),)
         return Assessment(
             (Metric(self.specs()[0].name, pending + queues.depth),),
             active,
-            (self._reason(found, queues, len(works), active=active),),
+            (self._reason(found, queues, len(works), active=active), *doubts),
             (*self._components(found), *self._running(readings[self._pods()].objects, pages, queues)),
             found.until,
+            doubts=doubts,
         )
 
     def _rules(self) -> Rules:
@@ -253,8 +259,6 @@ class FluxTrigger(Trigger):
         )
 
     def _reason(self, found: Findings, queues: Queues, total: int, *, active: bool) -> str:
-        if not active and not total:
-            return f"inactive: no object has the labels {self.selection}, so nothing can wait; is that the controller's selector?"
         if not active:
             return f"inactive: none of {total} objects of {self.workload} waits, and none is due soon"
         parts = [

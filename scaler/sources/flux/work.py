@@ -16,7 +16,7 @@ Cause = Literal["", "deleted", "requested", "changed", "unfinished"]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an object says about the work that its controller has to do.
+    """The work that the controller of an object has to do for it.
 
     `cause` is why it is pending regardless of its source and the time, empty if it is not. `source` is the object whose
     artifact it uses (`GitRepository/namespace/name`), `attempted` the revision or digest of that artifact that the

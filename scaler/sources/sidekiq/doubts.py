@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from itertools import chain, islice
 
 from scaler.sources.sidekiq.fleet import Group, Processes, deployment_of, owner_of, stateful_set_of
-from scaler.sources.sidekiq.known_queues import Elsewhere
+from scaler.sources.sidekiq.known_queues import Elsewhere, Known
 from scaler.sources.sidekiq.state import Process
 from scaler.sources.sidekiq.workload import Selection, fits_host, members, select
 
@@ -27,8 +27,12 @@ class Scene:
     processes: Processes
     waiting: Mapping[str, int]
     """Jobs by watched queue, including those that are due soon."""
-    known: frozenset[str] | None
-    """The members of the set `queues`; None without the right to read it."""
+    redis: Known
+
+    @property
+    def known(self) -> frozenset[str] | None:
+        """The members of the set `queues`; None without the right to read it."""
+        return self.redis.names
 
     @property
     def unused(self) -> bool:
@@ -108,6 +112,11 @@ def _owners(group: Group, fitting: tuple[Process, ...]) -> frozenset[str]:
 
 def doubts(scene: Scene, near: Mapping[str, Elsewhere]) -> Iterator[str]:
     """Yield the doubts, each with what to look at; `near` has the surroundings of the strange queues."""
+    if scene.redis.evicted:
+        yield (
+            f"this Redis has thrown out {scene.redis.evicted} keys for want of memory, by maxmemory-policy {quoted(scene.redis.policy)}: "
+            "waiting jobs or the heartbeats of busy processes may be gone without a word; Sidekiq wants noeviction"
+        )
     if scene.unused:
         namespace = f" under keyPrefix {quoted(scene.prefix.removesuffix(':'))}" if scene.prefix else ""
         yield (

@@ -7,6 +7,7 @@ from scaler.core.domain import Place, Readings
 from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.info import Capsule, Info
+from scaler.sources.sidekiq.known_queues import Known
 from scaler.sources.sidekiq.plan import Plan
 from scaler.sources.sidekiq.private_queues import Orphans
 from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
@@ -35,7 +36,7 @@ def imagined(plan: Plan, selection: Selection, counts: Mapping[str, float], at: 
         readings[plan.oldest[0]] = Oldest(exists=True, since=now - age, clock=_CLOCK)
     queues = frozenset(place.queue for place in plan.depths)
     readings[plan.processes] = Processes(tuple(_processes(selection, queues, replicas, (busy, concurrency))))
-    readings[plan.known] = queues
+    readings[plan.known] = Known(queues)
     if plan.private is not None:
         readings[plan.private] = Orphans()
     return readings

@@ -57,7 +57,7 @@ class Capsule:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Info:
-    """What a process says about itself when it starts."""
+    """The `info` of a process, which it sets when it starts."""
 
     tag: str
     labels: AbstractSet[str]

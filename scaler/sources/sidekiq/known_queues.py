@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from scaler.clients.redis.faults import Command
+from scaler.clients.redis.role import fields_of
 from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import state
 from scaler.sources.sidekiq.places import SidekiqPlace
@@ -16,28 +17,51 @@ SCAN_STEPS = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the whole: `names` of the queues, None where they may not be read or are too many.
+
+    `evicted` is how many keys Redis has thrown out for want of memory since it started, by `policy`; 0 where it does not
+    do so or does not say.
+    """
+
+    names: frozenset[str] | None
+    evicted: int = 0
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownQueues(SidekiqPlace):
-    """The set `queues`: the names of all queues that ever had a job (sidekiq client.rb)."""
+    """The set `queues`: the names of all queues that ever had a job (sidekiq client.rb); and whether keys get lost."""
 
     min_refresh_seconds: ClassVar[float] = 10.0  # it only serves hints for people
 
     def __str__(self) -> str:
         return f"names of Sidekiq's queues of {self.redis}"
 
-    def first(self) -> tuple[Command]:
-        """Ask for all names, to find the most similar one."""
-        return (("SMEMBERS", f"{self.prefix}queues"),)
+    def first(self) -> tuple[Command, Command, Command]:
+        """Ask for all names, to find the most similar one, and for keys that were evicted."""
+        return ("SMEMBERS", f"{self.prefix}queues"), ("INFO", "stats"), ("INFO", "memory")
 
-    def value(self, answers: Answers, now: float, clock: RedisClock) -> frozenset[str] | None:
-        """Return the names; None without the right to read them, or if they are too many. They only serve hints."""
+    def value(self, answers: Answers, now: float, clock: RedisClock) -> Known:
+        """Return what was found; it only serves hints."""
         del now, clock
-        (command,) = self.first()
-        if answers.refused(command):
+        names, stats, memory = self.first()
+        fields = (
+            {}
+            if answers.refused(stats) or answers.refused(memory)
+            else fields_of(answers[stats]) | fields_of(answers[memory])
+        )
+        policy = fields.get(b"maxmemory_policy", b"noeviction").decode("ascii", "replace")[:64]
+        evicted_keys = fields.get(b"evicted_keys", b"")
+        evicted = int(evicted_keys[:18]) if evicted_keys.isdigit() and policy != "noeviction" else 0
+        return Known(self._names(answers, names), evicted, policy if evicted else "")
+
+    @staticmethod
+    def _names(answers: Answers, command: Command) -> frozenset[str] | None:
+        reply: Any = None if answers.refused(command) else answers[command]
+        if reply is None or (isinstance(reply, list) and len(reply) > MAX_QUEUES):
             return None
-        reply: Any = answers[command]
-        if isinstance(reply, list) and len(reply) > MAX_QUEUES:
-            return None
-        return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(answers[command]))
+        return frozenset(name.decode("utf-8", "replace") for name in state.parse_members(reply))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from scaler.clients.aws.signature import Scope, Signed, signed_headers
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import faults
 from scaler.clients.http.names import Names
-from scaler.clients.http.session import open_session
+from scaler.clients.http.session import Sessions
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
@@ -75,11 +75,12 @@ class SqsReader(Reader):
         budget: Budget,
         count_requests: CountRequests,
     ) -> None:
-        """Connect to nothing yet; answers take their room of `budget`."""
-        self._clock, self._addresses, self._names, self._aws = clock, addresses, names, aws
+        """Connect to nothing yet; answers count against `budget`."""
+        self._clock, self._aws = clock, aws
         self._budget, self._count_requests = budget, count_requests
         self._identities = Identities(clock)
-        self._http: aiohttp.ClientSession | None = None
+        # The store holds each backend to its share of requests; a common limit would let one starve the others.
+        self._sessions = Sessions(clock, addresses, names, connections=0)
         self._tls: ssl.SSLContext | bool | None = None
         self._endpoints: OrderedDict[tuple[str, str | None], Endpoint] = OrderedDict()
         self._signed: dict[Place, Signed] = {}  # signed requests of queues that answered well, to be sent again
@@ -181,9 +182,11 @@ class SqsReader(Reader):
         if signed is None or not signed.serves(credentials, now):
             signed = _sign(account.region, credentials, operation, endpoint.url, json.dumps(request).encode(), now)
 
+        session = await self._sessions.get()
+
         async def send() -> Answer:
             self._count_requests(account.backend, operation, 1)
-            async with self._session().post(
+            async with session.post(
                 endpoint.url,
                 data=signed.body,
                 headers=signed.headers,
@@ -235,12 +238,6 @@ class SqsReader(Reader):
         except OSError as error:
             raise Refused(f"AWS_CA_BUNDLE {bundle} cannot be used: {error.strerror}") from None
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            # The store limits each backend; a limit for all connections would let one backend starve the others.
-            self._http = open_session(self._addresses, self._names, connections=0)
-        return self._http
-
     def forget(self, place: Place) -> None:
         """Drop what is kept for `place`."""
         self._signed.pop(place, None)
@@ -253,8 +250,7 @@ class SqsReader(Reader):
     async def close(self) -> None:
         """Close all connections."""
         await self._identities.close()
-        if self._http is not None:
-            await self._http.close()
+        await self._sessions.close()
 
 
 def _sign(  # noqa: PLR0913, PLR0917 - what is signed

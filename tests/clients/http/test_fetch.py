@@ -56,6 +56,21 @@ async def test_the_body_is_handed_on(server: RawServer, session: aiohttp.ClientS
     assert "Accept-Encoding: gzip\r\n" in server.heads[0]
 
 
+@pytest.mark.parametrize(
+    ("age", "taken"), [("0", True), ("15", True), ("16", False), ("4000", False), ("9" * 400, False), ("never", False)]
+)
+async def test_what_a_cache_has_kept_too_long_is_a_fault(
+    server: RawServer, session: aiohttp.ClientSession, age: str, *, taken: bool
+) -> None:
+    server.answer = answer(b"workqueue_depth 0\n", headers={"Age": age})
+    if taken:
+        assert await body_of(session, request(server)) == b"workqueue_depth 0\n"
+    else:
+        with pytest.raises(Unavailable, match=r"^the page: a cache answers with what is '.{1,12}' s old"):
+            await body_of(session, request(server))
+    assert "Cache-Control: no-cache\r\n" in server.heads[0]
+
+
 CHUNKED = {"Transfer-Encoding": "chunked"}
 GZIP = {"Content-Encoding": "gzip"}
 PACKED = gzip.compress(b"hello\n" * 1000)

@@ -182,3 +182,5 @@ async def test_what_is_kept_is_bounded(names: Names, server: NameServer, monkeyp
 def test_a_dual_stack_pod_has_one_address_of_each_family() -> None:
     assert of_one_family(("10.0.0.1", "10.0.0.2", "fd00::1")) == ("10.0.0.1", "10.0.0.2")
     assert of_one_family(("fd00::1", "fd00::2")) == ("fd00::1", "fd00::2")
+    assert of_one_family(("10.0.0.1", "fd00::1", "fd00::2")) == ("fd00::1", "fd00::2")
+    assert of_one_family(("10.0.0.1", "fd00::1")) == ("10.0.0.1",)

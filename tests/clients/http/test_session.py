@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -6,8 +7,9 @@ from aiohttp import web
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
-from scaler.clients.http.session import open_session
+from scaler.clients.http.session import CERTAIN_SECONDS, Sessions, open_session
 from scaler.core.errors import Refused
+from scaler.demo.clock import ManualClock
 from scaler.demo.name_server import NameServer
 
 
@@ -71,3 +73,47 @@ async def test_proxies_of_the_environment_are_not_used(url: str, monkeypatch: py
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     async with open_session(Addresses()) as session, session.get(url) as answer:
         assert answer.status == 200
+
+
+async def test_another_server_behind_the_same_address_is_found() -> None:
+    """As behind a Service whose selector has changed: whoever is connected stays with the old one."""
+    behind, clock = b"old", ManualClock()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = behind
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + mine)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    sessions = Sessions(clock, Addresses())
+
+    async def read() -> bytes:
+        session = await sessions.get()
+        async with session.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as answer:
+            return await answer.read()
+
+    assert await read() == b"old"
+    behind = b"new"
+    reads = []
+    for _ in range(4):
+        reads.append(await read())
+        await clock.advance(CERTAIN_SECONDS / 2)
+    assert reads == [b"old", b"old", b"new", b"new"]
+    await sessions.close()
+    server.close()
+
+
+async def test_a_read_under_way_is_not_cut_off_by_a_new_session() -> None:
+    clock = ManualClock()
+    sessions = Sessions(clock, Addresses())
+    first = await sessions.get()
+    await clock.advance(CERTAIN_SECONDS)
+    second = await sessions.get()
+    assert (second is first, first.closed) == (False, False)
+    await clock.advance(CERTAIN_SECONDS)
+    await sessions.get()
+    assert (first.closed, second.closed) == (True, False)
+    await sessions.close()
+    assert second.closed

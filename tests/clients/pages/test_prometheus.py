@@ -100,12 +100,18 @@ def test_no_selector_breaks_out_of_its_braces(selector: str) -> None:
     assert label_matchers(matchers) == matchers
 
 
-def test_the_query_asks_for_sums_and_for_targets_that_are_down() -> None:
+def test_the_query_asks_for_sums_and_for_targets_that_are_down_and_samples_that_are_old() -> None:
     series = '{__name__=~"active|workqueue_depth",namespace="argocd",job=~"argocd-.*"}'
-    also_who_leads = series.replace("active|", "active|leader_election_master_status|")
+    also_who_leads = series.replace("active|", "active|leader_election_master_status|process_start_time_seconds|")
+    old = (
+        "label_replace(max by (instance, job, pod) (time() - "
+        'timestamp({}{{namespace="argocd",job=~"argocd-.*"}})) > 150, "queue_scaler_stale", "true", "", "")'
+    )
     assert PLACE.query() == (
         f"sum by (__name__, controller, instance, job, name, pod) ({also_who_leads}) "
-        f'or ((up{{namespace="argocd",job=~"argocd-.*"}} == 0) and on (job) {series})'
+        f'or ((up{{namespace="argocd",job=~"argocd-.*"}} == 0) and on (job) '
+        f"({series} or {series} offset 5m or {series} offset 30m or {series} offset 2h)) "
+        f"or {old.format('active')} or {old.format('workqueue_depth')}"
     )
     everything = PrometheusPages("main", "", "", FAMILIES)
     for place in (PLACE, everything):
@@ -139,6 +145,10 @@ def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
     assert math.isnan(page.sums["workqueue_depth"]["a"])
 
 
+OLD = {
+    "metric": {"instance": "10.0.0.9:8082", "job": "argocd", "queue_scaler_stale": "true"},
+    "value": [1, "151.2"],
+}
 UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
 
 
@@ -164,6 +174,9 @@ def test_a_standby_does_not_count_in_prometheus_either() -> None:
     [
         pytest.param(vector(), "no series of active or workqueue_depth", id="no series"),
         pytest.param(vector(row(name="a"), UP), "cannot scrape 10.0.0.9:8082 of job argocd", id="a target is down"),
+        pytest.param(
+            vector(row(name="a"), OLD), "sample of 10.0.0.9:8082 of job argocd is 151 s old", id="old samples"
+        ),
         pytest.param(vector(row(name="a"), warnings=["no store"]), "may be partial: 'no store'", id="warnings"),
         pytest.param(vector(row(name="a"), isPartial=True), "may be partial", id="partial"),
         pytest.param(b'{"status":"error","errorType":"timeout","error":"too slow"}', "failed: 'too slow'", id="error"),

@@ -462,6 +462,64 @@ async def test_a_service_before_leader_and_standby_tells_the_leaders_queue_or_no
             await reading.one(place)
 
 
+def found_of(reading: Reading, told: Reported, place: Place) -> tuple[float, tuple[Page, ...]]:
+    return reading.clock.now() - told.changes[place], told[place]
+
+
+@pytest.mark.parametrize(
+    ("page", "ago"),
+    [
+        pytest.param(b"process_start_time_seconds %d\n", 40.0, id="it says so"),
+        pytest.param(b"process_start_time_seconds 9e12\n", 0.0, id="by a clock that is ahead"),
+        pytest.param(b"process_start_time_seconds NaN\n", math.inf, id="it does not know"),
+        pytest.param(b"", math.inf, id="it does not say"),
+    ],
+)
+async def test_start_of_a_process_is_told_in_our_time_and_is_no_part_of_the_reading(
+    reading: Reading, raw: RawServer, page: bytes, ago: float
+) -> None:
+    started = page.replace(b"%d", b"%d" % (reading.clock.wall() - 40))
+    raw.answer = answer(started + PAGE)
+    place, told = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED), Reported()
+    await reading.reader.read([place], told)
+    assert found_of(reading, told, place) == (ago, (Page("127.0.0.1", {"workqueue_depth": {"a": 3}}),))
+
+
+async def test_a_pod_that_is_missing_is_a_change_and_one_more_is_none(reading: Reading, pods: list[Controller]) -> None:
+    """A name leaves out pods that are not ready, and a Prometheus those that it does not know yet."""
+    place, ago = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED), []
+    for there in ((pod(1), pod(2)), (pod(1), pod(2), pod(3)), (pod(1), pod(3)), (pod(1), pod(3))):
+        reading.kubernetes.pods = there
+        told = Reported()
+        await reading.reader.read([place], told)
+        ago.append(found_of(reading, told, place)[0])
+        await reading.clock.advance(5)
+    assert ago == [math.inf, math.inf, 0.0, math.inf]
+
+
+async def test_another_leader_is_a_change_and_a_standby_that_starts_is_none(
+    reading: Reading, raw: RawServer, pods: list[Controller]
+) -> None:
+    reading.kubernetes.pods = (pod(1), pod(2))
+    place = PodPages("ns", "app=controller", port_of(pods), "/metrics", WANTED)
+    ago = []
+    for leads in (0, 0, 1, 1):
+        pods[0].leads, pods[1].leads = leads == 0, leads == 1
+        told = Reported()
+        await reading.reader.read([place], told)
+        ago.append(found_of(reading, told, place)[0])
+        await reading.clock.advance(5)
+    assert ago == [math.inf, math.inf, 0.0, math.inf]
+    standby = b'leader_election_master_status{name="x"} 0\nprocess_start_time_seconds %d\n' % reading.clock.wall()
+    leader = b'leader_election_master_status{name="x"} 1\n' + PAGE
+    pages = itertools.cycle([standby, leader])
+    raw.answer = lambda _: answer(next(pages))
+    reading.names.known = {"both": ["127.0.0.1", "127.0.0.1"]}
+    place_of_both, told = UrlPages(f"http://both:{raw.port}/metrics", WANTED), Reported()
+    await reading.reader.read([place_of_both], told)
+    assert found_of(reading, told, place_of_both)[0] == math.inf
+
+
 async def test_the_proof_says_how_each_end_was_certain_and_whose_pages_they_are(
     reading: Reading, raw: RawServer, pods: list[Controller]
 ) -> None:

@@ -103,8 +103,8 @@ def _bulk(text: bytes) -> bytes:
 class Fake(RespServer):
     """A Redis that tells of itself what a test wants."""
 
-    def __init__(self, run_id: bytes = b"one", uptime: int = 1_000) -> None:
-        super().__init__(self.say)
+    def __init__(self, run_id: bytes = b"one", uptime: int = 1_000, **where: Any) -> None:
+        super().__init__(self.say, **where)
         self.run_id, self.uptime = run_id, uptime
         self.told: dict[bytes, bytes] = {b"ROLE": MASTER, b"AUTH": b"+OK\r\n", b"SELECT": b"+OK\r\n"}
 

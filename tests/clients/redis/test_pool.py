@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -97,6 +98,21 @@ async def test_other_server_behind_the_same_address_is_found(
     assert server.connections == 1
 
 
+async def test_server_that_tells_nothing_of_itself_is_left_for_whoever_answers_now(
+    fake: Any, ping: Any, kept: Any, clock: ManualClock
+) -> None:
+    server = await fake()
+    server.told[b"INFO"] = b"-NOPERM User scaler has no permissions to run the command\r\n"
+    one = kept(f"redis://127.0.0.1:{server.port}")
+    first = await ping(one)
+    await clock.advance(CERTAIN_SECONDS)
+    second = await ping(one)
+    assert second is not first
+    assert (second.changed_at, one.moves) == (-math.inf, 0)  # nothing says that it is another
+    await asyncio.sleep(0.01)
+    assert server.connections == 1
+
+
 async def test_connection_stays_while_no_new_one_can_be_made(
     fake: Any, ping: Any, kept: Any, clock: ManualClock
 ) -> None:
@@ -107,6 +123,64 @@ async def test_connection_stays_while_no_new_one_can_be_made(
     server.told[b"INFO"] = server.told[b"SELECT"] = b"-NOAUTH Authentication required.\r\n"
     await clock.advance(CERTAIN_SECONDS)
     assert await ping(one) is first
+
+
+@pytest.fixture
+def behind(fake: Any) -> Any:
+    """Return a function that starts servers on one port of several addresses, by what each says to ROLE."""
+
+    async def started(*roles: bytes | None) -> tuple[int, list[Any]]:
+        port, servers = 0, []
+        for number, role in enumerate(roles, 1):
+            server = await fake(b"run-%d" % number, host=f"127.0.0.{number}", port=port)
+            port = server.port
+            server.told[b"ROLE"] = role
+            servers.append(server)
+        return port, servers
+
+    return started
+
+
+REPLICA = b"*5\r\n$5\r\nslave\r\n$1\r\na\r\n:1\r\n$9\r\nconnected\r\n:5\r\n"
+
+
+@pytest.mark.parametrize(
+    ("roles", "meant"),
+    [
+        pytest.param((REPLICA, MASTER), "127.0.0.2", id="the master behind a replica"),
+        pytest.param(
+            (REPLICA.replace(b"$9\r\nconnected", b"$4\r\nsync"), REPLICA), "127.0.0.2", id="the replica in step"
+        ),
+        pytest.param((MASTER, MASTER), None, id="a newborn that calls itself a master, too"),
+    ],
+)
+async def test_of_several_servers_behind_a_name_the_master_is_meant(
+    behind: Any, ping: Any, kept: Any, zone: Any, *, roles: tuple[bytes, ...], meant: str | None
+) -> None:
+    port, servers = await behind(*roles)
+    addresses = tuple(f"127.0.0.{number}" for number in range(1, len(roles) + 2))  # nobody is at the last one
+    one = kept(f"redis://cache:{port}", names=zone(addresses))
+    if meant is None:
+        with pytest.raises(
+            Unavailable, match=rf"call themselves a master: 127\.0\.0\.1:{port} and 127\.0\.0\.2:{port}"
+        ):
+            await ping(one)
+        return
+    assert (await ping(one)).address == meant
+    await asyncio.sleep(0.01)
+    assert [server.connections for server in servers] == [0, 1]
+    servers[1].told[b"HELLO"] = b"%1\r\n$5\r\nproto\r\n:3\r\n"
+    hints = await one.open(protocol=3)
+    assert hints.address == meant
+    hints.close()
+
+
+async def test_one_server_behind_several_addresses_is_one_master(fake: Any, ping: Any, kept: Any, zone: Any) -> None:
+    """As behind a load balancer with an address in each zone."""
+    server = await fake(host="0.0.0.0")
+    one = kept(f"redis://cache:{server.port}", names=zone(("127.0.0.1", "127.0.0.2")))
+    assert (await ping(one)).address == "127.0.0.1"
+    assert one.moves == 0
 
 
 # Attempts

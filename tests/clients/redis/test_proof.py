@@ -24,7 +24,9 @@ async def test_role_is_asked_before_and_after_every_round_trip(fake: Any, ping: 
     one = kept(f"redis://127.0.0.1:{server.port}")
     for _ in range(3):
         connection = await ping(one)
-    assert [command[0] for command in server.commands[2:]] == [b"ROLE", b"PING", b"ROLE"] * 3
+    role, ping_, link = [b"ROLE"], [b"PING"], [b"INFO", b"replication"]
+    assert server.commands[2:6] == [role, ping_, role, link]  # which it may turn out to have
+    assert server.commands[6:] == [role, ping_, role] * 2
     found = connection.found(7, 1)
     assert found.value == 7
     assert found.proof.origin == f"127.0.0.1:{server.port}, says that it is the master"
@@ -45,6 +47,33 @@ async def test_replica_that_gets_in_step_in_the_middle_is_a_fault(fake: Any, pin
     server.answer = lambda command: next(roles) if command[0] == b"ROLE" else server.say(command)
     with pytest.raises(Unavailable, match="not in step with its master a: its link is sync"):
         await ping(kept(f"redis://127.0.0.1:{server.port}"))
+
+
+@pytest.mark.parametrize(
+    ("told", "silent"),
+    [
+        pytest.param(b"master_host:a\r\nmaster_last_io_seconds_ago:30\r\n", False, id="it has heard something"),
+        pytest.param(b"master_host:a\r\nmaster_last_io_seconds_ago:31\r\n", True, id="silent for too long"),
+        pytest.param(b"master_host:a\r\n", False, id="it does not say"),
+        pytest.param(b"master_last_io_seconds_ago:-1\r\n", False, id="no link, of which ROLE tells"),
+        pytest.param(None, False, id="refused"),
+    ],
+)
+async def test_replica_that_hears_nothing_is_a_fault_though_its_link_is_up(
+    fake: Any, ping: Any, kept: Any, told: bytes | None, *, silent: bool
+) -> None:
+    """As with a half-open connection, or a replica of a replica that is cut off."""
+    server = await fake()
+    server.told[b"ROLE"] = REPLICA
+    answer = NOPERM if told is None else bulk(told)
+    server.answer = lambda command: answer if command == [b"INFO", b"replication"] else server.say(command)
+    one = kept(f"redis://127.0.0.1:{server.port}")
+    for _ in range(2):
+        if silent:
+            with pytest.raises(Unavailable, match="its master a: it has heard nothing from there for 31 s"):
+                await ping(one)
+        else:
+            await ping(one)
 
 
 @pytest.mark.parametrize("refusal", [NOPERM, b"-ERR unknown command 'ROLE'\r\n"], ids=["denied", "unknown"])
@@ -89,7 +118,7 @@ async def test_start_of_the_server_is_told_in_our_time(fake: Any, ping: Any, kep
     server = await fake(uptime=5)
     connection = await ping(kept(f"redis://127.0.0.1:{server.port}"))
     assert connection.found(0, 1).changed_at == clock.now() - 5
-    assert server.count(b"INFO") == 1
+    assert server.count(b"INFO") == 2
 
 
 async def test_other_role_is_a_change(fake: Any, ping: Any, kept: Any, clock: ManualClock) -> None:

@@ -273,7 +273,7 @@ def test_overdue_applications_beyond_what_shards_can_share_are_only_shown() -> N
     found = assess(controller(shardingAlgorithm="round-robin"), [queue_page()], fleet(2), [Application("", 0.0)] * 950)
     assert values(found) == [1, 300]
     (part,) = (part for part in found.components if part.name == "overdue applications")
-    assert (part.value, part.note) == (950, "told as 300: more shards would leave one without a cluster")
+    assert (part.value, part.note) == (950, "counted as 300: more shards would leave one without a cluster")
 
 
 def test_consistent_hashing_weighs_applications() -> None:
@@ -296,6 +296,22 @@ def test_without_the_right_to_read_secrets_clusters_are_counted() -> None:
     assert values(found)[0] == 3
     with pytest.raises(Unavailable, match="none of 2 pages has argocd_cluster_info"):
         assess(controller(clusters="metrics"), [queue_page(5000), queue_page()])
+
+
+@pytest.mark.parametrize(("ago", "told"), [(0, False), (59, False), (60, True), (-1, False)])
+def test_a_pod_that_has_just_started_does_not_tell_of_its_clusters_yet(ago: float, *, told: bool) -> None:
+    two = {"https://a": 1.0, "https://b": 1.0}
+    pages = [
+        queue_page(5000, argocd_cluster_info=two),
+        queue_page(0, process_start_time_seconds={"": NOW - ago}),
+        queue_page(0, argocd_cluster_info=two, process_start_time_seconds={"": NOW}),
+        queue_page(0),
+    ]
+    if told:
+        assert values(assess(controller(clusters="metrics"), pages))[0] == 2
+    else:
+        with pytest.raises(Unavailable, match=f"started {max(0, ago)} s ago and has no argocd_cluster_info yet"):
+            assess(controller(clusters="metrics"), pages)
 
 
 @pytest.mark.parametrize(

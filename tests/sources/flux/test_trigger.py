@@ -147,9 +147,13 @@ def test_selections_have_metrics_of_their_own() -> None:
 def test_a_selection_that_matches_nothing_says_so() -> None:
     found = assess(trigger(watchLabelSelector="team notin (platform)"))
     assert not found.active
-    assert found.reasons == (
-        "inactive: no object has the labels team notin (platform), so nothing can wait; is that the controller's selector?",
+    doubt = (
+        "no object has the labels team notin (platform), or all that have them are suspended, so nothing can wait; is that the "
+        "controller's selector, and are the namespaces right?"
     )
+    assert found.doubts == (doubt,)
+    idle = "inactive: none of 0 objects of kustomize-controller waits, and none is due soon"
+    assert found.reasons == (idle, doubt)
     (pods,) = (part for part in found.components if part.name == "pods")
     assert "none in flux-system has app=kustomize-controller: it sleeps, or podSelector" in pods.note
 

@@ -10,6 +10,7 @@ from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.info import Info
+from scaler.sources.sidekiq.known_queues import Known
 from scaler.sources.sidekiq.state import Depth, Due, Oldest, Process
 
 NOW = 1_800_000_000.0
@@ -46,7 +47,7 @@ def readings(
     return {
         plan.processes: Processes(live, **others),
         plan.due: Due(dict(due or {}), math.inf, CLOCK),
-        plan.known: frozenset({"default", "mail"}),
+        plan.known: Known(frozenset({"default", "mail"})),
         **depths,
         **oldest,
     }

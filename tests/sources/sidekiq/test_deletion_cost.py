@@ -13,6 +13,7 @@ from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.deletion_cost import deletion_cost, deletion_costs, held_pods
 from scaler.sources.sidekiq.fleet import Processes
 from scaler.sources.sidekiq.info import Info
+from scaler.sources.sidekiq.known_queues import Known
 from scaler.sources.sidekiq.state import Depth, Due, Process, parse_process, with_jobs
 from scaler.sources.sidekiq.workload import Selection
 
@@ -131,7 +132,7 @@ def readings(parsed: SidekiqTrigger) -> dict[Any, Any]:
     return {
         plan.processes: FLEET,
         plan.due: Due({}, math.inf, RedisClock(0.0)),
-        plan.known: frozenset({"default"}),
+        plan.known: Known(frozenset({"default"})),
         **{place: Depth(0, paused=False) for place in plan.depths},
     }
 

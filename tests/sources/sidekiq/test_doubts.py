@@ -10,7 +10,7 @@ from scaler.sources.redis_places import RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.fleet import Processes, owner_of, stateful_set_of
 from scaler.sources.sidekiq.info import Info
-from scaler.sources.sidekiq.known_queues import Elsewhere
+from scaler.sources.sidekiq.known_queues import Elsewhere, Known
 from scaler.sources.sidekiq.state import Depth, Due, Process
 
 NOW = 1_800_000_000.0
@@ -41,13 +41,14 @@ def judged(
     waiting: dict[str, int] | None = None,
     near: dict[str, Elsewhere] | None = None,
     due: dict[str | None, tuple[float, ...]] | None = None,
+    lost: tuple[Any, ...] = (),
     **counts: int,
 ) -> Assessment:
     plan = parsed.plan
     readings: dict[Any, Any] = {
         plan.processes: Processes(live, **counts),
         plan.due: Due(due or {}, math.inf, CLOCK),
-        plan.known: known,
+        plan.known: Known(known, *lost),
         **{place: Depth((waiting or {}).get(place.queue, 0), paused=False) for place in plan.depths},
     }
     readings |= {place: (near or {}).get(place.queue, Elsewhere()) for place in parsed.further_places(readings)}
@@ -68,6 +69,12 @@ def test_a_usual_answer_is_not_doubtful() -> None:
     ):
         assert told.doubts == () or "not in `queues`" in told.doubts[0]
     assert judged(trigger()).doubts == ()
+
+
+def test_a_redis_that_throws_keys_out_makes_every_answer_doubtful() -> None:
+    (doubt,) = judged(trigger(), lost=(12, "volatile-lru")).doubts
+    assert doubt.startswith("this Redis has thrown out 12 keys for want of memory, by maxmemory-policy volatile-lru: ")
+    assert judged(trigger(), process(pod("shop"), 3), lost=(12, "volatile-lru")).doubts == (doubt,)
 
 
 @pytest.mark.parametrize(

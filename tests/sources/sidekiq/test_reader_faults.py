@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.redis.server import RedisServer
 from scaler.core.domain import Fault
 from scaler.core.errors import Refused, Unavailable
+from scaler.demo.clock import ManualClock
 from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
@@ -170,3 +172,24 @@ async def test_processes_that_take_too_much_memory_are_a_fault_that_says_so(
         assert "2 processes and the names of their queues take more than" in str(found.of(ProcessSet))
         assert found.of(QueueDepth) == Depth(1, paused=False)
         await one.reader.close()
+
+
+@pytest.mark.parametrize(("jump", "changed"), [(4, False), (90, True), (-90, True)])
+async def test_clock_of_redis_that_jumps_is_a_change(
+    asking: Any, trigger: Trigger, sane: Script, jump: int, *, changed: bool
+) -> None:
+    """Heartbeats live for 60 s: those of all processes are gone at once, and whatever works looks idle until the next."""
+    clock, ahead = ManualClock(), 0
+
+    def say(command: list[bytes]) -> bytes:
+        return array(b"%d" % (clock.wall() + ahead), b"0") if command == [b"TIME"] else sane(command)
+
+    async with RespServer(say) as server:
+        one, mine = asking(Backends(clock=clock)), trigger(redisURL=f"redis://127.0.0.1:{server.port}")
+        assert set((await one.readings(mine)).changes.values()) == {-math.inf}
+        await clock.advance(5)
+        ahead = jump
+        at = clock.now() if changed else -math.inf
+        assert set((await one.readings(mine)).changes.values()) == {at}
+        await clock.advance(5)
+        assert set((await one.readings(mine)).changes.values()) == {at}

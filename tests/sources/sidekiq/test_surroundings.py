@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from scaler.core.errors import Unavailable
 from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey
 from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
-from scaler.sources.sidekiq.known_queues import Elsewhere, KnownQueues, NearQueue
+from scaler.sources.sidekiq.known_queues import Elsewhere, Known, KnownQueues, NearQueue
 from scaler.sources.sidekiq.places import QueueDepth
 from scaler.sources.sidekiq.private_queues import MAX_STEPS, Orphans, PrivateQueues
 
@@ -93,16 +94,34 @@ async def test_surroundings_that_may_not_be_read_are_a_hint_less(
     await admin.execute_command("ACL", "SETUSER", "few", "resetkeys", "%R~processes", "%R~paused", "%R~queue:*")
     await admin.execute_command("ACL", "SETUSER", "few", "%R~schedule", "%R~retry")
     readings = await asking().readings(few)
-    assert readings.of(KnownQueues) is None
+    assert readings.of(KnownQueues) == Known(None)
     told = few.assess(readings, time.time())
     assert told.doubts == ()
     await admin.execute_command("ACL", "DELUSER", "few")
 
 
+async def test_keys_that_redis_throws_out_are_noticed(asking: Any, trigger: Any) -> None:
+    with Valkey() as full:
+        one, mine = asking(), trigger(redisURL=full.url)
+        async with full.client() as client:
+            await client.sadd("queues", "default")
+            await client.config_set("maxmemory-policy", "allkeys-random")
+            assert (await one.readings(mine)).of(KnownQueues) == Known(frozenset({"default"}))
+            await client.config_set("maxmemory", 1)
+            with pytest.raises(RedisError):
+                await client.set("one", "more")
+            await client.config_set("maxmemory", 0)
+        known = (await one.readings(mine)).of(KnownQueues)
+        assert (known.evicted > 0, known.policy) == (True, "allkeys-random")
+        async with full.client() as client:
+            await client.config_set("maxmemory-policy", "noeviction")
+        assert (await one.readings(mine)).of(KnownQueues).evicted == 0
+
+
 async def test_too_many_names_are_not_compared(redis: Redis, asking: Any, trigger: Any) -> None:
     await redis.sadd("queues", *(f"tenant-{number}" for number in range(20_001)))
     readings = await asking().readings(trigger())
-    assert readings.of(KnownQueues) is None
+    assert readings.of(KnownQueues) == Known(None)
     assert trigger().assess(readings, time.time()).doubts == ()
 
 
