@@ -1,12 +1,12 @@
 """The configuration: a YAML file; environment variables override it, and flags override both."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
@@ -20,6 +20,8 @@ from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import CONNECTION_NAME, RedisServer
 from scaler.core.errors import SettingsError
 from scaler.core.section import Section
+from scaler.keda.yaml_lines import Broken, documents
+from scaler.keda.yaml_nodes import Document
 from scaler.sources import SOURCES
 from scaler.sources.access import AccessRule
 from scaler.sources.sqs.prices import CostSettings
@@ -107,6 +109,8 @@ class JournalSettings(Section):
     )
 
 
+NAME = "[A-Za-z0-9_.-]{1,80}"
+"""What keys and names of the file look like."""
 _SECTION_HELP = "see docs/configuration.md"
 
 
@@ -232,7 +236,12 @@ def _finding_text(finding: ErrorDetails) -> str:
         known = [_written(name, field) for name, field in model.model_fields.items()]
         near = difflib.get_close_matches(names[-1], known, n=1)
         text = f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(known)}"
-    return f"{'.'.join(names)}: {text}"
+    return f"{'.'.join(map(_shown, names))}: {text}"
+
+
+def _shown(name: str) -> str:
+    """Return `name` for a message, unless it may be a URL with its password in place of a name."""
+    return name if re.fullmatch(NAME, name) else "(a name that is not shown)"
 
 
 def _written(name: str, field: FieldInfo) -> str:
@@ -271,20 +280,20 @@ def _values_by_name(value: Any, annotation: Any) -> Any:
 
 def _read(config: Path) -> dict[str, Any]:
     try:
-        parsed = yaml.safe_load(config.read_text())
+        text = config.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{config}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{config}: not YAML (wrong encoding)") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date; RecursionError:
-        # nested too deep
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SettingsError(
-            f"{config}{line}: not YAML ({getattr(error, 'problem', None) or 'a date or a depth that cannot be'})"
-        ) from None
+    found = list(itertools.islice(documents(text), 2))
+    for each in found:
+        if isinstance(each, Broken):
+            raise SettingsError(f"{config}:{each.line}: {each.problem}")
+    if len(found) > 1:
+        raise SettingsError(f"{config}: more than one document; the file must hold one")
+    parsed = found[0].data if found and isinstance(found[0], Document) else None
     if parsed is None:
         return {}
-    if not isinstance(parsed, dict) or not all(isinstance(key, str) for key in parsed):
+    if not isinstance(parsed, dict):
         raise SettingsError(f"{config}: the file must hold keys and values, such as `listen: 0.0.0.0:9090`")
     return parsed

@@ -36,6 +36,12 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+MERGES = f"a0: &a0 {{{', '.join(f'k{number}: v' for number in range(1_000))}}}\n" + "".join(
+    f"a{level}: &a{level} {{<<: *a{level - 1}, m{level}: v}}\n" for level in range(1, 400)
+)
+"""Few lines that stand for hundreds of thousands of keys."""
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str], Path]:
     def write(content: str) -> Path:
@@ -173,10 +179,14 @@ def test_a_section_of_the_file_is_completed_by_the_environment(
             id="no such choice",
         ),
         pytest.param("- a\n- b", "the file must hold keys and values", id="a list"),
-        pytest.param("1: a", "the file must hold keys and values", id="a number as a key"),
-        pytest.param("a: [", ":1: not YAML", id="not YAML"),
-        pytest.param("a: b\nc: d: e", ":2: not YAML (mapping values are not allowed here)", id="not YAML, on line 2"),
-        pytest.param("a: !!python/object:os.system x", "not YAML (could not determine a constructor", id="no objects"),
+        pytest.param("1: a", "1: unknown key", id="a number as a key"),
+        pytest.param("a: [", ":2: not YAML", id="not YAML"),
+        pytest.param("a: b\nc: d: e", ":2: not YAML: mapping values are not allowed", id="not YAML, on line 2"),
+        pytest.param("a: !!python/object:os.system x", "not YAML: could not determine a constructor", id="no objects"),
+        pytest.param("listen: a\nlisten: b", ":2: ", id="twice"),
+        pytest.param("listen: 127.0.0.1:1\n---\nhttp: 127.0.0.1:2", "more than one document", id="two documents"),
+        pytest.param(MERGES, "merges take over more than 250,000 values", id="merges without end"),
+        pytest.param("[" * 50_000, "nested deeper than 100 levels", id="brackets without end"),
     ],
 )
 def test_a_mistake_names_file_key_and_what_is_allowed(written: Callable[[str], Path], content: str, said: str) -> None:
@@ -184,6 +194,23 @@ def test_a_mistake_names_file_key_and_what_is_allowed(written: Callable[[str], P
     told = refusal(path)
     assert told.startswith(str(path))
     assert said in told
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "redis: {'redis://:canary@h': {url: x}}",
+        "redis: {'redis://:canary@h': 7}",
+        "prometheus: {'http://u:canary@h': {uri: x}}",
+        "'redis://:canary@h': 1",
+        "log: {'https://u:canary@h': 1}",
+        "redis: {'redis://:canary@h': {url: x}, 'redis://:canary@h': {url: y}}",
+    ],
+)
+def test_a_url_in_place_of_a_name_is_not_told(written: Callable[[str], Path], content: str) -> None:
+    told = refusal(written(content))
+    assert "(a name that is not shown)" in told or "a key is there twice" in told
+    assert "canary" not in told
 
 
 def test_all_mistakes_are_told_at_once(written: Callable[[str], Path]) -> None:

@@ -22,6 +22,7 @@ from scaler.clients.pages.pods import PODS
 from scaler.core.clock import Clock, sleep
 from scaler.core.errors import Fault
 from scaler.core.logs import Once, get_logger
+from scaler.core.tenant import TENANT
 from scaler.keda.arithmetic import Metric
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Sparing:
 
     async def _look(self, namespace: str, scaled_objects: list[ScaledObject]) -> list[Write]:
         """Update `spared` of each of `scaled_objects`, and return what to write for them now."""
+        TENANT.set(namespace)
         self._watched.add(namespace)
         place = _place(namespace)
         try:

@@ -83,7 +83,7 @@ class Budget:
         used = self._used.get(tenant, 0)
         whose = f"namespace {tenant}" if tenant else "this read"
         return (
-            f"{amount} bytes more for {whose}, which holds {used}, are over its share of {self.limit} {self._name}: "
+            f"{amount} more for {whose}, which holds {used}, are over its share of {self.limit} {self._name}: "
             "read fewer or smaller things at once"
         )
 

@@ -30,6 +30,7 @@ MAX_BROKEN = 100
 
 _DOCUMENT = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _DIRECTIVES = re.compile(r"(?:[ \t]*(?:[#%].*)?\r?\n)*")
+_KEY = re.compile(r"[A-Za-z0-9_./-]{1,80}")
 _MERGE = "tag:yaml.org,2002:merge"
 _NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
@@ -219,7 +220,8 @@ class _Composer:
             if key.tag == _MERGE:
                 merged |= self._merged(value, value_event.start_mark)
             elif key.text in written:
-                _wrong(part.start_mark, f"{key.text[:80]} is there twice")
+                shown = key.text if _KEY.fullmatch(key.text) else "a key"  # it may be a URL with its password
+                _wrong(part.start_mark, f"{shown} is there twice")
             else:
                 written[key.text] = key, value
         node.entries = merged | written

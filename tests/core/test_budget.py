@@ -142,7 +142,7 @@ async def test_who_finds_no_room_in_time_is_told_whose_share_is_full(clock: Manu
 async def test_more_than_can_ever_fit_is_a_fault_at_once() -> None:
     budget = Budget(100, "bytes of pages")
     TENANT.set("shop")
-    with pytest.raises(Unavailable, match=r"51 bytes more for namespace shop.* share of 100 bytes of pages"):
+    with pytest.raises(Unavailable, match=r"51 more for namespace shop.* share of 100 bytes of pages"):
         async with budget.hold(51):
             raise AssertionError
 

@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials, create_credential_resolver
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, MetadataRetrievalError
 
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock, deadline
 from scaler.core.errors import Fault, Refused, Unavailable
 
@@ -38,6 +39,7 @@ RENEW_SECONDS = 600.0
 RETRY_RENEWAL_SECONDS = 30.0
 MAX_IDENTITIES = 10_000
 MAX_ASSUMING = 8
+"""Of one tenant at the same time, each in a thread; others find room beside it."""
 _ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
 """The services in use: SQS, and those for credentials. botocore's list of all services' endpoints takes 7 MB."""
 _CLIENT = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
@@ -178,7 +180,7 @@ class Identities:
         """Create nothing yet: a server without SQS triggers needs no AWS."""
         self._clock = clock
         self._known: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
-        self._assuming = asyncio.Semaphore(MAX_ASSUMING)
+        self._assuming = Budget(2 * MAX_ASSUMING, "roles being assumed")
         self._making = threading.Lock()  # botocore's session is not thread-safe
 
     @cached_property
@@ -229,7 +231,7 @@ class Identities:
         own = self.own()
         credentials = await own.credentials()
         try:
-            async with self._assuming:
+            async with self._assuming.hold(1):
                 return await in_thread(partial(self._assume_role, credentials, region, request))
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in EXPIRED:

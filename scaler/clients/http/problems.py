@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import aiohttp
 
+from scaler.clients.http.wire import FloodError
 from scaler.core.errors import Fault, Refused, Unavailable, let_go
 
 _ALERT = re.compile(r"_ALERT_([A-Z_]+)")
@@ -56,6 +57,8 @@ def _problem(error: Exception, *, tls: bool, hint: str) -> str:
             problem = f"the TLS handshake was cut off; does the server ask for a client certificate?{hint}"
         case aiohttp.ClientConnectorError():
             problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
+        case FloodError():
+            problem = "the answer has more around its body (heads, what is between chunks) than in it"
         case aiohttp.ClientPayloadError():
             problem = "the answer broke off before its end"
         case aiohttp.ClientResponseError():

@@ -92,23 +92,19 @@ def _masked(text: str, secrets: Iterable[str]) -> str:
     """Mask every part of `secrets` in `text`, also if its beginning or end is missing."""
     for secret in sorted(secrets, key=len, reverse=True):
         parts = {secret[at : at + SHORTEST_PART] for at in range(max(1, len(secret) - SHORTEST_PART + 1))}
+        begins = re.compile("|".join(map(re.escape, (secret[:SHORTEST_SECRET], *sorted(parts)))))
         out, position = [], 0
-        while position < len(text):
-            length = _common(text, position, secret, parts)
-            out.append(MASK if length else text[position])
-            position += length or 1
-        text = "".join(out)
+        while (found := begins.search(text, position)) is not None:  # a server may answer long texts to many requests
+            out += [text[position : found.start()], MASK]
+            position = found.start() + _common(text, found, secret)
+        text = "".join((*out, text[position:]))
     return text
 
 
-def _common(text: str, position: int, secret: str, parts: set[str]) -> int:
-    """Return how many characters of `text` from `position` on are a part of `secret` to mask."""
-    if text.startswith(secret[:SHORTEST_SECRET], position):
-        at = 0
-    elif (part := text[position : position + SHORTEST_PART]) in parts:
-        at = secret.index(part)
-    else:
-        return 0
+def _common(text: str, found: re.Match[str], secret: str) -> int:
+    """Return how many characters of `text` from `found` on are a part of `secret` to mask."""
+    position, part = found.start(), found[0]
+    at = 0 if text.startswith(secret[:SHORTEST_SECRET], position) else secret.index(part)
     length = 0
     while at + length < len(secret) and text[position + length : position + length + 1] == secret[at + length]:
         length += 1

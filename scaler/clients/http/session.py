@@ -8,6 +8,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
+from scaler.clients.http.wire import bound
 from scaler.core.clock import Clock
 from scaler.core.errors import Refused
 
@@ -34,7 +35,7 @@ def open_session(addresses: Addresses, names: Names, *, connections: int = 100) 
         resolver=_Resolver(addresses, names),
     )
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=bound(connector),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=True,
         timeout=aiohttp.ClientTimeout(total=None),  # the store limits every read; another timer would cost time

@@ -18,7 +18,6 @@ from scaler.clients.kubernetes.config import Cluster
 from scaler.clients.kubernetes.credentials import Credentials
 from scaler.clients.kubernetes.faults import GarbledError, NotFoundError, error_event, message_of, refusal, trouble
 from scaler.clients.kubernetes.json_stream import (
-    BadAnswerError,
     Event,
     EventLines,
     JsonObject,
@@ -26,7 +25,9 @@ from scaler.clients.kubernetes.json_stream import (
     WholeList,
     decode_document,
 )
+from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.clients.kubernetes.objects import Objects, Resource
+from scaler.clients.kubernetes.shares import Shares
 from scaler.core.clock import Clock, deadline, sleep
 from scaler.core.errors import Refused, Throttled, Unavailable
 from scaler.core.turns import rest
@@ -50,13 +51,14 @@ CountRequests = Callable[[str, str, int], None]
 class Api:
     """One API server, one session; belongs to the running loop."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, count_requests: CountRequests) -> None:
-        """Connect at the first request."""
+    def __init__(self, cluster: Cluster, clock: Clock, count_requests: CountRequests, shares: Shares) -> None:
+        """Connect at the first request; parse within the limits of `shares`."""
         self._server = cluster.server
         self._server_name = cluster.server_name
         self._credentials = Credentials(cluster, clock)
         self._clock = clock
         self._count = count_requests
+        self._shares = shares
         self._discovered: dict[str, asyncio.Task[frozenset[str]]] = {}
         self._answered_at = -math.inf
         self._probe: asyncio.Task[None] | None = None
@@ -83,9 +85,9 @@ class Api:
         """Pass each object of the next page to `keep`, then add the page to `pages`."""
         params = {"limit": str(PAGE_OBJECTS)} | ({"continue": pages.token} if pages.token else {})
         page = ListPage(keep)
-        async with self._open("list", place, params) as response:
+        async with self._open("list", place, params) as response, self._shares.taking(page, page.feed) as take:
             while chunk := await self._chunk(response, ANSWER_SECONDS):
-                page.feed(chunk)
+                await take(chunk)
             pages.add(page.finish())
 
     async def patch(self, resource: Resource, namespace: str, name: str, change: Mapping[str, Any]) -> None:
@@ -123,14 +125,22 @@ class Api:
             "timeoutSeconds": str(random.randrange(300, 600)),  # noqa: S311 - not for security
         }
         lines = EventLines()
-        async with self._open("watch", place, params) as response:
+
+        def feed(piece: bytes) -> None:
+            for event in lines.feed(piece):
+                if event.type == "ERROR":
+                    raise error_event(event.object, f"{self}: watch {place}")
+                handle(event)
+
+        def patience() -> float:
+            left = silent_at() - self._clock.now()
+            return min(left, ANSWER_SECONDS) if lines.large else left  # others wait for a large object
+
+        async with self._open("watch", place, params) as response, self._shares.taking(lines, feed) as take:
             opened()
             with suppress(TimeoutError):
-                while chunk := await self._chunk(response, silent_at() - self._clock.now()):
-                    for event in lines.feed(chunk):
-                        if event.type == "ERROR":
-                            raise error_event(event.object, f"{self}: watch {place}")
-                        handle(event)
+                while chunk := await self._chunk(response, patience()):
+                    await take(chunk)
 
     async def check(self) -> None:
         """Raise `Fault` unless the API has answered lately or answers now, because a silent watch may be dead."""

@@ -8,15 +8,13 @@ from typing import Any
 from scaler.clients.kubernetes.api import Api, CountRequests
 from scaler.clients.kubernetes.config import find_cluster
 from scaler.clients.kubernetes.faults import NotFoundError
-from scaler.clients.kubernetes.kept import Shares
 from scaler.clients.kubernetes.objects import ObjectList, Objects, Resource
 from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.kubernetes.shares import Shares
 from scaler.clients.kubernetes.watch import Watch
 from scaler.core.clock import Clock, SystemClock, deadline
 from scaler.core.domain import Found
 from scaler.core.errors import Refused, SettingsError, Unavailable
-
-LISTS_AT_ONCE = 4
 
 
 def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
@@ -40,7 +38,7 @@ class Kubernetes:
         self._settings = settings or KubernetesSettings()
         self._clock = clock or SystemClock()
         self._count_requests = count_requests
-        self._shares = Shares(asyncio.Semaphore(LISTS_AT_ONCE), self._settings.max_objects)
+        self._shares = Shares(self._settings)
         self._api: Api | None = None
         self._watches: dict[Objects, Watch] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -72,11 +70,7 @@ class Kubernetes:
         """
         watch = self._watches.get(place)
         if watch is None:
-            if len(self._watches) >= self._settings.max_watches:
-                limit = self._settings.max_watches
-                raise Refused(f"{place}: {limit} places are watched already, the limit kubernetes.maxWatches")
-            watch = Watch(place, self._connect, self._settings, self._clock, self._shares)
-            self._watches[place] = watch
+            watch = self._watches[place] = Watch(place, self._connect, self._settings, self._clock, self._shares)
         watch.users[user] = changed
         return await watch.found(timeout_seconds)
 
@@ -135,5 +129,5 @@ class Kubernetes:
                 cluster = find_cluster(self._settings, os.environ)
             except SettingsError as error:
                 raise Refused(str(error)) from None
-            self._api = Api(cluster, self._clock, self._count_requests)
+            self._api = Api(cluster, self._clock, self._count_requests, self._shares)
         return self._api

@@ -6,7 +6,8 @@ from typing import Any
 
 import aiohttp
 
-from scaler.clients.kubernetes.json_stream import BadAnswerError, decode_document
+from scaler.clients.kubernetes.json_stream import decode_document
+from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 
 MAX_PAUSE_SECONDS = 60.0

@@ -4,31 +4,17 @@ A page of 500 HelmReleases has 5 MB of text and takes 30 MB decoded; parsed obje
 buffer. Pure: bytes in, objects out; raises `BadAnswerError` for malformed input.
 """
 
-import codecs
-import json
-import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-MAX_OBJECT_SIZE = 4 * 2**20  # etcd accepts requests of 1.5 MiB by default
+from scaler.clients.kubernetes.json_text import DECODER, BadAnswerError, JsonText
+
 MAX_PAGE_SIZE = 2**28
 
 EVENT_TYPES = ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
 
 JsonObject = dict[str, Any]
-
-
-class BadAnswerError(Exception):
-    """A malformed answer; the text can follow "answered with"."""
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,41 +63,28 @@ class WholeList:
         self._tokens.add(page.token)
 
 
-class ListPage:
+class ListPage(JsonText):
     """Parses one page of a list: call `feed` with each piece, then `finish`; each object is passed to `keep`.
 
     The members of a list may be in any order: built-in kinds have `items` last, custom resources before `metadata`.
     """
 
+    what, part = "a list", "an object"
+
     def __init__(self, keep: Callable[[JsonObject], None]) -> None:
         self._keep = keep
-        self._decode = codecs.getincrementaldecoder("utf-8")()
-        self._text = ""
-        self._at = 0
-        self._enough = 0  # characters to wait for, so that parsing a large object is not retried at every piece
         self._size = 0
         self._objects = 0
         self._members: JsonObject = {}
         self._closed = False
-        self._steps = self._take_apart()
+        super().__init__()
 
     def feed(self, data: bytes, *, final: bool = False) -> None:
         """Parse the objects that `data` completes; raises `BadAnswerError` and the errors of `keep`."""
         self._size += len(data)
         if self._size > MAX_PAGE_SIZE:
             raise BadAnswerError(f"a page of more than {MAX_PAGE_SIZE >> 20} MiB, which is the limit")
-        try:
-            self._text = self._text[self._at :] + self._decode.decode(data, final)
-            self._at = 0
-            if final or len(self._text) >= self._enough:
-                next(self._steps)
-        except (ValueError, RecursionError) as error:  # a UnicodeDecodeError is a ValueError too
-            raise BadAnswerError(f"a list that is not JSON ({type(error).__name__})") from None
-        rest = len(self._text) - self._at
-        if rest > MAX_OBJECT_SIZE:
-            raise BadAnswerError(f"an object of more than {MAX_OBJECT_SIZE >> 20} MiB, which is the limit, or not JSON")
-        if len(self._text) >= self._enough:
-            self._enough = 2 * rest
+        super().feed(data, final=final)
 
     def finish(self) -> PageEnd:
         """Return the metadata of the complete page; raises `BadAnswerError` if it is not complete."""
@@ -163,35 +136,6 @@ class ListPage:
             self._keep(item)
             closing = yield from self._mark(",]")
 
-    def _skip_space(self) -> int:
-        self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it always matches
-        return self._at
-
-    def _peek(self) -> Generator[None, None, str]:
-        while self._skip_space() == len(self._text):
-            yield
-        return self._text[self._at]
-
-    def _mark(self, allowed: str) -> Generator[None, None, str]:
-        found = yield from self._peek()
-        if found not in allowed:
-            raise ValueError("another character than JSON has here")
-        self._at += 1
-        return found
-
-    def _value(self) -> Generator[None, None, Any]:
-        end = -1
-        while not 0 <= end < len(self._text):  # a number at the very end may continue
-            if end >= 0:
-                yield
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._skip_space())
-            except json.JSONDecodeError:
-                end = -1
-                yield
-        self._at = end
-        return value
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -201,31 +145,56 @@ class Event:
     object: JsonObject
 
 
-@dataclass(slots=True)
+class _Line(JsonText):
+    """One line of a watch."""
+
+    part = "an event"
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        super().__init__()
+
+    def _take_apart(self) -> Generator[None]:
+        self.value = yield from self._value()
+        while self._skip_space() == len(self._text):
+            yield
+        raise ValueError("text after the event")
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is in it so far."""
+        return not self.large and self.value is None and self._skip_space() == len(self._text)
+
+
 class EventLines:
     """Parses a watch, which has one event on each line."""
 
-    _rest: bytearray = field(default_factory=bytearray)
+    def __init__(self) -> None:
+        """Begin the first line."""
+        self._line = _Line()
+
+    @property
+    def large(self) -> bool:
+        """Whether the object of an event is under way that is built of parts, see `JsonText.large`."""
+        return self._line.large
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes; raises `BadAnswerError`."""
-        head, newline, tail = data.rpartition(b"\n")
-        if newline:
-            self._rest += head
-            lines = bytes(self._rest).split(b"\n")
-            self._rest = bytearray(tail)
-        else:
-            lines = []
-            self._rest += tail
-        if len(self._rest) > MAX_OBJECT_SIZE:
-            raise BadAnswerError(f"an event of more than {MAX_OBJECT_SIZE >> 20} MiB, which is the limit")
-        return [_event(line) for line in lines if line.strip()]
+        found = []
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            self._line.feed(end, final=True)
+            if not self._line.is_blank:
+                found.append(_event(self._line.value))
+            self._line = _Line()
+        self._line.feed(rest)
+        return found
 
 
 def decode_document(body: bytes) -> JsonObject:
     """Return the JSON object in `body`; raises `BadAnswerError`."""
     try:
-        document = _DECODER.decode(body.decode())
+        document = DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise BadAnswerError(f"something that is not JSON ({type(error).__name__})") from None
     if not isinstance(document, dict):
@@ -233,8 +202,11 @@ def decode_document(body: bytes) -> JsonObject:
     return document
 
 
-def _event(line: bytes) -> Event:
-    document = decode_document(line)
+def _event(document: Any) -> Event:
+    if document is None:
+        raise BadAnswerError("something that is not JSON")
+    if not isinstance(document, dict):
+        raise BadAnswerError("something that is no JSON object")
     found = document.get("object")
     if not isinstance(found, dict) or document.get("type") not in EVENT_TYPES:
         raise BadAnswerError("an event of an unknown form")

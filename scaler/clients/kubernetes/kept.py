@@ -1,36 +1,31 @@
-"""The projected objects of one place, within the limit of all places."""
+"""The projected objects of one place, within the limit of its tenant."""
 
-import asyncio
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
-from scaler.clients.kubernetes.json_stream import BadAnswerError, JsonObject
+from scaler.clients.kubernetes.json_stream import JsonObject
+from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.clients.kubernetes.objects import ObjectList, Objects
+from scaler.core.budget import Budget
 from scaler.core.errors import Refused, Unavailable
 
 _contents = itertools.count(1)
 
 
+OBJECT_BYTES = 1024
+"""An object of which more than this is kept counts as several; most are 0.7 KB."""
+
+
 class TooManyObjectsError(Refused):
-    """All places together have more objects than the configuration allows."""
-
-
-@dataclass(slots=True)
-class Shares:
-    """The limits that all watches of a client share: of concurrent lists and of kept objects."""
-
-    listing: asyncio.Semaphore
-    max_objects: int
-    objects: int = 0
+    """The places of a tenant have more objects than its share of what the configuration allows."""
 
 
 class Kept:
     """The objects of one place by namespace and name, and the errors of those that cannot be projected."""
 
-    def __init__(self, place: Objects, shares: Shares) -> None:
-        """Start empty."""
-        self._place, self._shares = place, shares
+    def __init__(self, place: Objects, room: Budget) -> None:
+        """Start empty; objects of the present tenant count against `room`."""
+        self._place, self._room = place, room.held()
         self._objects: dict[str, Any] = {}
         self._broken: dict[str, str] = {}
         self._content: ObjectList | None = None  # None: it has changed since it was last returned
@@ -68,7 +63,7 @@ class Kept:
 
     def clear(self) -> None:
         """Forget all objects."""
-        self._shares.objects -= len(self)
+        self._room.resize(0)
         self._objects.clear()
         self._broken.clear()
         self._content = None
@@ -77,14 +72,19 @@ class Kept:
         if self._objects.get(key) == value and self._broken.get(key) == why:
             return
         self._content = None
-        before = len(self)
+        more = _weight(value, why) - _weight(self._objects.get(key), self._broken.get(key))
+        try:
+            self._room.resize(self._room.amount + more)
+        except Unavailable as full:
+            self.clear()
+            raise TooManyObjectsError(f"{self._place}: no room: {full}") from None
         _set(self._objects, key, value)
         _set(self._broken, key, why)
-        self._shares.objects += len(self) - before
-        if self._shares.objects > self._shares.max_objects:
-            self.clear()
-            limit = self._shares.max_objects
-            raise TooManyObjectsError(f"{self._place}: no room: {limit} objects are the limit kubernetes.maxObjects")
+
+
+def _weight(value: Any, why: str | None) -> int:
+    """Return as how many objects it counts."""
+    return 0 if value is None and why is None else 1 + len(repr(value)) // OBJECT_BYTES
 
 
 def _set(mapping: dict[str, Any], key: str, value: Any) -> None:

@@ -20,9 +20,13 @@ class KubernetesSettings(Section):
     max_objects: int = Field(
         200_000,
         gt=0,
-        description="Most objects kept for all places together, about 0.7 KB each; a place beyond it is a fault, before memory grows.",
+        description="Most objects kept for all places together, about 0.7 KB each (one of which more is kept counts as several); no namespace takes more than is left, and a place beyond it is a fault, before memory grows.",
     )
-    max_watches: int = Field(500, gt=0, description="Most places watched at once; each holds one connection.")
+    max_watches: int = Field(
+        500,
+        gt=0,
+        description="Most places watched at once; each holds one connection. No namespace takes more than are left.",
+    )
     watch_silence_seconds: float = Field(
         75,
         gt=0,

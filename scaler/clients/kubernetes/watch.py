@@ -9,10 +9,12 @@ from collections.abc import Callable, Hashable
 
 from scaler.clients.kubernetes.api import Api
 from scaler.clients.kubernetes.faults import BusyError, DeniedError, ExpiredError, GarbledError
-from scaler.clients.kubernetes.json_stream import BadAnswerError, Event, WholeList
-from scaler.clients.kubernetes.kept import Kept, Shares, TooManyObjectsError, metadata_of
+from scaler.clients.kubernetes.json_stream import Event, WholeList
+from scaler.clients.kubernetes.json_text import BadAnswerError
+from scaler.clients.kubernetes.kept import Kept, TooManyObjectsError, metadata_of
 from scaler.clients.kubernetes.objects import Objects
 from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.kubernetes.shares import Shares
 from scaler.core.clock import Clock, Timer, deadline, sleep
 from scaler.core.domain import Found, Proof
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -39,14 +41,19 @@ class Watch:
         clock: Clock,
         shares: Shares,
     ) -> None:
-        """Use the API of `connect`, within the limits of `shares`."""
+        """Use the API of `connect`, within the present tenant's part of `shares`; raises `Refused` if none is left."""
+        self._one = shares.watches.held()
+        try:
+            self._one.resize(1)
+        except Unavailable as full:
+            raise Refused(f"{place}: no room to watch it: {full}") from None
         self.users: dict[Hashable, Callable[[], None] | None] = {}
         self._place = place
         self._connect = connect
         self._settings = settings
         self._clock = clock
         self._shares = shares
-        self._kept = Kept(place, shares)
+        self._kept = Kept(place, shares.objects)
         self._version = ""  # the resource version of the objects; empty: they must be listed
         self._pages = WholeList()  # of the current list, which may continue after a fault
         self._spoken_at = -math.inf  # when the list was complete, or the last event or bookmark came
@@ -111,6 +118,7 @@ class Watch:
         if self._hold is not None:
             self._hold.cancel()
         self._kept.clear()
+        self._one.resize(0)
         self._fault = Unavailable(f"{self._place}: no longer watched")
         self._known.set()
 
@@ -152,8 +160,7 @@ class Watch:
         api = self._connect()
         fresh = not self._version and not self._pages.version
         if not self._version:
-            async with self._shares.listing:
-                await self._list(api)
+            await self._list(api)
         before, self._opened_at = self._version, math.inf
         try:
             await api.watch(
@@ -186,7 +193,8 @@ class Watch:
         if not self._pages.version:  # else the list continues after a fault
             self._kept.clear()
         while not self._pages.complete:
-            await api.page(self._place, self._pages, self._kept.keep)
+            async with self._shares.lists.hold(1):  # of a long list, others wait for a page only
+                await api.page(self._place, self._pages, self._kept.keep)
         self._version, self._pages = self._pages.version, WholeList()
         self._spoken_at = self._clock.now()
 

@@ -10,7 +10,7 @@ import hiredis
 from redis import exceptions as errors
 
 from scaler.clients.redis.faults import Command
-from scaler.clients.redis.resp import MORE, Push, Replies, Shape
+from scaler.clients.redis.resp import MORE, ProtocolError, Push, Replies, Shape
 from scaler.core.turns import rest
 
 MAX_ANSWER_BYTES = 32 << 20
@@ -19,6 +19,11 @@ MAX_ELEMENTS = 250_000
 """Limit for an answer to a command that is not in `_SHAPES`: the members of a set, the fields of a hash."""
 CLIENT_NAME = "keda-queue-scaler"
 
+MAX_UNASKED = 1_000
+"""Push messages before an answer."""
+QUICK_READS, SMALL_BYTES, LONGEST_PAUSE_SECONDS = 32, 1 << 10, 0.1
+"""After so many reads of a round trip that brought less than this on average, reading pauses: a server that sends single
+bytes would cost as much as a thousand honest ones."""
 BUFFER_BYTES = 32 << 10
 READ_BYTES = 8 << 10
 """Bytes parsed at once, in at most a millisecond; then other tasks may run."""
@@ -61,6 +66,7 @@ class Link:
         """Use `over` instead; `host` is the IP address and port of the server."""
         self._reader, self._writer, self.host = reader, writer, host
         self._replies = Replies(MAX_ANSWER_BYTES)
+        self._reads = self._came = self._unasked = 0
         self.heard = False
         """Whether the server has sent anything."""
 
@@ -90,7 +96,7 @@ class Link:
         """Return an answer or an error for each of `commands`; an error of the whole server is raised."""
         if self._writer.transport.is_closing():
             raise ConnectionResetError("the connection is lost")
-        self._replies.begin(MAX_ANSWER_BYTES)
+        self._begin()
         counted = 0
         # redis-py's own packing in Python takes five times as long
         pack: Any = hiredis.pack_command  # its stub only allows commands of one word
@@ -115,8 +121,17 @@ class Link:
     def _next(self, shape: Shape) -> Any:
         """Return the next answer, dropping push messages before it."""
         while isinstance(answer := self._replies.get(shape), Push):
-            pass
+            self._note_unasked()
         return answer
+
+    def _begin(self) -> None:
+        self._replies.begin(MAX_ANSWER_BYTES)
+        self._reads = self._came = self._unasked = 0
+
+    def _note_unasked(self) -> None:
+        self._unasked += 1
+        if self._unasked > MAX_UNASKED:
+            raise ProtocolError(f"more than {MAX_UNASKED} messages that were not asked for")
 
     async def _feed(self) -> None:
         data = await self._reader.read(READ_BYTES)
@@ -126,16 +141,25 @@ class Link:
         if len(data) == READ_BYTES:  # a part of something long
             await rest()
         self._replies.feed(data)
+        self._reads, self._came = self._reads + 1, self._came + len(data)
+        if self._reads > QUICK_READS and self._came < SMALL_BYTES * self._reads:
+            transport: Any = self._writer.transport  # that of a socket can be paused
+            transport.pause_reading()
+            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, 0.001 * (self._reads - QUICK_READS)))
+            transport.resume_reading()
 
     async def next_invalidation(self) -> list[bytes] | None:
         """Return the keys of the next invalidation message; None means all."""
+        self._unasked = 0
         while True:
             self._replies.begin(MAX_ANSWER_BYTES)
+            self._reads = self._came = 0
             while (message := self._replies.get(_NO_LIST)) is MORE:
                 await self._feed()
             if isinstance(message, Push) and message[:1] == [b"invalidate"] and len(message) == 2:
                 keys: list[bytes] | None = message[1]
                 return keys
+            self._note_unasked()
 
     def close(self) -> None:
         """Close it; closing twice does no harm."""

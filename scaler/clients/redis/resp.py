@@ -141,7 +141,7 @@ class Replies:
                         stack.append((items, lacking))
                     items, lacking = Push() if pushed else [], size
                     continue
-                value = None if size < 0 else []
+                value = None if size < 0 else Push() if pushed else []
             else:
                 at = end + 2
                 value = _one_line(kind, line)

@@ -7,6 +7,7 @@ threads.
 import asyncio
 import json
 import ssl
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -25,6 +26,7 @@ from scaler.clients.http.names import Names
 from scaler.clients.http.problems import faults
 from scaler.clients.http.session import Sessions
 from scaler.clients.http.tls import client_context
+from scaler.core.budget import Budget
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -42,8 +44,11 @@ from scaler.sources.sqs.listing import Finder
 from scaler.sources.sqs.places import Account, Counts, Listed, Listing, Queue, queue_name
 
 ATTRIBUTES_OF = "GetQueueAttributes"
-MAX_BYTES = 1 << 20
-MAX_ENDPOINTS = 1_000
+MAX_BYTES = 1 << 19
+"""Of an answer: a page of a thousand queues has a quarter of it."""
+TURN_SECONDS = 4.0
+MAX_ENDPOINTS = 10_000
+"""Each was found by 6 ms of Python in a thread, so they are not soon forgotten."""
 SKEW_SECONDS = 60.0
 """A smaller clock difference does not explain a refused signature, because AWS allows at least five minutes."""
 
@@ -62,19 +67,25 @@ class SqsReader(Reader):
     kinds: ClassVar[frozenset[str]] = frozenset({Queue.kind, Listing.kind})
     timeout_seconds: ClassVar[float] = 5.0
 
-    def __init__(
-        self, clock: Clock, addresses: Addresses, names: Names, aws: AwsSettings, count_requests: CountRequests
+    def __init__(  # noqa: PLR0913, PLR0917 - the clients of the process that it uses
+        self,
+        clock: Clock,
+        addresses: Addresses,
+        names: Names,
+        aws: AwsSettings,
+        budget: Budget,
+        count_requests: CountRequests,
     ) -> None:
-        """Connect to nothing yet."""
+        """Connect to nothing yet; answers count against `budget`."""
         self._clock, self._aws = clock, aws
-        self._count_requests = count_requests
+        self._budget, self._count_requests = budget, count_requests
         self._identities = Identities(clock)
         # The store holds each backend to its share of requests; a common limit would let one starve the others.
         self._sessions = Sessions(clock, addresses, names, connections=0)
         self._tls: ssl.SSLContext | bool | None = None
-        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
+        self._endpoints: OrderedDict[tuple[str, str | None], Endpoint] = OrderedDict()
         self._signed: dict[Place, Signed] = {}  # signed requests of queues that answered well, to be sent again
-        self._finding = asyncio.Lock()
+        self._finding = Budget(2, "endpoints looked for at once")  # one at a time, tenants in rotation
         self._finders: dict[Listing, Finder] = {}
         self._proved: set[Queue] = set()  # queues whose name and URL were proved to be the same queue
 
@@ -187,13 +198,14 @@ class SqsReader(Reader):
             ) as response:
                 return Answer(response.status, await _whole(response), response.headers, endpoint, credentials)
 
-        with faults(endpoint.url):
-            try:
-                answer = await send()
-            except aiohttp.ClientConnectorError:
-                raise
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                answer = await send()  # the idle connection may have been closed just now
+        async with self._budget.turn(MAX_BYTES, self._clock, TURN_SECONDS, endpoint.url):
+            with faults(endpoint.url):
+                try:
+                    answer = await send()
+                except aiohttp.ClientConnectorError:
+                    raise
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    answer = await send()  # the idle connection may have been closed just now
         if answer.status == 200 and again:
             self._signed[again] = signed
         return answer
@@ -201,9 +213,10 @@ class SqsReader(Reader):
     async def _endpoint(self, account: Account) -> Endpoint:
         key = (account.region, account.endpoint)
         if key not in self._endpoints:
-            async with self._finding:
+            async with self._finding.hold(1):
                 if key not in self._endpoints:
                     await self._find(key)
+        self._endpoints.move_to_end(key)
         return self._endpoints[key]
 
     async def _find(self, key: tuple[str, str | None]) -> None:
@@ -213,7 +226,7 @@ class SqsReader(Reader):
         # The address guard cannot see where a proxy connects to, so a proxy is used for AWS's own hosts only.
         proxy = get_environ_proxies(found).get("https") if is_aws_host(found) else None
         if len(self._endpoints) >= MAX_ENDPOINTS:
-            self._endpoints.clear()
+            self._endpoints.popitem(last=False)
         self._endpoints[key] = Endpoint(f"{str(URL(found).with_user(None)).rstrip('/')}/", proxy)
 
     def _trust(self) -> ssl.SSLContext | bool:

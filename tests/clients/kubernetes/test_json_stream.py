@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.clients.kubernetes import json_stream as kubernetes_json
+from scaler.clients.kubernetes import json_stream, json_text
 from scaler.clients.kubernetes.json_stream import BadAnswerError, Event, EventLines, ListPage, decode_document
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -114,8 +114,8 @@ def test_objects_are_handed_on_before_the_page_is_whole() -> None:
 
 
 def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes_json, "MAX_OBJECT_SIZE", 2**20)
-    monkeypatch.setattr(kubernetes_json, "MAX_PAGE_SIZE", 3 * 2**20)
+    monkeypatch.setattr(json_text, "MAX_VALUE_SIZE", 2**20)
+    monkeypatch.setattr(json_stream, "MAX_PAGE_SIZE", 3 * 2**20)
     item = b'{"a":"' + b"x" * 900_000 + b'"},'
 
     with pytest.raises(BadAnswerError, match="object of more than 1 MiB"):

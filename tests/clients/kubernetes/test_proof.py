@@ -12,9 +12,12 @@ from aiohttp import web
 from scaler.clients.kubernetes.api import Api
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.config import Cluster
-from scaler.clients.kubernetes.json_stream import BadAnswerError, PageEnd, WholeList
+from scaler.clients.kubernetes.json_stream import PageEnd, WholeList
+from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.clients.kubernetes.objects import Objects
 from scaler.clients.kubernetes.reader import ObjectsReader
+from scaler.clients.kubernetes.settings import KubernetesSettings
+from scaler.clients.kubernetes.shares import Shares
 from scaler.core.domain import Found, Place
 from scaler.core.errors import Fault, Unavailable
 from scaler.demo.clock import ManualClock
@@ -214,7 +217,7 @@ async def test_a_bookmark_is_enough(double: KubernetesDouble, open_client: OpenC
 
 
 async def test_a_peer_that_is_gone_without_a_word_is_noticed_by_its_connection(double: KubernetesDouble) -> None:
-    api = Api(Cluster(double.url), ManualClock(), lambda *_: None)
+    api = Api(Cluster(double.url), ManualClock(), lambda *_: None, Shares(KubernetesSettings()))
     async with api._session.get(f"{double.url}/api/v1/pods?watch=1") as response:
         assert response.connection is not None
         assert response.connection.transport is not None

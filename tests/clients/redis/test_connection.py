@@ -1,13 +1,13 @@
 import asyncio
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.redis import link
-from scaler.clients.redis.link import CLIENT_NAME
+from scaler.clients.redis.link import CLIENT_NAME, Link
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.demo.resp import MASTER, RespServer, Script, array
 from scaler.demo.valkey import Valkey
@@ -208,6 +208,50 @@ async def test_endless_answer_is_cut(connected: Any, monkeypatch: pytest.MonkeyP
     async with RespServer(login_then(endless)) as fake, connected(f"redis://127.0.0.1:{fake.port}") as connection:
         with pytest.raises(Unavailable, match="more than 1 MiB of answers"):
             await connection.ask([("PING",)])
+
+
+PUSH = b">2\r\n+invalidate\r\n*1\r\n$1\r\na\r\n"
+
+
+@pytest.mark.parametrize("push", [PUSH, b">0\r\n"], ids=["invalidations", "empty"])
+async def test_flood_of_messages_that_nobody_asked_for_is_ended(connected: Any, push: bytes) -> None:
+    flood = push * (link.MAX_UNASKED + 1)
+    async with RespServer(login_then(flood)) as fake, connected(f"redis://127.0.0.1:{fake.port}") as connection:
+        with pytest.raises(Unavailable, match="more than 1000 messages that were not asked for"):
+            await connection.ask([("PING",)])
+
+
+class Pausing:
+    """A transport, and the writer of it, that notes how often it rests."""
+
+    def __init__(self) -> None:
+        self.transport, self.rests, self.reading = self, 0, True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Send nothing."""
+
+    def pause_reading(self) -> None:
+        self.rests, self.reading = self.rests + 1, False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+async def test_answer_that_comes_byte_by_byte_is_read_whole_with_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "LONGEST_PAUSE_SECONDS", 0.0)
+    reader, pausing = asyncio.StreamReader(), Pausing()
+    asked = asyncio.create_task(Link(reader, cast("Any", pausing), ("::1", 1)).round_trip([("ECHO", "x")]))
+    for byte in b"$100\r\n%s\r\n" % (b"x" * 100):
+        reader.feed_data(bytes([byte]))
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    assert await asked == [b"x" * 100]
+    assert pausing.rests == 100 + 8 - link.QUICK_READS
+    assert pausing.reading
 
 
 async def test_limit_counts_for_each_round_trip_anew(connected: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,13 @@ def test_errors_are_answers_inside_others_too() -> None:
     assert str(inner) == "café"
 
 
+def test_pushed_message_without_content_is_no_answer() -> None:
+    found = parsed(b">0\r\n:1\r\n", most=0, sizes=(20, 20))
+
+    assert found == [[], 1]
+    assert isinstance(found[0], Push)
+
+
 def test_pushed_message_is_told_apart_whatever_was_asked() -> None:
     push = b">2\r\n$10\r\ninvalidate\r\n*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"
     found = parsed(push + b":1\r\n", most=0, sizes=(20, 20))
