@@ -35,7 +35,7 @@ class Effort:
     sizes: Sequence[int] = (100, 1_000, 10_000)
     rounds: int = 5
     seconds: float = 10 * (1 - REFRESH_JITTER / 2)
-    settle_seconds: float = 2.0
+    settle_seconds: float = 8.0
 
 
 async def measure(effort: Effort) -> Found:

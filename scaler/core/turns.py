@@ -17,7 +17,7 @@ from scaler.core.tenant import TENANT
 TURN_SECONDS = 0.001
 IDLE_SECONDS = 0.0002
 """An iteration of the loop that takes longer has run other callbacks."""
-QUIET_SECONDS = 0.005
+QUIET_SECONDS = 0.02
 """Time without other callbacks until pauses end: one call takes several iterations, with waits between them."""
 PAUSE = 2.0
 """Length of a pause in lengths of the turn before it."""

@@ -61,6 +61,7 @@ async def test_refused_metadata_is_told_over_rpc(serve: Any) -> None:
         assert (refusal.name, refusal.code, refusal.count) == (client.ref().name, "INVALID_ARGUMENT", 1)
 
 
+@pytest.mark.bench  # a ratio of times, which a busy machine distorts
 async def test_an_rpc_pays_less_than_a_fiftieth_for_the_journal(serve: Any, reader: ScriptedReader) -> None:
     reader.answers["a"] = Work(3)
     async with serve() as client:
