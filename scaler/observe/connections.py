@@ -2,10 +2,12 @@
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from fnmatch import fnmatchcase
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from scaler.core.clock import Clock, Timer
@@ -14,6 +16,10 @@ MAX_CONNECTIONS = 256
 """Open connections; one more closes the one that has been idle longest, else the oldest."""
 SILENT_SECONDS = 15.0
 """Timeout for the head of a request, from when the connection was made or the last answer was sent."""
+
+http_log = logging.getLogger(__name__)
+"""The log of aiohttp's server, without requests that are no valid HTTP: the client is told, and could flood the log."""
+http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,14 +103,17 @@ def only_for(hosts: Iterable[str]) -> Middleware:
     """Return a middleware that answers 421 unless the Host header is an IP address or matches one of `hosts`.
 
     With DNS rebinding, a page of another site reaches this port by that site's name, and the Host header has that name.
-    A client without a Host header is no browser, and allowed. `*` in `hosts` matches any characters.
+    A client without a Host header is no browser, and allowed. `*` in `hosts` matches any characters. A host in the
+    request's target counts as well (RFC 9112, 3.2.2).
     """
     allowed = tuple(host.lower() for host in hosts)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Host")
-        if given is not None and not _matches(given, allowed):
+        if given is not None and not (
+            _matches(given, allowed) and _matches(request.url.host_subcomponent or "", allowed)
+        ):
             return web.Response(
                 status=421,
                 text="This name is not one that is served here; add it to httpAllowedHosts of the configuration.\n",

@@ -28,7 +28,7 @@ from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
 from scaler.core.version import version
-from scaler.observe.connections import Connections, only_for
+from scaler.observe.connections import Connections, http_log, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.journal import Journal, View
 from scaler.observe.metrics import Metrics
@@ -194,7 +194,7 @@ class Server:
         connections = Connections(self._clock)
         middlewares = (connections.middleware, only_for(self.settings.http_allowed_hosts))
         app = make_app(self.metrics, lambda: not self.draining, middlewares, self._page())
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, logger=http_log, handle_signals=False)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         ports.check("http", self.settings.http)

@@ -115,3 +115,26 @@ async def test_the_names_are_a_setting_and_no_name_is_no_browser(serve: Serve) -
         assert b"200" in await answered(keda, b"GET /healthz HTTP/1.1\r\nHost: scaler.example.com\r\n")
         assert b"421" in await answered(keda, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
         assert b"200" in await answered(keda, b"GET /healthz HTTP/1.0\r\n")
+
+
+@pytest.mark.parametrize("target", ["http://evil.example/healthz", "http://localhost@evil.example/healthz"])
+async def test_a_name_in_the_target_counts_as_well(serve: Serve, target: str) -> None:
+    async with serve() as keda:
+        assert b"421" in await answered(keda, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n".encode())
+        assert b"200" in await answered(keda, b"GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n")
+
+
+async def test_what_is_no_http_is_told_the_client_and_not_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve() as keda:
+        for sent in (
+            b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
+            b"\x16\x03\x01\r\n\r\n",
+            HEAD + b"Content-Length: x\r\n\r\n",
+        ):
+            reader, writer = await opened(keda, sent)
+            assert b" 400 " in await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert "Traceback" not in "".join(capsys.readouterr())
