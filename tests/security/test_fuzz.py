@@ -6,6 +6,7 @@ The readers of Redis, pages, Prometheus, SQS and the Kubernetes API have fuzz te
 import string
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ def test_metadata_is_taken_or_refused(source: str, metadata: Mapping[str, str], 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_huge_value_takes_no_time(key: str) -> None:
+    for name in SOURCES:  # what is made at the first use is not what is measured
+        with suppress(MetadataError):
+            parse({"source": name, key: "x"}, "shop")
     for value in (
         "a" * 60_000,
         "a," * 30_000,

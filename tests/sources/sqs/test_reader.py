@@ -24,7 +24,10 @@ from tests.sources.sqs.conftest import COUNTS, REGION, TARGETS, MakeAccount, Rea
 
 
 def boto3_client(url: str) -> Any:
-    return boto3.client("sqs", region_name=REGION, endpoint_url=url, config=Config(retries={"total_max_attempts": 1}))
+    # A session of its own: `boto3.client` keeps the credentials of whichever test came first.
+    return boto3.Session().client(
+        "sqs", region_name=REGION, endpoint_url=url, config=Config(retries={"total_max_attempts": 1})
+    )
 
 
 # moto: the same queues through boto3 and through us
