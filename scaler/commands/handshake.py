@@ -105,8 +105,7 @@ def _of_tls(place: tuple[str, int], tls: Tls) -> str:
             wanted = tls.server_name or place[0]
             if not _covers(names, wanted):
                 known = ", ".join(names) or "nobody"
-                hint = f": give --server-name {names[0]}" if names else ""
-                return f"the server's certificate is for {known}, not for {wanted}{hint}"
+                return f"the server's certificate is for {known}, not for {wanted}{_server_name(names)}"
             secure.sendall(PREFACE)
             if secure.recv(64):
                 return "the server speaks TLS and gRPC there, but refuses the call; its log says why"
@@ -122,6 +121,12 @@ def _of_tls(place: tuple[str, int], tls: Tls) -> str:
 def _names(secure: ssl.SSLSocket) -> tuple[str, ...]:
     names: Any = (secure.getpeercert() or {}).get("subjectAltName", ())
     return tuple(str(name) for _, name in names)
+
+
+def _server_name(names: tuple[str, ...]) -> str:
+    """Return the advice for a certificate with `names`; one with `*` is a pattern, and not the name of a server."""
+    plain = next((name for name in names if "*" not in name), "NAME, one that this covers")
+    return f": give --server-name {plain}" if names else ""
 
 
 def _covers(names: tuple[str, ...], wanted: str) -> bool:

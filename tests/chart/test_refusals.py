@@ -102,6 +102,19 @@ OF_SEVERAL: list[tuple[dict[str, Any], str]] = [
         {"service": {"ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "SingleStack"}},
         "set service.ipFamilyPolicy",
     ),
+    ({"dnsPolicy": "None", "dnsConfig": None}, "dnsPolicy None needs dnsConfig.nameservers"),
+    ({"tls": {"enabled": True}}, "name the Secret with tls.crt, tls.key and ca.crt"),
+    ({"tls": {"enabled": True, "clientAuth": False}}, "name the Secret with tls.crt and tls.key,"),
+    (
+        {
+            "tls": {
+                "enabled": True,
+                "certManager": {"enabled": True},
+                "triggerAuthentication": {"cluster": False, "namespaces": ["a", "b"]},
+            }
+        },
+        "in namespace a: let tls.certManager.issuerRef name a ClusterIssuer",
+    ),
     ({"dnsPolicy": "None"}, "dnsPolicy None needs dnsConfig.nameservers"),
     (
         {"tls": {"enabled": True, "certManager": {"enabled": True, "duration": "720h", "renewBefore": "43200m"}}},
@@ -141,7 +154,7 @@ OF_SEVERAL: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"metrics": {"serviceMonitor": {"enabled": True, "renderMode": "failIfMissing"}}},
-        "the cluster has no ServiceMonitor",
+        "set metrics.serviceMonitor.renderMode to skipIfMissing",
     ),
 ]
 

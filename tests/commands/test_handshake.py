@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from scaler.commands.asking import AskError, server_at
-from scaler.commands.handshake import Tls, TlsFileError, _covers, advice
+from scaler.commands.handshake import Tls, TlsFileError, _covers, _server_name, advice
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader
 from scaler.server.app import Server
@@ -142,3 +142,9 @@ async def test_files_are_checked_first(tls: Tls, said: str) -> None:
 )
 def test_names_of_a_certificate(names: tuple[str, ...], wanted: str, *, covered: bool) -> None:
     assert _covers(names, wanted) is covered
+
+
+def test_a_name_with_a_star_is_not_given_as_server_name() -> None:
+    assert _server_name(("*.shop.svc", "scaler.shop.svc")) == ": give --server-name scaler.shop.svc"
+    assert _server_name(("*.shop.svc",)) == ": give --server-name NAME, one that this covers"
+    assert _server_name(()) == ""

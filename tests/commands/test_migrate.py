@@ -1,6 +1,7 @@
 """Triggers of KEDA's own scalers in the manner of public charts: what becomes of them, and that nothing else changes."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ WANTED: dict[str, list[dict[str, str]]] = {
             "deployment": "sidekiq",
         }
     ],
-    "redis-password": [{"redis": "cache", "queueLength": "20", "activationQueueLength": "5"}],
+    "redis-password": [{"redis": "cache-shop-6380", "queueLength": "20", "activationQueueLength": "5"}],
     "redis-from-env": [{"redis": "main", "queueLength": "5"}],
     "redis-namespaced-stateful": [
         {"queues": "default", "keyPrefix": "shop:production", "hostnameRegex": "^sidekiq-[0-9]+$"}
@@ -164,3 +165,46 @@ def test_a_needless_authentication_is_named_and_one_that_is_used_is_not(tmp_path
     kept = "    - type: kafka\n      authenticationRef: {name: keda-aws}\n      metadata: {topic: a}\n"
     (tmp_path / "b.yaml").write_text(text.partition("---\n")[2].partition("  triggers:\n")[0] + "  triggers:\n" + kept)
     assert "TriggerAuthentication shop/keda-aws" not in run(tmp_path)[1]
+
+
+def of_redis(*addresses: str) -> str:
+    """Return the text of a ScaledObject for each address, with a password."""
+    shape = """\
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {{name: worker-{0}, namespace: shop}}
+spec:
+  scaleTargetRef: {{name: worker-{0}}}
+  triggers:
+    - {{type: redis, metadata: {{address: "{1}", listName: "queue:a"}}, authenticationRef: {{name: unknown}}}}
+"""
+    return "---\n".join(shape.format(number, address) for number, address in enumerate(addresses))
+
+
+def names_of(tmp_path: Path, *addresses: str) -> list[str]:
+    (file := tmp_path / "all.yaml").write_text(of_redis(*addresses))
+    return [trigger["redis"] for trigger in triggers(made(migrate([read(file)], Options())))]
+
+
+def test_each_server_has_a_connection_of_its_own(tmp_path: Path) -> None:
+    alike = "master.one.abcdef.euw1.cache.amazonaws.com", "master.one.abcdef.euw2.cache.amazonaws.com"
+    addresses = ("master.one.shop.svc:6379", "master.two.shop.svc:6379", "10.0.0.1:6379", "10.0.0.1:6380")
+    addresses += tuple(f"{host}:6379" for host in alike)
+    names = names_of(tmp_path, *addresses)
+    assert names[:4] == ["master-one-shop", "master-two-shop", "10-0-0-1", "10-0-0-1-6380"]
+    assert len(set(names)) == len(addresses)
+    said = run(tmp_path / "all.yaml")[1]
+    for name, address in zip(names, addresses, strict=True):
+        assert f"    {name}:\n      url: redis://{address}/0\n" in said
+
+
+def test_different_connections_under_one_name_are_told(tmp_path: Path) -> None:
+    (file := tmp_path / "all.yaml").write_text(of_redis("a.example:6379", "b.example:6379"))
+    said = run(file, "--redis", "cache")[1]
+    assert "different connections are called cache (redis://a.example:6379/0, redis://b.example:6379/0)" in said
+    assert "CAUTION" not in run(file)[1]
+
+
+def test_a_connection_has_a_name_that_the_chart_can_mount(tmp_path: Path) -> None:
+    (name,) = names_of(tmp_path, f"{'a' * 43}_b{'c' * 18}.example:6379")
+    assert re.fullmatch(r"a{26}-[0-9a-f]{8}", name)

@@ -50,7 +50,7 @@
 {{- end }}
 {{- end }}
 
-{{- if and (eq $v.dnsPolicy "None") (not $v.dnsConfig.nameservers) }}
+{{- if and (eq $v.dnsPolicy "None") (not (default dict $v.dnsConfig).nameservers) }}
 {{- fail "dnsPolicy None needs dnsConfig.nameservers" }}
 {{- end }}
 

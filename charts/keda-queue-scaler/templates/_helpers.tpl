@@ -26,7 +26,7 @@
 {{- if .Values.tls.certManager.enabled }}
 {{- .Values.tls.secretName | default (printf "%s-tls" (include "scaler.fullname" .)) }}
 {{- else }}
-{{- required "tls.secretName: name the Secret with tls.crt and tls.key, or set tls.certManager.enabled" .Values.tls.secretName }}
+{{- required (printf "tls.secretName: name the Secret with tls.crt%s, or set tls.certManager.enabled" (ternary ", tls.key and ca.crt (of the clients, for tls.clientAuth)" " and tls.key" .Values.tls.clientAuth)) .Values.tls.secretName }}
 {{- end }}
 {{- end }}
 
@@ -120,7 +120,7 @@ imagePullSecrets:
 {{- if $values.enabled }}
 {{- if or (eq $values.renderMode "alwaysRender") ($root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" (index . 2))) }}yes
 {{- else if eq $values.renderMode "failIfMissing" }}
-{{- fail (printf "the cluster has no %s (monitoring.coreos.com/v1): install the Prometheus operator, or set renderMode to skipIfMissing" (index . 2)) }}
+{{- fail (printf "the cluster has no %s (monitoring.coreos.com/v1): install the Prometheus operator, or set metrics.%s.renderMode to skipIfMissing" (index . 2) (untitle (index . 2))) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -170,7 +170,10 @@ def _sts_fault(name: str, error: ClientError) -> Fault:
     said = f"{name}: AWS STS answered {shown_code} (HTTP {status})"
     if not 400 <= status < 500 or "Throttl" in code:
         return Unavailable(said)
-    return Refused(f"{said}; check that the role exists and that its trust policy lets this identity assume it")
+    return Refused(
+        f"{said}; check that the role exists, that its trust policy lets this identity assume it (with the externalId of "
+        "aws.roles, if it asks for one), and that this identity is allowed sts:AssumeRole on it"
+    )
 
 
 class Identities:

@@ -94,7 +94,8 @@ def find_cluster(
     if not files:
         raise SettingsError(
             "no way to the Kubernetes API: no service account in this pod, no KUBECONFIG, no ~/.kube/config; "
-            "set kubernetes.url or kubernetes.kubeconfig"
+            "set kubernetes.url or kubernetes.kubeconfig, or in the chart what gives the pod a token: sources.*, or "
+            "spareBusy.namespaces"
         )
     return from_kubeconfig(files, settings.context)
 

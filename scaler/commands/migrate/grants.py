@@ -9,7 +9,6 @@ import yaml
 from scaler.clients.aws.settings import is_aws_host
 from scaler.commands.migrate.model import Connection
 from scaler.commands.migrate.plan import Plan
-from scaler.commands.migrate.redis import SECRET
 from scaler.keda.scalable import ScaledJob, ScaledObject
 from scaler.sources.base import Claim
 
@@ -28,9 +27,9 @@ def values(claims: Mapping[str, Iterable[Claim]], connections: Iterable[Connecti
     config |= {"access": access} if access else {}
     result: dict[str, Any] = {"config": config} if config else {}
     if mounts := [
-        {"name": f"redis-{name}", "secretName": _secret(connection)}
-        for name, connection in sorted(named.items())
-        if any(key.endswith("File") for key, _ in connection.config)
+        {"name": mount, "secretName": secret}
+        for _, connection in sorted(named.items())
+        for mount, secret in connection.mounts
     ]:
         result["secretMounts"] = mounts
     return result
@@ -61,10 +60,18 @@ def _access(claims: Iterable[Claim]) -> dict[str, list[str]]:
     return {field: sorted(found) for field, found in fields.items()}
 
 
-def _secret(connection: Connection) -> str:
-    """Return the Secret with the current password, or a placeholder that says what to insert."""
-    found = next(filter(None, (SECRET.search(doubt) for doubt in connection.doubts)), None)
-    return found["name"] if found else "SECRET-WITH-THE-PASSWORD"
+def _ambiguous(connections: Iterable[Connection]) -> Iterable[tuple[str, str]]:
+    """Yield each name of different connections, and their URLs, which have no password.
+
+    They differ if anything does, the variables and Secrets included that a part of them comes from.
+    """
+    found: dict[str, dict[Connection, None]] = defaultdict(dict)
+    for connection in connections:
+        if connection.config:
+            found[connection.name][connection] = None
+    for name, different in sorted(found.items()):
+        if len(different) > 1:
+            yield name, ", ".join(dict.fromkeys(dict(connection.config)["url"] for connection in different))
 
 
 def written(plans: Iterable[tuple[ScaledObject | ScaledJob, Plan]]) -> str:
@@ -84,12 +91,15 @@ def written(plans: Iterable[tuple[ScaledObject | ScaledJob, Plan]]) -> str:
             "# As soon as `access` has a rule, everything that no rule allows is refused: add to those that you have."
         )
     if queues:
-        lines.append(
-            "# In AWS, the identity that reads needs sqs:GetQueueAttributes and sqs:GetQueueUrl on the queues below"
-        )
+        lines.append("# In AWS, the identity that reads needs sqs:GetQueueAttributes on the queues below")
     if found.get("config", {}).get("aws", {}).get("roles"):
         lines.append(
             "# (the roles themselves have that already), and the scaler's own role sts:AssumeRole on the roles,"
         )
         lines.append("# which must trust it.")
+    lines += (
+        f"# CAUTION: different connections are called {name} ({urls}), and only the last one stands under config.redis: "
+        "give each a name of its own, here and in its triggers."
+        for name, urls in _ambiguous(connections)
+    )
     return "\n".join(lines) + "\n" + yaml.safe_dump(found, sort_keys=False, width=200)

@@ -99,6 +99,8 @@ class Connection:
     variable: str = ""
     """The variable of the workload with the URL."""
     config: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[tuple[str, str], ...] = ()
+    """The chart's `secretMounts` for its files: the name of each, and its Secret, or a placeholder."""
     doubts: tuple[str, ...] = ()
     assumed: bool = False
     """Whether it is a guess, so that the connection of another trigger of the workload is preferred."""

@@ -1,6 +1,7 @@
 """Migrates KEDA's `redis` and `redis-sentinel` triggers: lists of Sidekiq become queues of source `sidekiq`."""
 
 import re
+from zlib import crc32
 
 from scaler.clients.redis.server import URL_FORMS, parse_url
 from scaler.commands.migrate.model import FROM_ENV, Connection, Left, Sidekiq, TriggerContext
@@ -8,6 +9,8 @@ from scaler.commands.migrate.model import FROM_ENV, Connection, Left, Sidekiq, T
 _LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^|]+)")
 SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
 """The form in which `Parameter.where` names a Secret."""
+_MAX_NAME = 35
+"""Of a connection: the chart takes 50 characters for the name of a mount, `redis-NAME-sentinel`."""
 _TLS = ("tls", "ca", "cert", "key")
 _PASSWORDS = ("password", "sentinelPassword", "username", "sentinelUsername")
 
@@ -61,21 +64,24 @@ def connection(context: TriggerContext) -> Connection:
         except ValueError:
             raise Left(f"its address and database do not make a URL: {URL_FORMS}") from None
         return Connection(url=url)
-    named = context.options.redis or _name(hosts[0])
+    named = context.options.redis or _name(hosts[0], master, database)
     if "username" in secrets:
         user = _literal(context, "username", "USER", doubts)
         url = url.replace("://", f"://{user}@", 1)
-    config = [("url", url)]
-    for name, key in (("password", "passwordFile"), ("sentinelPassword", "sentinelPasswordFile")):
+    config, mounts = [("url", url)], []
+    for name, key, mount in (
+        ("password", "passwordFile", f"redis-{named}"),
+        ("sentinelPassword", "sentinelPasswordFile", f"redis-{named}-sentinel"),
+    ):
         if name in secrets:
             found = SECRET.search(context.where(name))
-            file = found["key"] if found else f"{'sentinel-' * (name != 'password')}password"
-            path = f"/etc/keda-queue-scaler/secrets/redis-{named}/{file}"
+            path = f"/etc/keda-queue-scaler/secrets/{mount}/{found['key'] if found else 'password'}"
             config.append((key, path))
+            mounts.append((mount, found["name"] if found else "SECRET-WITH-THE-PASSWORD"))
             doubts.append(
                 f"{name} comes from {context.where(name)}: it must be a Secret in the scaler's namespace too, mounted as {path}"
             )
-    return Connection(name=named, config=tuple(config), doubts=tuple(doubts))
+    return Connection(name=named, config=tuple(config), mounts=tuple(mounts), doubts=tuple(doubts))
 
 
 def _hosts(context: TriggerContext, *, plural: bool) -> tuple[list[str], list[str]]:
@@ -105,7 +111,17 @@ def _true(context: TriggerContext, key: str) -> bool:
     return context.metadata.get(key) == "true"
 
 
-def _name(host: str) -> str:
-    """Return a name for the connection: that of the server, or `main` if it is not known."""
-    first = host.partition(":")[0].partition(".")[0].lower()
-    return "main" if first in {"host", ""} or first.isdigit() else re.sub("[^a-z0-9-]", "-", first)
+def _name(server: str, master: str, database: str) -> str:
+    """Return a name for the connection that says which server, master and database it is; `main` for an unknown host."""
+    host, _, port = server.lower().rpartition(":")
+    if host in {"host", ""}:
+        return "main"
+    parts = (
+        host.removesuffix(".cluster.local").removesuffix(".svc"),
+        "" if port in {"6379", "26379"} else port,
+        master.lower(),
+        "" if database == "0" else f"db{database}",
+    )
+    whole = "-".join(filter(None, parts))
+    name = re.sub("[^a-z0-9]+", "-", whole).strip("-")
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 9]}-{crc32(whole.encode()):08x}"

@@ -37,7 +37,7 @@ _HINTS = (
         "this account has no such queue in this region; check queueURL and awsRegion",
     ),
     ({"InvalidAddress"}, "the queue is not at this endpoint; check queueURL, awsRegion and awsEndpoint"),
-    (_DENIED, "allow sqs:{operation} on the queue to the identity that reads"),
+    (_DENIED, "allow sqs:{operation} on {where} to the identity that reads"),
     (EXPIRED, "the credentials are not valid, or not in this partition of AWS"),
     (SKEWED, "the signature is refused; check the secret key and this machine's clock"),
 )
@@ -142,7 +142,8 @@ def fault_of(status: int, code: str, operation: str, message: str = "") -> Fault
         return Throttled(said)
     if code in _TRANSIENT or not 400 <= status < 500:
         return Unavailable(said)
-    hint = next((hint.format(operation=operation) for codes, hint in _HINTS if code in codes), "")
+    where = "*" if operation == "ListQueues" else "the queue"  # a list is of no single queue
+    hint = next((hint.format(operation=operation, where=where) for codes, hint in _HINTS if code in codes), "")
     quote = f'it says "{message}"' if message and code and (not hint or code in _DENIED) else ""
     return Refused(": ".join(filter(None, (said, "; ".join(filter(None, (hint, quote)))))))
 

@@ -223,3 +223,7 @@ def test_what_an_error_stands_for(status: int, code: str, fault: type[Fault], sa
     assert type(made) is fault
     assert said in str(made)
     assert str(status) in str(made)
+
+
+def test_a_list_of_queues_is_allowed_on_all_of_them() -> None:
+    assert "allow sqs:ListQueues on * to" in str(fault_of(403, "AccessDenied", "ListQueues"))
