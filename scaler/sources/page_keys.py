@@ -9,7 +9,7 @@ from yarl import URL
 
 from scaler.clients.http.fetch import checked_url, shown
 from scaler.clients.kubernetes.selectors import parse_selector
-from scaler.clients.pages.prometheus import PrometheusPages, label_matchers
+from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
 from scaler.core.domain import Place
 from scaler.sources.base import Claim, CommaList, Count, Trigger

@@ -17,7 +17,7 @@ import pytest
 
 from scaler.clients.kubernetes import api as kubernetes_api
 from scaler.clients.kubernetes import watch as kubernetes_watch
-from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.prometheus_query import PrometheusPages
 from scaler.core.clock import SystemClock
 from scaler.demo.controllers import Controller
 from scaler.demo.flux import git_repository, kustomization

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from scaler.clients.pages.exposition import Family
-from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.prometheus_query import PrometheusPages
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
 from scaler.core.domain import Assessment, MetricSpec, Place, Readings
 from scaler.sources.base import NAMESPACE, Claim

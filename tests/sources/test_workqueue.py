@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.clients.pages.exposition import LEADER, Page, Sums
-from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.prometheus_query import PrometheusPages
 from scaler.clients.pages.reader import PagesReader, PodPages, UrlPages
 from scaler.core.domain import Assessment, MetricSpec, Place
 from scaler.core.errors import MetadataError, Unavailable

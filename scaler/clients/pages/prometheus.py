@@ -1,11 +1,10 @@
-"""Pages of metrics that a Prometheus server, given by name or URL, has already scraped."""
+"""Reads pages of metrics that a Prometheus server, given by name or URL, has already scraped."""
 
 import asyncio
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_core import from_json
@@ -17,10 +16,11 @@ from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.session import Sessions
 from scaler.clients.http.tls import trust
-from scaler.clients.pages.exposition import LEADER, START, Family, Page, Sums, as_count
+from scaler.clients.pages.exposition import LEADER, START, Page, Sums, as_count
 from scaler.clients.pages.judge import Changes, judged
 from scaler.clients.pages.kept import Kept, bytes_of
 from scaler.clients.pages.places import Wanted
+from scaler.clients.pages.prometheus_query import OLDEST_SECONDS, STALE, TARGET_LABELS, PrometheusPages
 from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock
@@ -28,7 +28,6 @@ from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Repor
 from scaler.core.errors import Fault, Refused, Unavailable
 
 HINT = "; a server under `prometheus` of the configuration has headers, tokenFile, caFile and certFile"
-MAX_SELECTOR = 1_000
 MAX_ANSWER_BYTES = 512 * 1024
 """About 2,000 series, which can be decoded at once without delaying other tasks."""
 LONG_QUERY = 3_500
@@ -36,85 +35,6 @@ LONG_QUERY = 3_500
 UNDER_WAY_BYTES = 8 * MAX_ANSWER_BYTES
 """Memory for one query: the answer, and its decoded form."""
 QUERY_SECONDS = 4.5
-OLDEST_SECONDS = 150
-"""An older sample is a fault. If scrapes or remote writes stop, Prometheus silently repeats the last sample for five minutes.
-The slowest usual scrape interval is two minutes."""
-STALE = "queue_scaler_stale"
-"""The label with which the query marks targets whose samples are too old."""
-AGO = ("5m", "30m", "2h")
-"""How long ago a job whose targets are all down may have had the series, for example one shard of many."""
-TARGET_LABELS = ("instance", "job", "pod")
-"""Labels that distinguish the scraped pages."""
-
-_MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\[\\"nrt])*)"\s*(?:,|$)')
-
-
-def label_matchers(selector: str) -> str:
-    """Return the label matchers of `selector`, which may have braces, in a form that is safe inside a query.
-
-    Raises `ValueError` that says what is allowed.
-    """
-    text = selector.strip()
-    if text.startswith("{") and text.endswith("}"):
-        text = text[1:-1].strip()
-    matchers, position = [], 0
-    while position < len(text):
-        found = _MATCHER.match(text, position)
-        if found is None or found[1] == "__name__" or len(text) > MAX_SELECTOR:
-            raise ValueError(
-                'label matchers in double quotes, such as namespace="argocd",job=~"argocd-.*", without __name__ '
-                f"and of at most {MAX_SELECTOR} characters"
-            )
-        matchers.append(f'{found[1]}{found[2]}"{found[3]}"')
-        position = found.end()
-    return ",".join(matchers)
-
-
-@dataclass(frozen=True, slots=True)
-class PrometheusPages(Place):
-    """The newest pages that a Prometheus has scraped, as far as they have `families`.
-
-    `server` is a name in the configuration; if it is empty, `url` is that of the server. `selector` must be returned by
-    `label_matchers`.
-    """
-
-    kind: ClassVar[str] = "prometheus"
-    min_refresh_seconds: ClassVar[float] = 5.0  # Prometheus itself scrapes every 15 to 60 s
-
-    server: str
-    url: str = field(repr=False)
-    selector: str
-    families: frozenset[Family]
-
-    @property
-    def backend(self) -> str:
-        """Return the name, or the host and port."""
-        return f"prometheus/{self.server or without_credentials(self.url)[0].host_port_subcomponent}"
-
-    def __str__(self) -> str:
-        return f"Prometheus {self.server or shown(without_credentials(self.url)[0])} {{{self.selector}}}"
-
-    def query(self) -> str:
-        """Return the query: one sum for every page, family and group, the targets that are down, and those with old samples.
-
-        A target that could not be scraped has no series, so the sum would silently be too small. Such targets are found
-        by `up == 0`, among the targets that match the selector and whose job has the series on other targets, or had them.
-        """
-        names = sorted(family.name for family in self.families - {START})
-        labels = sorted({*TARGET_LABELS, *(label for family in self.families for label in family.by)})
-        ours = self._series(names)
-        had = " or ".join([ours, *(f"{ours} offset {ago}" for ago in AGO)])
-        down = f"(up{{{self.selector}}} == 0) and on (job) ({had})"
-        series = self._series(sorted({*names, LEADER.name, START.name}))
-        parts = [f"sum by (__name__, {', '.join(labels)}) ({series})", f"({down})", *map(self._stale, names)]
-        return " or ".join(parts)
-
-    def _stale(self, name: str) -> str:
-        ages = f"max by ({', '.join(TARGET_LABELS)}) (time() - timestamp({name}{{{self.selector}}}))"
-        return f'label_replace({ages} > {OLDEST_SECONDS}, "{STALE}", "true", "", "")'
-
-    def _series(self, names: Sequence[str]) -> str:
-        return f'{{__name__=~"{"|".join(names)}"{"," if self.selector else ""}{self.selector}}}'
 
 
 class _Vector(BaseModel):

@@ -13,7 +13,8 @@ import trustme
 from pydantic import ValidationError
 
 from scaler.clients.pages.exposition import Family
-from scaler.clients.pages.prometheus import PrometheusPages, PrometheusReader
+from scaler.clients.pages.prometheus import PrometheusReader
+from scaler.clients.pages.prometheus_query import PrometheusPages
 from scaler.clients.pages.reader import PagesReader, UrlPages, Wanted
 from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.core.domain import Place

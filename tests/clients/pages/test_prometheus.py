@@ -18,12 +18,8 @@ from pydantic import SecretStr, ValidationError
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.pages import prometheus
 from scaler.clients.pages.exposition import Family, Page
-from scaler.clients.pages.prometheus import (
-    PrometheusPages,
-    PrometheusReader,
-    label_matchers,
-    pages_of,
-)
+from scaler.clients.pages.prometheus import PrometheusReader, pages_of
+from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
 from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from scaler.clients.kubernetes.objects import ObjectList, Objects
 from scaler.clients.pages.exposition import Page, Sums
-from scaler.clients.pages.prometheus import PrometheusPages
+from scaler.clients.pages.prometheus_query import PrometheusPages
 from scaler.clients.pages.reader import PodPages, UrlPages
 from scaler.core.domain import Assessment, MetricSpec, Place
 from scaler.core.errors import Unavailable
