@@ -26,6 +26,23 @@ async def test_one_round_trip_answers_each_command_and_keeps_errors_in_their_pla
         assert await connection.ask([("CLIENT", "GETNAME")]) == [CLIENT_NAME.encode()]
 
 
+async def test_a_long_answer_is_parsed_in_turns(
+    connected: Any, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = 0
+
+    async def rest() -> None:
+        nonlocal turns
+        turns += 1
+
+    monkeypatch.setattr(link, "rest", rest)
+    async with connected(valkey.url) as connection:
+        assert await connection.ask([("PING",)]) == [b"PONG"]
+        assert turns == 0  # what is short waits for nobody
+        assert await connection.ask([("ECHO", b"x" * 300_000)]) == [b"x" * 300_000]
+    assert turns >= 300_000 // link.READ_BYTES // 2  # the last of what has come by then may be short
+
+
 async def test_connection_that_hears_of_changes(connected: Any, valkey: Valkey) -> None:
     async with connected(valkey.url, protocol=3) as connection:
         assert await connection.ask([("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "heard:")]) == [b"OK"]
