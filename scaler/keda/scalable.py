@@ -175,6 +175,16 @@ class ScaledObject(Scalable):
         """Whether KEDA scales it to 0 or `idleReplicaCount` while nothing is active."""
         return self.min_replica_count == 0 or self.idle_replica_count is not None
 
+    @property
+    def working_fallback(self) -> Fallback | None:
+        """The fallback; None if KEDA takes it for invalid: beside `scalingModifiers` their target must be a whole number.
+
+        Source: KEDA pkg/fallback/fallback.go, HasValidFallback.
+        """
+        modifiers = self.advanced.scaling_modifiers
+        whole = modifiers is None or modifiers == ScalingModifiers() or re.fullmatch(r"\+?0*[1-9]\d*", modifiers.target)
+        return self.fallback if whole else None
+
     def held_by(self) -> tuple[str, ...]:
         """Return one sentence for each annotation that is set, about its effect."""
         if self.paused:
