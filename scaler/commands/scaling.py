@@ -28,7 +28,7 @@ def of_job(owner: ScaledJob, triggers: Sequence[Explained], others: int, running
     elif started.demand.active:
         lines.append(
             f"a poll that finds {jobs.running} of them running starts {started.jobs}, by its scalingStrategy "
-            f"{owner.scaling_strategy.strategy or 'default'}: queue length {started.demand.queue_length}, "
+            f"{owner.scaling_strategy.strategy}: queue length {started.demand.queue_length}, "
             f"{started.demand.max_scale} by the targets"
         )
     else:

@@ -3,6 +3,7 @@
 import ast
 import math
 import operator
+import re
 import statistics
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -35,6 +36,7 @@ _OF_A_LIST: dict[str, Callable[..., float]] = {
     "min": min,
     "sum": sum,
 }
+_WORDS = frozenset({"true", "false", "nil", "and", "or", "not", "in", "if", "else"})
 
 
 def compiled(text: str, names: Collection[str]) -> Formula | None:
@@ -62,6 +64,18 @@ def compiled(text: str, names: Collection[str]) -> Formula | None:
         return None if value is None else milli(value) / 1000
 
     return formula
+
+
+def unknown_names(text: str, names: Collection[str]) -> list[str]:
+    """Return the words of `text` that are neither `names` nor functions nor words of the language.
+
+    Nothing is looked for in a formula with texts, closures or variables of its own.
+    """
+    text = re.sub(r"(?<![\w])(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", "0", text)
+    if re.search(r"[\"'`#{}.;]", text):
+        return []
+    words = re.findall(r"[A-Za-z_]\w*\b(?!\s*\()", text)
+    return [word for word in dict.fromkeys(words) if word not in names and word not in _WORDS]
 
 
 def _value(node: ast.expr, values: Mapping[str, float | None]) -> Any:

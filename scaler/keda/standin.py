@@ -84,6 +84,7 @@ class StandIn:
         self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags, self.formula)
         self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, since the last reconcile
         self._streamed: dict[int, tuple[Spec, ...]] = {}
+        self._heard: set[int] = set()  # triggers whose StreamMetricSpec has told something since it was opened
         self._cache = ScalersCache()
         self._scaling = asyncio.Lock()  # KEDA's scalingMutex: a poll that hangs blocks pushes
         self._scaled_to = initial_replicas
@@ -208,7 +209,10 @@ class StandIn:
     async def _keep_open(
         self, stream: str, hear: Callable[[ExternalScaler], Awaitable[None]], scaler: ExternalScaler
     ) -> None:
-        """Open a stream again 2 s after its end, then after doubled pauses up to 60 s; a clean end resets that."""
+        """Open a stream again 2 s after its end, then after doubled pauses up to 60 s; a clean end resets that.
+
+        So does a list of specs that came before an error.
+        """
         retry = _FIRST_RETRY_SECONDS
         while True:
             try:
@@ -218,6 +222,9 @@ class StandIn:
                 if stream == "StreamMetricSpec" and error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     return
                 self._errors.append(f"{stream}: {error.code().name}: {error.details()}")
+                if stream == "StreamMetricSpec" and scaler.index in self._heard:
+                    retry = _FIRST_RETRY_SECONDS
+                    self._heard.discard(scaler.index)
             await sleep(self.clock, retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
@@ -233,6 +240,7 @@ class StandIn:
         """Use every list, also an empty one, instead of GetMetricSpec, and write it into the HPA."""
         async for specs in scaler.streamed_specs():
             self._streamed[scaler.index] = specs
+            self._heard.add(scaler.index)
             await self._reconcile()
 
     async def _done(

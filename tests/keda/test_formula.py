@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.keda.formula import compiled
+from scaler.keda.formula import compiled, unknown_names
 
 VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "nil": None}
 
@@ -86,3 +86,18 @@ def test_a_formula_is_worked_out_or_not_but_never_fails(text: str, a: float, b: 
     formula = compiled(text, {"a", "b"})
     if formula is not None:
         assert (formula({"a": a, "b": b}) or 0) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("a + b * 1.5e3", []),
+        ("a > 5 ? b : c", ["c"]),
+        ("count([a, d], {# > 1})", []),  # closures are not looked into
+        ("max(a, e) + e ?? 2", ["e"]),
+        ("not (a in [1, 2]) ? nil : f1", ["f1"]),
+        ("a.b", []),
+    ],
+)
+def test_names_that_no_trigger_has(text: str, unknown: list[str]) -> None:
+    assert unknown_names(text, {"a", "b"}) == unknown
