@@ -117,7 +117,7 @@ class _Reader:
             if isinstance(trigger, dict):
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
-        given, least = set(values), values.get("minReplicaCount")
+        given, least = dict(values), values.get("minReplicaCount")
         if kind == ScaledJob.kind and isinstance(least, int) and least > 0:
             values.setdefault("maxReplicaCount", 100 + least)  # as KEDA: 100 beyond the minimum (scaledjob_types.go)
         values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}

@@ -1,6 +1,7 @@
 """Checks for what KEDA refuses in ScaledObjects and ScaledJobs although the API server accepts it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from scaler.keda.formula import unknown_names
 from scaler.keda.jobs import running_share
@@ -11,10 +12,10 @@ LONGEST_NAME = 63
 """KEDA writes the name into a label, too, which has no more characters."""
 
 
-def refusals(manifest: ScaledObject | ScaledJob, given: Collection[str]) -> Iterator[tuple[Path, str]]:
+def refusals(manifest: ScaledObject | ScaledJob, given: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yield what KEDA's admission webhook or reconciler refuses although the API server accepts it.
 
-    `given` are the keys of its spec. Sources: KEDA apis/keda/v1alpha1, CheckReplicaCountBoundsAreValid,
+    `given` is its spec as written. Sources: KEDA apis/keda/v1alpha1, CheckReplicaCountBoundsAreValid,
     ValidateTriggers and ValidateAndCompileScalingModifiers; pkg/scalers/scaler.go, GetMetricTargetType;
     controllers/keda/scaledjob_controller.go.
     """
@@ -28,9 +29,16 @@ def refusals(manifest: ScaledObject | ScaledJob, given: Collection[str]) -> Iter
         if idle is not None and idle >= (max(least, 1) if "minReplicaCount" in given else least):
             yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
         yield from _modifiers(manifest)
-    elif manifest.scaling_strategy.strategy == "custom" and running_share(manifest.scaling_strategy) is None:
-        share = ("spec", "scalingStrategy", "customScalingRunningJobPercentage")
-        yield share, 'must be a number such as "0.5", or KEDA goes by default'
+    elif manifest.scaling_strategy.strategy == "custom":
+        strategy, path = given["scalingStrategy"], ("spec", "scalingStrategy")
+        if running_share(manifest.scaling_strategy) is None:
+            key = "customScalingRunningJobPercentage"
+            yield (*path, key), 'must be a number such as "0.5", or KEDA goes by default'
+        elif "customScalingQueueLengthDeduction" not in strategy:
+            yield (
+                (*path, "strategy"),
+                "custom needs customScalingQueueLengthDeduction, if only 0: KEDA fails without it",
+            )
     yield from _triggers(manifest)
 
 

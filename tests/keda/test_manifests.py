@@ -315,6 +315,7 @@ JOB = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace("  scaleTar
     [
         ("{strategy: accurate, multipleScalersCalculation: sum, pendingPodConditions: [Ready]}", ""),
         ('{strategy: custom, customScalingQueueLengthDeduction: 1, customScalingRunningJobPercentage: "0.5"}', ""),
+        ('{strategy: custom, customScalingRunningJobPercentage: "0.5"}', "strategy: custom needs customScalingQueueLengthDeduction, if only 0: KEDA fails without it"),
         ("{strategy: custom}", 'customScalingRunningJobPercentage: must be a number such as "0.5", or KEDA goes by default'),
     ],
 )  # fmt: skip
