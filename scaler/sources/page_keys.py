@@ -11,6 +11,7 @@ from scaler.clients.http.fetch import checked_url, shown
 from scaler.clients.kubernetes.selectors import parse_selector
 from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
+from scaler.clients.pages.settings import API_PATH
 from scaler.core.domain import Place
 from scaler.sources.base import Claim, CommaList, Count, Trigger
 
@@ -77,6 +78,8 @@ class PageKeys(Trigger):
     @field_validator("prometheus_url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and API_PATH.search(url):
+            raise ValueError("the base URL of a Prometheus, without the /api/v1/query that is added to it")
         return None if url is None else checked_url(url)
 
     @field_validator("pod_selector")
