@@ -1,5 +1,6 @@
 """The domain types: what a trigger asks for, what was read, and what follows from it."""
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -182,6 +183,28 @@ class Reader(ABC):
         """Close all connections."""
 
 
+class SingleReader(Reader):
+    """A reader that reads each place by itself, all at the same time."""
+
+    @abstractmethod
+    async def find(self, place: Any) -> Found:
+        """Return what is found at `place`, one of `kinds`; raises a `Fault`."""
+
+    async def read(self, places: Sequence[Place], report: Report) -> None:
+        """Report each place as `find` returns or raises; any other error does not affect the other places."""
+
+        async def read_one(place: Place) -> None:
+            try:
+                outcome: Found | Fault = await self.find(place)
+            except Fault as fault:
+                outcome = fault
+            report(place, outcome)
+
+        for error in await asyncio.gather(*map(read_one, places), return_exceptions=True):
+            if error is not None:
+                raise error
+
+
 __all__ = [
     "Assessment",
     "Component",
@@ -197,5 +220,6 @@ __all__ = [
     "Reading",
     "Readings",
     "Report",
+    "SingleReader",
     "same_values",
 ]
