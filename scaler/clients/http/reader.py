@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 from yarl import URL
 
@@ -60,6 +60,7 @@ class HttpReader(SingleReader):
         self._count_requests = count_requests
         self._sessions = Sessions(clock, addresses, names)
 
+    @final
     async def find(self, place: Any) -> Found:
         """Return the value of `place`, or raise the `Fault` why there is none."""
         where, request, received = str(place), self.request(place), bytearray()
