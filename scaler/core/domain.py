@@ -101,12 +101,10 @@ class Proof:
     origin: str
 
     def __post_init__(self) -> None:
-        """Refuse empty texts."""
         if not (self.whole.strip() and self.origin.strip()):
             raise ValueError("a proof says what shows that an answer is whole, and from whom it is")
 
     def __str__(self) -> str:
-        """Return both as one line."""
         return f"whole: {self.whole}; from: {self.origin}"
 
 
