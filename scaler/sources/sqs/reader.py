@@ -47,7 +47,7 @@ MAX_BYTES = 1 << 19
 """Of an answer: a page of a thousand queues has a quarter of it."""
 TURN_SECONDS = 4.0
 MAX_ENDPOINTS = 10_000
-"""Each was found by 6 ms of Python in a thread, so they are not soon forgotten."""
+"""Each was found in a thread, so they are not soon forgotten."""
 SKEW_SECONDS = 60.0
 """A smaller clock difference does not explain a refused signature, because AWS allows at least five minutes."""
 
