@@ -143,6 +143,10 @@ def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
     return len(before) == len(after) and all(old.value is new.value for old, new in zip(before, after, strict=True))
 
 
+def uncounted(_backend: str, _operation: str, _requests: int) -> None:
+    """Count nothing, as a `CountRequests` of commands without metrics."""
+
+
 Readings = Mapping[Place, Any]
 Report = Callable[[Place, "Found | Fault"], None]
 """Called by a reader once for each place that it was given, with what it found or with a `Fault`."""
@@ -220,4 +224,5 @@ __all__ = [
     "Report",
     "SingleReader",
     "same_values",
+    "uncounted",
 ]
