@@ -1,7 +1,7 @@
 """Leases tell the store which places to keep fresh for a ScaledObject, how fresh, and until when."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from scaler.answers.scaledobject import ScaledObject
@@ -17,11 +17,15 @@ SLACK = 0.1
 
 
 class Leases:
-    """Leases places: to be read every `refreshSeconds`, or `idleRefreshSeconds` while inactive with an open stream."""
+    """Leases places: to be read every `refreshSeconds`, or `idleRefreshSeconds` while inactive with an open stream.
+
+    `on_places` is called with a ScaledObject whose further places are others now, and those of before.
+    """
 
     def __init__(self, snapshots: Snapshots, clock: Clock, seconds: float) -> None:
         """Keep places fresh for `seconds` after the last call of a ScaledObject, and as long as a stream is open."""
         self._snapshots, self._clock, self._seconds = snapshots, clock, seconds
+        self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _scaled_object, _before: None
 
     @property
     def lasting_seconds(self) -> float:
@@ -38,6 +42,14 @@ class Leases:
 
         Leases on further places that are no longer named end.
         """
+        before = scaled_object.lease.further_places
+        try:
+            self._renew(scaled_object, further)
+        finally:
+            if scaled_object.lease.further_places != before:
+                self.on_places(scaled_object, before)
+
+    def _renew(self, scaled_object: ScaledObject, further: tuple[Place, ...]) -> None:
         for place in set(scaled_object.lease.further_places) - {*scaled_object.question.places, *further}:
             self._snapshots.release(scaled_object, place)
         scaled_object.lease = NO_LEASE

@@ -27,7 +27,7 @@ class Listeners:
         self._leases, self._answers, self._clock = leases, answers, clock
         self._listening: dict[Place, dict[ScaledObject, None]] = {}
         snapshots.follow(self._on_report)
-        answers.on_answer, answers.on_places = self._on_answer, self._on_places
+        answers.on_answer, leases.on_places = self._on_answer, self._on_places
         self.on_streams: Callable[[ScaledObject], None] = lambda _scaled_object: None
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from scaler.core.domain import Assessment
 from scaler.core.errors import LimitError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
-from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
+from scaler.demo.scripted import HANG, Map, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -407,3 +407,44 @@ async def test_more_names_than_the_store_holds_are_refused_each_time(
         await clock.advance(1)
         with pytest.raises(LimitError, match=r"limits\.maxPlaces"):
             await task
+
+
+async def test_a_stream_without_room_for_new_names_leaves_nothing(
+    mapped: ScaledObject,
+    reader: ScriptedReader,
+    make_objects: Make,
+    clock: ManualClock,
+    open_store: Callable[..., Snapshots],
+) -> None:
+    objects = make_objects(store=open_store(reader, max_places=6))
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    with objects.listening(who, lambda: None):
+        await objects.told(who)
+        reader.answers["q*"] = ("q3", "q4", "q5", "q6")
+        await clock.advance(61)
+        assert isinstance(who.error.error, LimitError)
+    assert len(objects.listeners) == 0
+
+
+async def test_what_has_lost_its_room_is_never_told_without_it(
+    mapped: ScaledObject,
+    reader: ScriptedReader,
+    make_objects: Make,
+    clock: ManualClock,
+    open_store: Callable[..., Snapshots],
+) -> None:
+    """The listing is kept fresh by somebody else, the places that it names are dropped, and others take their room."""
+    store = open_store(reader, max_places=6)
+    objects = make_objects(store=store)
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    assert (await objects.told(who)).metrics[0].value == 3
+    store.lease("another", Map("q"), 60, clock.now() + 1_000)
+    await clock.advance(121)
+    for name in ("v", "w", "x", "y"):
+        store.lease(name, Spot(name), 60, clock.now() + 200, name)
+    with pytest.raises(LimitError), objects.listening(who, lambda: None):
+        pytest.fail("it listens")
+    with pytest.raises(LimitError):
+        await objects.told(who)
+    await clock.advance(300)
+    assert (await objects.told(who)).metrics[0].value == 3
