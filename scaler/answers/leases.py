@@ -19,7 +19,7 @@ SLACK = 0.1
 class Leases:
     """Leases places: to be read every `refreshSeconds`, or `idleRefreshSeconds` while inactive with an open stream.
 
-    `on_places` is called with a ScaledObject whose further places are others now, and those of before.
+    `on_places` is called after each renewal with the ScaledObject, and the further places that it had before.
     """
 
     def __init__(self, snapshots: Snapshots, clock: Clock, seconds: float) -> None:
@@ -43,27 +43,23 @@ class Leases:
         Leases on further places that are no longer named end.
         """
         before = scaled_object.lease.further_places
+        scaled_object.lease = NO_LEASE  # and so it stays if the store has no room; then each call tries again
         try:
-            self._renew(scaled_object, further)
+            scaled_object.lease = self._renewed(scaled_object, before, further)
         finally:
-            if scaled_object.lease.further_places != before:
-                self.on_places(scaled_object, before)
+            self.on_places(scaled_object, before)
 
-    def _renew(self, scaled_object: ScaledObject, further: tuple[Place, ...]) -> None:
-        for place in set(scaled_object.lease.further_places) - {*scaled_object.question.places, *further}:
+    def _renewed(self, scaled_object: ScaledObject, before: tuple[Place, ...], further: tuple[Place, ...]) -> Lease:
+        for place in set(before) - set(further):
             self._snapshots.release(scaled_object, place)
-        scaled_object.lease = NO_LEASE
-        named = tuple([self._lease(scaled_object, place) for place in scaled_object.question.places])
-        # Kept if the store has no room for the others; without `renew_at`, each call tries again.
-        scaled_object.lease = Lease(states=named)
         try:
-            others = tuple([self._lease(scaled_object, place) for place in further])
+            states = [self._lease(scaled_object, place) for place in (*scaled_object.question.places, *further)]
         except LimitError:
-            for place in set(further) - set(scaled_object.question.places):
+            for place in further:
                 self._snapshots.release(scaled_object, place)
             raise
         renew_at = math.inf if scaled_object.listeners else self._clock.now() + SLACK * self._seconds
-        scaled_object.lease = Lease(further, named + others, renew_at)
+        return Lease(further, tuple(states), renew_at)
 
     def _lease(self, scaled_object: ScaledObject, place: Place) -> PlaceState:
         trigger = scaled_object.trigger
