@@ -49,7 +49,6 @@ class Listeners:
             scaled_object.listeners = set()
         scaled_object.listeners.add(listener)
         self.on_streams(scaled_object)
-        self._on_places(scaled_object, ())
         self._leases.renew(scaled_object, scaled_object.lease.further_places)
 
     def unlisten(self, scaled_object: ScaledObject, listener: Callable[[], None]) -> None:
@@ -74,10 +73,10 @@ class Listeners:
                 del self._listening[place]
 
     def _on_places(self, scaled_object: ScaledObject, before: tuple[Place, ...]) -> None:
-        """Follow the places that `scaled_object` has now, and no longer those of `before` that it has no more."""
+        """Follow the places that `scaled_object` has now instead of those of `before`."""
         if not scaled_object.listeners:
             return
-        for place in set(before) - set(scaled_object.places):
+        for place in before:
             self._unfollow(scaled_object, place)
         for place in scaled_object.places:
             self._listening.setdefault(place, {})[scaled_object] = None
@@ -95,8 +94,7 @@ class Listeners:
         if not scaled_object.listeners:
             return
         if news:
-            with suppress(LimitError):  # then the places are read at the interval of before
-                self._leases.renew(scaled_object, scaled_object.lease.further_places)
+            self._leases.renew(scaled_object, scaled_object.lease.further_places)
             for listener in list(scaled_object.listeners):
                 listener()
         self._set_timer(scaled_object)

@@ -108,6 +108,35 @@ async def test_two_streams_of_one_trigger_are_one_lease(objects: Any, store: Sna
 # Listening
 
 
+async def test_the_end_of_one_stream_silences_no_other_trigger_on_its_place(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    woken = list[str]()
+    with objects.listening(objects.who(), lambda: woken.append("stays")):
+        with objects.listening(objects.who(second="9"), lambda: woken.append("ends")):
+            await clock.advance(2)
+        woken.clear()
+        reader.answers["a"] = Work(1)
+        await clock.advance(2)
+        assert woken == ["stays"]
+
+
+async def test_what_settles_is_judged_at_each_reading_though_it_is_equal(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(settleSeconds="20")
+    reader.answers["a"] = Work(1)
+    with objects.listening(who, lambda: None):
+        await clock.advance(2)
+        reader.answers["a"] = DOWN
+        await clock.advance(15)
+        reader.answers["a"] = Work(0)
+        await clock.advance(15)
+        assert who.active
+        await clock.advance(30)
+        assert who.answer.state == "inactive"
+
+
 async def test_listeners_are_woken_at_changes_of_activity_alone(
     objects: Any, clock: ManualClock, reader: ScriptedReader
 ) -> None:
@@ -289,6 +318,18 @@ async def test_what_falls_due_wakes_at_its_moment(objects: Any, clock: ManualClo
         assert who.timer is None
 
 
+async def test_what_falls_due_has_one_timer(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    who, due = objects.who(), clock.wall() + 1_000
+    with objects.listening(who, lambda: None):
+        reader.answers["a"] = Work(0, due)
+        await clock.advance(10)
+        timers = clock.pending
+        for value in range(1, 10):
+            reader.answers["a"] = Work(value, due)
+            await clock.advance(10)
+        assert clock.pending == timers
+
+
 async def test_what_falls_due_in_a_blink_wakes_too(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
     reader.answers["a"] = Work(0, due=clock.wall() + 0.02)
     who = objects.who(idleRefreshSeconds="60", refreshSeconds="60")
@@ -449,11 +490,12 @@ async def test_what_has_lost_its_room_is_never_told_without_it(
     assert (await objects.told(who)).metrics[0].value == 3
     store.lease("another", Map("q"), 60, clock.now() + 1_000)
     await clock.advance(121)
-    for name in ("v", "w", "x", "y"):
+    for name in ("v", "w", "x"):
         store.lease(name, Spot(name), 60, clock.now() + 200, name)
-    with pytest.raises(LimitError), objects.listening(who, lambda: None):
-        pytest.fail("it listens")
-    with pytest.raises(LimitError):
-        await objects.told(who)
+    with objects.listening(objects.who("q1"), lambda: None):
+        with pytest.raises(LimitError), objects.listening(who, lambda: None):
+            pytest.fail("it listens")
+        with pytest.raises(LimitError):
+            await objects.told(who)
     await clock.advance(300)
     assert (await objects.told(who)).metrics[0].value == 3
