@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -328,6 +329,21 @@ async def test_what_falls_due_has_one_timer(objects: Any, clock: ManualClock, re
             reader.answers["a"] = Work(value, due)
             await clock.advance(10)
         assert clock.pending == timers
+
+
+async def test_a_value_that_grows_all_the_time_is_judged_at_each_reading(
+    objects: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, assess, began = list[float](), ScriptedTrigger.assess, clock.now()
+
+    def growing(self: ScriptedTrigger, readings: Any, now: float) -> Assessment:
+        judged.append(clock.now() - began)
+        return replace(assess(self, readings, now), until=now)
+
+    monkeypatch.setattr(ScriptedTrigger, "assess", growing)
+    with objects.listening(objects.who(), lambda: None):
+        await clock.advance(5)
+    assert judged == [0, 1, 2, 3, 4, 5]
 
 
 async def test_what_falls_due_in_a_blink_wakes_too(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
