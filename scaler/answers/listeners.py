@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from scaler.answers.answer import Answers
 from scaler.answers.leases import Leases
@@ -110,11 +111,7 @@ class Listeners:
         delay = raw.until - self._clock.wall()
         if delay > 0:  # a value that ages all the time (a latency) is judged at every reading instead
             when = self._clock.now() + max(delay, SHORTEST_TIMER_SECONDS)
-            scaled_object.timer = self._clock.call_at(when, lambda: self._on_time(scaled_object))
-
-    def _on_time(self, scaled_object: ScaledObject) -> None:
-        scaled_object.timer = None
-        self._answers.known(scaled_object)
+            scaled_object.timer = self._clock.call_at(when, partial(self._answers.known, scaled_object))
 
 
 class Listening:
