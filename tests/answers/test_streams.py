@@ -197,6 +197,8 @@ async def test_streams_live_differently_long_so_that_a_fleet_returns_spread_out(
 
 async def test_a_drain_ends_all_streams_and_waits_for_them(clock: ManualClock) -> None:
     some = streams(clock)
+    with some.open("shop"):
+        pass  # one that has come and gone
     tasks = [await _open(some) for _ in range(5)]
     stuck = some.open("shop")
     stuck.__enter__()
