@@ -226,7 +226,7 @@ class _Reader:
             for step in parents:
                 holder = holder[step]
             del holder[key]
-            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), _fields(kind))}")
+            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), fields_of(kind))}")
         return self._validated(kind, values)
 
     def _mapping(self, key: str) -> dict[str, Any]:
@@ -275,8 +275,8 @@ def _nearest(key: str, known: set[str]) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
-def _fields(kind: str) -> set[str]:
-    """Return the names of all fields that objects of `kind` have, at any depth."""
+def fields_of(kind: str) -> set[str]:
+    """Return the names of all fields that objects of `kind` (`ScaledObject` or `ScaledJob`) have, at any depth."""
     schema = _ADAPTERS[kind].json_schema()
     parts = (schema, *schema["$defs"].values())
     return {name for part in parts for name in part.get("properties", ())} | _KINDS[kind].unread
