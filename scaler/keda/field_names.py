@@ -27,7 +27,7 @@ def meant(path: Path, adapter: TypeAdapter[Any]) -> str:
     key = str(path[-1])
     if key == "paused":
         return "; pauses are annotations: autoscaling.keda.sh/paused"
-    known = _places(adapter)
+    known = places(adapter)
     if key not in known:
         return nearest(key, known)
     here = dotted(("spec", *path[:-1]))
@@ -46,7 +46,7 @@ def _common(place: str, other: str) -> list[str]:
 
 
 @cache
-def _places(adapter: TypeAdapter[Any]) -> dict[str, list[str]]:
+def places(adapter: TypeAdapter[Any]) -> dict[str, list[str]]:
     """Return where each field stands, by its name: `behavior` in `spec.fallback.behavior`, and elsewhere."""
     schema = adapter.json_schema()
     places = {} if "scaleTargetRef" in schema["properties"] else {"jobTargetRef": ["spec.jobTargetRef"]}

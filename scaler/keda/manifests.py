@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from scaler.keda import scalable
 from scaler.keda.authentications import KINDS as AUTHENTICATION_KINDS
 from scaler.keda.authentications import Authentication, authentication
-from scaler.keda.field_names import dotted, meant, nearest
+from scaler.keda.field_names import dotted, meant, nearest, places
 from scaler.keda.findings import Finding, ManifestError, Manifests
 from scaler.keda.refusals import refusals
 from scaler.keda.scalable import ScaledJob, ScaledObject
@@ -270,6 +270,11 @@ def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) 
         holder = holder[step] if isinstance(holder, dict | list) else {}
     if isinstance(holder, dict):
         holder.pop(target[-1], None)  # may already be removed because of another error
+
+
+def fields_of(kind: str) -> set[str]:
+    """Return the names of all fields that objects of `kind` (`ScaledObject` or `ScaledJob`) have, at any depth."""
+    return set(places(_ADAPTERS[kind]))
 
 
 def _sentence(message: str) -> str:

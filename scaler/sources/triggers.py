@@ -33,7 +33,6 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """Return it as one line."""
         return f"{self.key}: {self.text}"
 
 
