@@ -1,5 +1,6 @@
 """Findings about manifests, each with its line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,25 @@ def test_a_scaled_job_without_traps(tmp_path: Path) -> None:
     assert found(tmp_path, job + '        refreshSeconds: "0"\n') == []
     older = SCALED_JOB + "  rolloutStrategy: gradual\n" + TRIGGER.replace(PUSH, PULL)
     assert found(tmp_path, older + '        refreshSeconds: "0"\n') == []
+
+
+AWS = TRIGGER.replace("external-push", "aws-sqs-queue")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TRIGGER.replace("external-push", "External-Push"), ["10: type: KEDA knows no type External-Push; did you mean external-push?"]),
+        (TRIGGER.replace("external-push", "external_push"), ["10: type: KEDA knows no type external_push; did you mean external-push?"]),
+        (AWS, ["12: type: KEDA's own aws-sqs-queue takes no scalerAddress; an external scaler has type external or external-push"]),
+        (re.sub(" *scalerAddress.*\n", "", AWS), ["10: type: KEDA's own aws-sqs-queue is asked, not this scaler, whose triggers have type external or external-push"]),
+        (TRIGGER.replace("        source: sqs\n", "").replace("scalerAddress", "scaler"), ["10: scalerAddress: required by KEDA: HOST:PORT of the scaler's gRPC"]),
+        (TRIGGER.replace("        source: sqs\n", "").replace("keda-queue-scaler", "other"), []),
+        (re.sub(" *(scalerAddress|source).*\n", "", AWS), []),
+    ],
+)  # fmt: skip
+def test_a_trigger_that_is_none_of_ours_by_mistake(tmp_path: Path, text: str, said: list[str]) -> None:
+    assert found(tmp_path, SCALED_OBJECT + text) == said
 
 
 def test_advice_about_metrics_that_are_too_many_can_be_followed(tmp_path: Path) -> None:
