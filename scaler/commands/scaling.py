@@ -77,7 +77,9 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
             f"that value, with target {modifiers.target}"
         )
         if value is None:
-            lines.append("not worked out here: it is more than arithmetic over these triggers, or not all have a value")
+            lines.append(
+                "not worked out here: it is more than arithmetic and choices over these triggers, or not all have a value"
+            )
             return {"replicas": replicas, "desired": None, "lines": lines}
         lines.append(f"{formula} = {value:g}")
         active = active or value > modifiers.activation_above
@@ -151,7 +153,7 @@ def _metrics(triggers: Sequence[Explained]) -> list[Metric]:
 
 
 def _worked_out(formula: str, owner: ScaledObject, triggers: Sequence[Explained]) -> float | None:
-    """Evaluate `formula`; None if it is more than arithmetic over `triggers`, or one of them fails."""
+    """Evaluate `formula`; None if it is more than arithmetic and choices over `triggers`, or one of them fails."""
     values = {
         owner.triggers[trigger["index"]].name: metric["value"]
         for trigger in triggers

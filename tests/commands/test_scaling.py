@@ -90,7 +90,9 @@ def with_formula(formula: str, activation_target: str = "2", **spec: Any) -> Sca
         (with_formula("a + b / 2"), 0, 4, "active: KEDA scales from 0 to 1 at once"),
         (with_formula("a + b / 2", "32"), 4, 0, "inactive: KEDA scales to 0 once nothing was active"),
         (with_formula("a - 100", **FORCED), 0, 1, "active: KEDA scales from 0 to 1 at once"),
-        (with_formula("a > 5 ? a : 0"), 4, None, "not worked out here"),
+        (with_formula("a > 5 ? a : 0"), 4, 6, "a > 5 ? a : 0 = 30"),
+        (with_formula("a > 50 ? a : 0"), 4, 0, "inactive: KEDA scales to 0"),
+        (with_formula("count([a, b], {# > 5})"), 4, None, "not worked out here"),
         (with_formula("a + cron"), 4, None, "not worked out here"),
     ],
 )
