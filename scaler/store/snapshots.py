@@ -53,8 +53,7 @@ class Snapshots:
     """Keeps one reading for each leased place.
 
     While a lease lasts, the place is refreshed in the background. `current` returns its reading, and `wait` waits for
-    one.
-    All methods belong to one event loop, unless they say otherwise.
+    one. All methods belong to one event loop, unless they say otherwise.
     """
 
     def __init__(
