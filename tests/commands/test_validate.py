@@ -79,9 +79,16 @@ TRAPS = {
         "up to pollingInterval old",
     ),
     "cooldown": (SCALED_OBJECT.replace("120", "20") + TRIGGER, "20 s is shorter"),
+    "fallback below activation": (
+        SCALED_OBJECT
+        + "  fallback: {failureThreshold: 3, replicas: 2}\n"
+        + '  advanced: {scalingModifiers: {formula: a + 1, target: "5", activationTarget: "10"}}\n'
+        + TRIGGER.replace(PUSH, f"{PULL}\n      name: a"),
+        "beside the formula 2 of them have the value 10, which is not above activationTarget",
+    ),
     "fallback": (
         SCALED_OBJECT + "  fallback: {failureThreshold: 3, replicas: 0}\n" + TRIGGER,
-        "scale the workload to zero",
+        "scale the workload down to 1 or to zero",
     ),
     "push job": (SCALED_JOB + TRIGGER, "does not act on pushes"),
     "old counts": (SCALED_JOB + TRIGGER.replace(PUSH, PULL), 'write refreshSeconds: "0"'),
