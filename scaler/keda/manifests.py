@@ -121,6 +121,7 @@ class _Reader:
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
         given, least = dict(values), values.get("minReplicaCount")
+        self._job_template(kind)
         if kind == ScaledJob.kind and isinstance(least, int) and least > 0:
             values.setdefault("maxReplicaCount", 100 + least)  # as KEDA: 100 beyond the minimum (scaledjob_types.go)
         values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
@@ -132,6 +133,17 @@ class _Reader:
             if isinstance(annotations, dict) and annotations.get(_TRANSFER) == "true":
                 self._find(("metadata", "annotations", _TRANSFER), _UNNAMED)
         return result
+
+    def _job_template(self, kind: str) -> None:
+        """Find a ScaledJob without what KEDA makes its Jobs of; the rest of it is the business of Kubernetes."""
+        spec = self._mapping("spec")
+        job = spec.get("jobTargetRef")
+        if kind != ScaledJob.kind or "scaleTargetRef" in spec:
+            return
+        if not isinstance(job, dict):
+            self._find(("spec", "jobTargetRef"), "must be given: KEDA makes the Jobs of its template")
+        elif not isinstance(job.get("template"), dict):
+            self._find(("spec", "jobTargetRef", "template"), "must be given: the pods of the Jobs")
 
     def _names(self) -> dict[str, str]:
         metadata = {"namespace": "default"} | self._plain(("metadata",), self._mapping("metadata"))

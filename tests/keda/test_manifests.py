@@ -331,7 +331,9 @@ def test_what_a_finding_leaves_of_metadata() -> None:
     assert [finding.line for finding in found.findings] == [12, 13, 14]
 
 
-JOB = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace("  scaleTargetRef:\n    name: shop-worker\n", "")
+JOB = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace(
+    "  scaleTargetRef:\n    name: shop-worker\n", "  jobTargetRef: {template: {}}\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -378,6 +380,18 @@ def test_without_a_maximum_a_scaled_job_has_100_beyond_its_minimum(counts: str, 
     assert (found.min_replica_count, found.max_replica_count) == bounds
 
 
+@pytest.mark.parametrize(
+    ("given", "finding"),
+    [
+        ("", "5: spec.jobTargetRef: must be given: KEDA makes the Jobs of its template"),
+        ("  jobTargetRef: worker\n", "6: spec.jobTargetRef: must be given: KEDA makes the Jobs of its template"),
+        ("  jobTargetRef: {backoffLimit: 3}\n", "6: spec.jobTargetRef.template: must be given: the pods of the Jobs"),
+    ],
+)
+def test_a_scaled_job_needs_a_template(given: str, finding: str) -> None:
+    assert problems(JOB.replace("  jobTargetRef: {template: {}}\n", given)) == [f"f.yaml:{finding}"]
+
+
 def test_an_empty_metric_type_is_none() -> None:
     """A template with nothing to fill in."""
     text = SHORT.replace("    - type: external\n", '    - type: external\n      metricType: ""\n')
@@ -401,11 +415,8 @@ def test_of_the_annotations_a_scaled_job_knows_only_paused() -> None:
 
 
 def test_more_findings() -> None:
-    job = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace(
-        "  scaleTargetRef:\n    name: shop-worker\n", ""
-    )
-    assert problems(job + "      metricType: Value\n") == [
-        "f.yaml:11: spec.triggers[0].metricType: is not allowed in a ScaledJob"
+    assert problems(JOB + "      metricType: Value\n") == [
+        "f.yaml:12: spec.triggers[0].metricType: is not allowed in a ScaledJob"
     ]
     no_triggers = re.sub(r"triggers:\n.*", "triggers: []\n", SHORT, flags=re.DOTALL)
     assert problems(no_triggers) == ["f.yaml:8: spec.triggers: needs at least one trigger"]
