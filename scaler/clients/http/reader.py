@@ -34,7 +34,7 @@ class HttpPlace(Place):
     @property
     def backend(self) -> str:
         """The server, after the kind."""
-        return f"{self.kind}/{URL(self.url).authority.rpartition('@')[2]}"
+        return f"{self.kind}/{URL(self.url).host_port_subcomponent}"
 
     @abstractmethod
     def value(self, body: bytes) -> Any:
