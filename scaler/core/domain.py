@@ -20,10 +20,18 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The value of one metric now, in the unit of its target."""
+    """The value of one metric now, in the unit of its target.
+
+    Raises `ArithmeticError` for a value that is not a number of 0 or more.
+    """
 
     name: str
     value: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of things: an assessment with it fails, so it is neither told nor judged."""
+        if not 0 <= self.value < math.inf:
+            raise ArithmeticError(f"metric {self.name} is {self.value}")
 
 
 @dataclass(frozen=True, slots=True)

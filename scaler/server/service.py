@@ -108,11 +108,9 @@ def specs_message(question: Question) -> pb.GetMetricSpecResponse:
 
 
 def metrics_messages(assessment: Assessment) -> list[pb.GetMetricsResponse]:
-    """Return one message for each metric; raises `ArithmeticError` for a value that is not a number of 0 or more."""
+    """Return one message for each metric."""
     messages = []
     for metric in assessment.metrics:
-        if not metric.value >= 0 or math.isinf(metric.value):
-            raise ArithmeticError(f"metric {metric.name} is {metric.value}")
         value = min(metric.value, MAX_VALUE)
         messages.append(
             pb.GetMetricsResponse(

@@ -198,7 +198,7 @@ class Trigger(BaseModel, ABC):
         """Return the places to read before this trigger can be assessed, without duplicates."""
 
     def further_places(self, readings: Readings) -> tuple[Place, ...]:
-        """Return the further places that the readings of `places()` name (the queues of a listing); usually none."""
+        """Return the places besides `places()` that their readings name (the queues of a listing); usually none."""
         del readings
         return ()
 

@@ -111,8 +111,7 @@ class RedisPlace(Place):
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
         """Return the commands that depend on the answers of the last round trip; none when nothing is missing.
 
-                Answers of the second and later round trips are removed after the next one, so that a large answer can
-                be read
+        Answers of the second and later round trips are removed after the next one, so that a large answer can be read
         in pages: a place keeps what it needs of them in `answers.kept`. A place that may work on one for more than a
         millisecond yields `REST` now and then.
         """

@@ -8,6 +8,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
+from scaler.clients.http.tls import system_context
 from scaler.clients.http.wire import bound
 from scaler.core.clock import Clock
 from scaler.core.errors import Refused
@@ -30,6 +31,7 @@ def open_session(addresses: Addresses, names: Names, *, connections: int = 100) 
     """
     connector = aiohttp.TCPConnector(
         limit=connections,
+        ssl=system_context(),
         use_dns_cache=False,  # `Names` has a cache
         socket_factory=_Guard(addresses).open_socket,
         resolver=_Resolver(addresses, names),

@@ -42,6 +42,10 @@ class Wire(ResponseHandler):
         self._before = self._payload
         super().set_response_params(**params)
 
+    def is_connected(self) -> bool:
+        """Tell whether a request may be sent: an answer that is here already would be taken for the one to it."""
+        return super().is_connected() and not self.should_close
+
     def data_received(self, data: bytes) -> None:
         """Take `data` as far as it may be more."""
         if len(data) <= SLICE_BYTES:
