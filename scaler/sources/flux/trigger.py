@@ -57,7 +57,7 @@ class FluxTrigger(Trigger):
         pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
         description="Value of the label `shardLabel`; left out, the main controller is meant, which takes objects without it.",
     )
-    shard_label: LabelKey = Field(SHARD_LABEL, description="The label that tells to which shard an object belongs.")
+    shard_label: LabelKey = Field(SHARD_LABEL, description="The label that names the shard of an object.")
     watch_label_selector: LabelSelector | None = Field(
         None,
         description="Instead of `shard`: the controller's own flag `--watch-label-selector`, word for word.",
@@ -78,7 +78,7 @@ class FluxTrigger(Trigger):
     pod_selector: LabelSelector | None = Field(
         None,
         min_length=1,
-        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`. Needed where `watchLabelSelector` does not tell one shard.",
+        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`. Needed where `watchLabelSelector` does not name one shard.",
     )
     pod_namespace: NamespaceName = Field("flux-system", description="Namespace of the controller's pods.")
     port: Count = Field(8080, ge=1, le=65_535, description="Port of the pods' metrics.")
@@ -102,7 +102,7 @@ class FluxTrigger(Trigger):
                 raise ValueError("watchLabelSelector: says all of it; leave out shard and shardLabel")
             if self.pod_selector is None and self._shard() is None:
                 raise ValueError(
-                    "podSelector: required, because watchLabelSelector does not tell one shard, and so not whose pods "
+                    "podSelector: required, because watchLabelSelector does not name one shard, and so not whose pods "
                     f"are meant; give the labels of the controller's pods, such as app={self.controller}"
                 )
         return self

@@ -200,7 +200,7 @@ def _remedy(selection: Selection, strays: Collection[Process]) -> str:
         capsules = {capsule.name for info in infos for capsule in info.capsules}
         if selection.capsule not in capsules:
             known = f"their capsules are {listed(capsules)}"
-            found.append(known if capsules else "they tell of no capsule, as Sidekiq does from 8.0.9 on")
+            found.append(known if capsules else "they report no capsule, as Sidekiq does from 8.0.9 on")
     return "".join(f"; {text}" for text in found)
 
 

@@ -48,7 +48,7 @@ class SidekiqMetadata(RedisKeys):
     tag: str | None = Field(None, description="Only processes with this tag (`:tag:` in sidekiq.yml, `-g`).")
     label: str | None = Field(None, description="Only processes with this label (`:labels:` in sidekiq.yml).")
     capsule: str | None = Field(
-        None, description="Only this capsule of each process, which Sidekiq tells from 8.0.9 on."
+        None, description="Only this capsule of each process, which Sidekiq reports from 8.0.9 on."
     )
     busy_ratio: Target | None = Field(
         0.75,
@@ -67,7 +67,7 @@ class SidekiqMetadata(RedisKeys):
         None,
         ge=1,
         le=10_000,
-        description="Threads per process, for `countWaiting` while no process tells it; otherwise learned.",
+        description="Threads per process, for `countWaiting` while no process reports it; otherwise learned.",
     )
     activation_queue_length: Count = Field(0, description="Active above this many waiting jobs.")
     schedule_lead_seconds: Seconds = Field(

@@ -41,13 +41,13 @@ def _in_no_name(character: str, queue: str) -> str:
         return "weights are left out here" if weighed else "a name holds no blank, so commas separate them"
     if not character.isprintable():
         return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
-    told = {
+    why = {
         **dict.fromkeys("*?", f"`{character}` stands for no name here, so each queue is written out"),
         **dict.fromkeys(_COMMAS, f"`{character}` is no comma here"),
         "$": "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one",
     }
     aside = "brackets and quotes are left out; " if character in "[](){}\"'`" else ""
-    return told.get(character, f"{aside}`{character}` is in no name")
+    return why.get(character, f"{aside}`{character}` is in no name")
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:

@@ -58,7 +58,7 @@ class SqsTrigger(Trigger):
     queue_length: Count = Field(5, gt=0, le=10**12, description="Target: messages per replica.")
     activation_queue_length: Count = Field(0, description="Active above this many messages.")
     aws_region: Region | None = Field(
-        None, description="Region of the queues; needed where `queueURL` does not tell it."
+        None, description="Region of the queues; needed where `queueURL` does not name it."
     )
     aws_endpoint: str | None = Field(
         None, description="Another endpoint: AWS's own, or one that the configuration allows."
@@ -113,10 +113,10 @@ class SqsTrigger(Trigger):
         if self.aws_region is not None:
             if self.aws_endpoint is None and regions - {self.aws_region}:
                 raise ValueError(
-                    f"awsRegion: '{self.aws_region}' is not the region that queueURL tells ({', '.join(sorted(regions))})"
+                    f"awsRegion: '{self.aws_region}' is not the region in queueURL ({', '.join(sorted(regions))})"
                 )
         elif len(regions) != 1 or not all(region_of(queue) for queue in self.queue_url or ()):
-            raise ValueError("awsRegion: required, because queueURL does not tell one region for all queues")
+            raise ValueError("awsRegion: required, because queueURL does not name one region for all queues")
         if of_endpoint not in {None, self.region}:
             raise ValueError(f"awsEndpoint: is in region {of_endpoint}, while the queues are in {self.region}")
         return self
