@@ -83,7 +83,7 @@ def test_one_namespace_does_not_take_all(make_objects: Make) -> None:
 
 
 async def test_who_has_not_asked_for_long_is_forgotten(objects: Any, clock: ManualClock) -> None:
-    old, young = objects.who(spots="old"), objects.who(spots="young")
+    young, old = objects.who(spots="young"), objects.who(spots="old")
     await clock.advance(600)
     objects.who(spots="young")
     await clock.advance(301)

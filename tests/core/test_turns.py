@@ -44,6 +44,16 @@ async def test_tenants_take_turns_however_much_one_of_them_has_to_do(clock: list
     assert len(done) == 203
 
 
+async def test_long_work_that_comes_later_has_its_turn(clock: list[float]) -> None:
+    done: list[str] = []
+    for name in "abc":
+        async with asyncio.timeout(5):
+            await work(name, 2, done, clock)
+        for _ in range(5):  # until nothing is left to be done
+            await asyncio.sleep(0)
+    assert "".join(done) == "aabbcc"
+
+
 async def test_a_turn_is_as_many_small_pieces_as_fit(clock: list[float]) -> None:
     done: list[str] = []
     each = TURN_SECONDS / 4
