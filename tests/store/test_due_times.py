@@ -1,11 +1,14 @@
-"""When a place is read next, as a table. The read before began at 100; all times are seconds."""
+"""When a place is read next, as tables. All times are seconds."""
+
+from typing import Any
 
 import pytest
 
+from scaler.core.domain import Reading
 from scaler.core.errors import Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import ScriptedReader, Spot
-from scaler.store.due_times import next_due
+from scaler.store.due_times import DueTimes, next_due
 from scaler.store.place_state import Failing, PlaceState
 from scaler.store.rate_limit import RateLimit
 
@@ -34,9 +37,70 @@ from scaler.store.rate_limit import RateLimit
 def test_when_a_place_is_read_next(
     *, clock: ManualClock, interval: float | None, faults: int, hinted: bool, now: float, dice: float, due: float
 ) -> None:
+    """The read before began at 100."""
     state = PlaceState(Spot("a"), ScriptedReader(clock), RateLimit(limit=1, at=0), "shop", hinted=hinted)
     if interval is not None:
         state.lease("me", interval, 1_000)
     if faults:
         state.failing = Failing(Unavailable("down"), 0, faults)
     assert next_due(state, 100, now, dice) == pytest.approx(due)
+
+
+READ = {"reading": Reading(1, 999.5)}
+FAILING = {**READ, "failing": Failing(Unavailable("down"), 0, 1)}
+UNDER_WAY = {**READ, "started": 999.9}
+
+
+@pytest.mark.parametrize(
+    ("call", "interval", "was", "fields", "due"),
+    [
+        pytest.param("hint", 10, 1005, {}, 1000, id="hint: never read, so at once"),
+        pytest.param("hint", 10, 1009.5, READ, 1000.5, id="hint: a tenth of its interval after the read before"),
+        pytest.param("hint", 4, 1003.5, READ, 1000, id="hint: which is over"),
+        pytest.param("hint", 0.1, 1000.1, {"reading": Reading(1, 1000)}, 1000.02, id="hint: at least a moment"),
+        pytest.param(None, 0.1, 1000.1, {"reading": Reading(1, 1000)}, 1000.1, id="no hint"),
+        pytest.param("hint", None, 1005, {"reading": Reading(1, 1000)}, 1000.02, id="hint: without a lease"),
+        pytest.param("hint", 10, 1000.2, READ, 1000.2, id="hint: it is due before"),
+        pytest.param("hint", 10, 1005, FAILING, 1005, id="hint: a pause is not shortened"),
+        pytest.param("hint", 10, 1005, UNDER_WAY, 1005, id="hint: the read under way goes on"),
+        pytest.param("want", 10, 1005, READ, 1000, id="want: at once"),
+        pytest.param("want", 10, 1000, READ, 1000, id="want: as it is"),
+        pytest.param("want", 10, 1005, FAILING, 1005, id="want: a pause is not shortened"),
+        pytest.param("want", 10, 1005, UNDER_WAY, 1005, id="want: the read under way goes on"),
+        pytest.param("hasten", 2, 1009.5, READ, 1001.4, id="hasten: the new interval, with jitter"),
+        pytest.param("hasten", 2, 1000.2, READ, 1000.2, id="hasten: it is due before"),
+        pytest.param("hasten", 2, 1005, {}, 1005, id="hasten: never read, so waiting for its first"),
+        pytest.param("hasten", 2, 1005, FAILING, 1005, id="hasten: a pause is not shortened"),
+        pytest.param("hasten", 2, 1005, UNDER_WAY, 1005, id="hasten: the read under way goes on"),
+    ],
+)
+async def test_what_brings_the_next_read_forward(
+    *, clock: ManualClock, call: str | None, interval: float | None, was: float, fields: dict[str, Any], due: float
+) -> None:
+    assert clock.now() == 1000
+    taken = list[float]()
+    times = DueTimes(clock, lambda: 0.5, lambda: taken.extend(clock.now() for _ in times.take_due(clock.now())))
+    state = PlaceState(Spot("a"), ScriptedReader(clock), RateLimit(limit=1, at=0), "shop", **fields)
+    if interval is not None:
+        state.lease("me", interval, 2_000)
+    times.set(state, was)
+    if call == "hasten":
+        times.hasten(state, 2)
+    elif call is not None:
+        getattr(times, call)(state)
+    assert state.due == pytest.approx(due)
+    assert state.hinted == (call == "hint" and state.started is not None)
+    await clock.advance(10)
+    assert taken == ([] if state.started is not None else [pytest.approx(due)]), "once"
+    assert clock.pending == 0
+
+
+async def test_after_the_end_nothing_is_due(clock: ManualClock) -> None:
+    times = DueTimes(clock, lambda: 0.0, pytest.fail)
+    state = PlaceState(Spot("a"), ScriptedReader(clock), RateLimit(limit=1, at=0), "shop")
+    times.set(state, 1005)
+    times.close()
+    times.hint(state)
+    times.set(state, 1001)
+    await clock.advance(10)
+    assert clock.pending == 0
