@@ -37,3 +37,15 @@ def test_whom_new_rules_do_not_allow_is_forgotten(objects: Any) -> None:
     assert list(objects) == [allowed]
     assert allowed in objects.registry
     assert refused[0] not in objects.registry
+
+
+async def test_a_defect_in_a_callback_leaves_nothing_taken(objects: Any, clock: ManualClock) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    objects.who()
+    objects.registry.on_forget.append(broken)
+    await clock.advance(901)
+    with pytest.raises(ZeroDivisionError):
+        objects.forget_old()
+    assert objects.quota.total == objects.registry._bytes.total == 0
