@@ -81,6 +81,9 @@ async def test_who_listens_and_sleeps_reads_fast_and_slow_when_awake(
     assert interval() == 10
     await clock.advance(121)
     assert interval() is None
+    with objects.listening(objects.who(refreshSeconds="3", idleRefreshSeconds="60"), lambda: None):
+        await clock.advance(4)
+        assert interval() == 3, "the shorter of the two"
 
 
 async def test_the_shortest_interval_of_all_triggers_on_a_place_counts(
@@ -514,6 +517,7 @@ async def test_what_has_lost_its_room_is_never_told_without_it(
     with objects.listening(objects.who("q1"), lambda: None):
         with pytest.raises(LimitError), objects.listening(who, lambda: None):
             pytest.fail("it listens")
+        assert [state.place for state in who.lease.states] == [Map("q")], "the others have left the store"
         with pytest.raises(LimitError):
             await objects.told(who)
     await clock.advance(300)
