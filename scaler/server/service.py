@@ -28,7 +28,6 @@ class Service:
     def __init__(
         self, requests: RequestCache, answers: Answers, listeners: Listeners, streams: Streams, deadline_seconds: float
     ) -> None:
-        """Answer within `deadline_seconds`."""
         self._requests, self._answers, self._listeners, self._streams = requests, answers, listeners, streams
         self._wait_seconds = max(0.1, deadline_seconds - 0.1)
 
