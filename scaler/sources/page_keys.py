@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from scaler.clients.http.fetch import checked_url
 from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
+from scaler.clients.pages.settings import API_PATH
 from scaler.core.domain import Place
 from scaler.sources.base import (
     Claim,
@@ -77,6 +78,13 @@ class PageKeys(Trigger):
     @classmethod
     def _check_urls(cls, urls: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if urls is None else tuple(map(checked_url, urls))
+
+    @field_validator("prometheus_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and API_PATH.search(url):
+            raise ValueError("the base URL of a Prometheus, without the /api/v1/query that is added to it")
+        return url
 
     @model_validator(mode="after")
     def _check_ways(self) -> "PageKeys":

@@ -8,6 +8,8 @@ _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
 _COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMMA}\N{FULLWIDTH SEMICOLON}"
 """What an input method of another script puts for a comma."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
+_PRIVATE = re.compile(r"(queue:)?sq\|[^|,]*\|")
+"""Before the name of a queue, in the key of a private list: `queue:sq|worker-7f9-x2k:1:5d1c|critical`."""
 _PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
 """A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
@@ -24,6 +26,8 @@ def check(queues: tuple[str, ...]) -> tuple[str, ...]:
 def _problem(queue: str) -> str | None:
     if "://" in queue:
         return "a URL is no name"
+    if _PRIVATE.search(queue):
+        return '`queue:sq|…` is the private list of one process of Sidekiq Pro; superFetch: "true" reads them'
     namespace, mark, name = queue.partition("queue:")
     if mark and not namespace:
         return "without the `queue:` of their keys"
@@ -66,6 +70,7 @@ def _names(queues: tuple[str, ...]) -> list[str]:
     text = ",".join(queues).partition(" #")[0]
     if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
         return []
+    text = _PRIVATE.sub("", text)
     split = _NO_NAME.sub(" ", "".join(each if each.isprintable() and each not in _COMMAS else " " for each in text))
     words = (word.rpartition("queue:")[2] for word in split.replace(",", " ").split())
     meant = [word for word in words if _PLAIN.fullmatch(word) and word not in _OPTIONS and not _WEIGHT.fullmatch(word)]
