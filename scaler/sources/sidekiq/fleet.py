@@ -18,7 +18,7 @@ MAX_WATCHED = 20_000
 MANY_QUEUES = 8
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def deployment_of(hostname: str) -> str | None:
     """Return the Deployment whose pod has this host name."""
     match = _POD.fullmatch(hostname)

@@ -8,7 +8,7 @@ _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
 _COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMMA}\N{FULLWIDTH SEMICOLON}"
 """What an input method of another script puts for a comma."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
-_PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
+_PLAIN = re.compile(r"[:.\-]*+\w[\w:.\-]*+")
 """A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
 
