@@ -8,6 +8,8 @@ _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
 _COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMMA}\N{FULLWIDTH SEMICOLON}"
 """What an input method of another script puts for a comma."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
+LOOKED_AT = 4_000
+"""Characters of a wrong list in which the names that were meant are looked for."""
 _PLAIN = re.compile(r"[:.\-]*+\w[\w:.\-]*+")
 """A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
@@ -63,7 +65,7 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 
 def _names(queues: tuple[str, ...]) -> list[str]:
     """Return the names that were probably meant; none where a program was to fill them in."""
-    text = ",".join(queues).partition(" #")[0]
+    text = ",".join(queues).partition(" #")[0][:LOOKED_AT]
     if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
         return []
     split = _NO_NAME.sub(" ", "".join(each if each.isprintable() and each not in _COMMAS else " " for each in text))
