@@ -27,7 +27,7 @@ from scaler.clients.http.problems import faults
 from scaler.clients.http.session import Sessions
 from scaler.clients.http.tls import client_context
 from scaler.core.budget import Budget
-from scaler.core.clock import Clock
+from scaler.core.clock import Clock, sleep
 from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sqs.answers import (
@@ -49,6 +49,8 @@ MAX_BYTES = 1 << 19
 TURN_SECONDS = 4.0
 MAX_ENDPOINTS = 10_000
 """Each was found by 6 ms of Python in a thread, so they are not soon forgotten."""
+QUICK_ENDPOINTS, FIND_SECONDS = 64, 0.05
+"""So many are found without pauses, and AWS has fewer regions; metadata can make up any number."""
 SKEW_SECONDS = 60.0
 """A smaller clock difference does not explain a refused signature, because AWS allows at least five minutes."""
 
@@ -215,6 +217,8 @@ class SqsReader(Reader):
         if key not in self._endpoints:
             async with self._finding.hold(1):
                 if key not in self._endpoints:
+                    if len(self._endpoints) >= QUICK_ENDPOINTS:
+                        await sleep(self._clock, FIND_SECONDS)
                     await self._find(key)
         self._endpoints.move_to_end(key)
         return self._endpoints[key]
