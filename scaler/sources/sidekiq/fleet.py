@@ -29,7 +29,7 @@ def remembered(memo: Memo, key: Hashable, make: Callable[[], Made]) -> Made:
     return found
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def deployment_of(hostname: str) -> str | None:
     """Return the Deployment whose pod has this host name."""
     match = _POD.fullmatch(hostname)

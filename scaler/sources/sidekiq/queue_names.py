@@ -10,7 +10,9 @@ _COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMM
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
 _PRIVATE = re.compile(r"(queue:)?sq\|[^|,]*\|")
 """Before the name of a queue, in the key of a private list: `queue:sq|worker-7f9-x2k:1:5d1c|critical`."""
-_PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
+LOOKED_AT = 4_000
+"""Characters of a wrong list in which the names that were meant are looked for."""
+_PLAIN = re.compile(r"[:.\-]*+\w[\w:.\-]*+")
 """A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
 
@@ -67,7 +69,7 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 
 def _names(queues: tuple[str, ...]) -> list[str]:
     """Return the names that were probably meant; none where a program was to fill them in."""
-    text = ",".join(queues).partition(" #")[0]
+    text = ",".join(queues).partition(" #")[0][:LOOKED_AT]
     if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
         return []
     text = _PRIVATE.sub("", text)

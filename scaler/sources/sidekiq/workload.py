@@ -122,16 +122,24 @@ def compile_pattern(pattern: str) -> Any:
         raise ValueError(f"a regular expression (RE2): {text}") from None
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def fits_host(pattern: str, hostname: str) -> bool:
     """Tell whether `pattern` matches a part of `hostname`."""
     return compile_pattern(pattern).search(hostname) is not None
 
 
-@lru_cache(maxsize=512)
 def _fitting(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
     """Return the positions of the matching host names; cached, as they change far less often than busy threads."""
+    return (_of_few if len(hostnames) <= FEW else _of_many)(pattern, hostnames)
+
+
+def _positions(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
     return frozenset(position for position, hostname in enumerate(hostnames) if fits_host(pattern, hostname))
+
+
+FEW = 200
+_of_few, _of_many = lru_cache(maxsize=512)(_positions), lru_cache(maxsize=8)(_positions)
+"""The names of 20,000 processes take 2 to 7 MB, and a hostile Redis has others at each read."""
 
 
 def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:
