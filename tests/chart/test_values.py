@@ -35,7 +35,7 @@ from tools.chart_values import documented
             ({"probes": {"liveness": {"period": 3}}}, "probes/liveness"),
             ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "podDisruptionBudget/maxUnavailable"),
             ({"metrics": {"serviceMonitor": {"enabled": "yes"}}}, "metrics/serviceMonitor/enabled"),
-            ({"admissionPolicy": {"validationActions": ["Deny", "Warn"]}}, "admissionPolicy/validationActions"),
+            ({"admissionPolicy": {"validationActions": ["Refuse"]}}, "admissionPolicy/validationActions"),
             ({"extraEnv": [{"value": "a"}]}, "extraEnv/0"),
         ]
     ),
