@@ -135,14 +135,14 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
         )
     if owner.fallback is not None and owner.fallback.replicas == 0 and sleeps:
         yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
-    if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
+    if sleeps and owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
         pushes = any(trigger.type == "external-push" for trigger in owner.triggers)
         yield Trap(
             owner.line,
             "scalingModifiers",
             "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
-            "so work in progress does not keep the workload alive"
-            + (", but a push wakes it even below activationTarget, which type external would not" if pushes else ""),
+            "so work in progress does not keep the workload alive; with minReplicaCount 1 or more it need not"
+            + ("; and a push wakes it even below activationTarget, which type external would not" if pushes else ""),
         )
     if sleeps and owner.cooldown_period < 60:
         yield Trap(
