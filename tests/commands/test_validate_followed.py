@@ -16,7 +16,7 @@ spec:
   maxReplicaCount: 5
 """
 OBJECT = HEAD.format(kind="ScaledObject", target="scaleTargetRef: {name: worker}")
-JOB = HEAD.replace("  cooldownPeriod: 120\n", "").format(
+JOB = HEAD.replace("  cooldownPeriod: 120\n", "  rollout: {{strategy: gradual}}\n").format(
     kind="ScaledJob", target="jobTargetRef: {template: {spec: {containers: [{name: c, image: i}]}}}"
 )
 
@@ -31,6 +31,7 @@ SQS = "source: sqs, queueURL: orders, awsRegion: eu-west-1"
 SIDEKIQ = "source: sidekiq, redis: main, queues: default"
 WORKQUEUE = "source: workqueue, metricsURL: 'http://w/metrics', queues: q"
 MODIFIERS = "  advanced: {scalingModifiers: {formula: a + 1, target: '5'}}\n"
+FALLBACK = "  fallback: {failureThreshold: 3, replicas: 2}\n"
 
 FOLLOWED = [
     ("metricType", "make both the same", trigger(SQS, more="    metricType: Value\n"),
@@ -56,6 +57,14 @@ FOLLOWED = [
      trigger(SQS, head=f"{OBJECT}  minReplicaCount: 2\n  idleReplicaCount: 0\n")),
     ("fallback", "use 1 or more", trigger(SQS, head=f"{OBJECT}  fallback: {{failureThreshold: 3, replicas: 0}}\n"),
      trigger(SQS, head=f"{OBJECT}  fallback: {{failureThreshold: 3, replicas: 1}}\n")),
+    ("rollout", "write rollout: {strategy: gradual}",
+     trigger(f"{SQS}, refreshSeconds: '0'", "external", head=JOB.replace("  rollout: {strategy: gradual}\n", "")),
+     trigger(f"{SQS}, refreshSeconds: '0'", "external", head=JOB)),
+    ("a rival", "make it one ScaledObject with the triggers of both",
+     f"{trigger(SQS)}---\n{trigger(SQS).replace('name: orders', 'name: others')}", trigger(SQS)),
+    ("fallback beside a formula", "use a whole number",
+     trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n{FALLBACK}{MODIFIERS.replace('5', '5.5')}", more="    name: a\n"),
+     trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n{FALLBACK}{MODIFIERS}", more="    name: a\n")),
     ("scalingModifiers", "with minReplicaCount 1 or more it need not",
      trigger(SQS, head=OBJECT + MODIFIERS, more="    name: a\n"),
      trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n{MODIFIERS}", more="    name: a\n")),

@@ -34,7 +34,6 @@ class Credentials:
     """The credentials of one `Cluster`, as headers and as TLS context, updated when their files change."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
-        """Read nothing yet."""
         self._cluster = cluster
         self._clock = clock
         self._issued: ExecCredential | None = None
