@@ -112,6 +112,7 @@ class JournalSettings(Section):
 NAME = "[A-Za-z0-9_.-]{1,80}"
 """What keys and names of the file look like."""
 _SECTION_HELP = "see docs/configuration.md"
+_PLAIN = {"tuple_type": "must be a list, such as [a, b]", "dict_type": "must be keys and values"}
 
 
 class Settings(BaseSettings):
@@ -231,7 +232,7 @@ def _finding_text(finding: ErrorDetails) -> str:
         free = field is not None and get_origin(field.annotation) in {dict, tuple}
         if field is not None:
             model = _section(field.annotation)
-    text = finding["msg"].removeprefix("Value error, ")
+    text = _PLAIN.get(finding["type"]) or finding["msg"].removeprefix("Value error, ")
     if finding["type"] == "extra_forbidden" and model is not None:
         known = [_written(name, field) for name, field in model.model_fields.items()]
         near = difflib.get_close_matches(names[-1], known, n=1)
