@@ -116,6 +116,8 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
         hint = "KEDA reads it itself, and never from the environment; write its value"
     elif of_keda is not None:
         hint = f"did you mean {of_keda}?"
+    elif key.lower() in folded:
+        hint = f"did you mean {folded[key.lower()]}?"
     elif foreign is not None:
         hint = foreign
     elif elsewhere:

@@ -23,6 +23,7 @@ WHY_MISSING = (
     "controller that imports k8s.io/component-base before controller-runtime loses the series without a word), or it "
     "prefixes them (metricName: prometheus_operator_workqueue_depth)"
 )
+WRONG_NAME = f"check the names in `queues`; if they are right, {WHY_MISSING}"
 MAX_NAMED = 10
 """Queues named in one message."""
 
@@ -184,7 +185,7 @@ class WorkqueueTrigger(PageKeys):
                 where = lacking[0].name if lacking else "the series"
                 raise Unavailable(
                     f"queue {queue} is not in {series.depth} or {series.adds} of {where}, which know {_listed(known)}: "
-                    f"{WHY_MISSING}"
+                    f"{WRONG_NAME if known else WHY_MISSING}"
                 )
         return telling
 
