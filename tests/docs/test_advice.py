@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,12 @@ def test_a_message_names_a_page_by_its_url() -> None:
 def test_a_test_that_is_named_exists() -> None:
     for name, where in found(r"`pytest (tests/[\w/.]+)`", EVERY).items():
         assert (ROOT / name).exists(), where
+
+
+def test_an_extra_of_the_package_that_is_named_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = found(r"keda-queue-scaler\[([\w,]+)\]", EVERY)
+    assert {extra for names in named for extra in names.split(",")} == extras.keys()
 
 
 # Settings, values and keys
