@@ -35,6 +35,7 @@ WHY_MISSING = (
 )
 _DEPTH = "the name of a series that ends in depth, such as prometheus_operator_workqueue_depth"
 DepthName = Annotated[str, matching("[a-zA-Z_:][a-zA-Z0-9_:]*depth", _DEPTH)]
+WRONG_NAME = f"check the names in `queues`; if they are right, {WHY_MISSING}"
 MAX_NAMED = 10
 """Queues named in one message."""
 
@@ -191,7 +192,7 @@ class WorkqueueTrigger(PageKeys):
                 where = lacking[0].name if lacking else "the series"
                 raise Unavailable(
                     f"queue {queue} is not in {series.depth} or {series.adds} of {where}, which know {_listed(known)}: "
-                    f"{WHY_MISSING}"
+                    f"{WRONG_NAME if known else WHY_MISSING}"
                 )
         return telling
 

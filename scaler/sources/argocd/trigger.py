@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from scaler.clients.kubernetes.objects import Objects
 from scaler.clients.pages.exposition import START
 from scaler.core.domain import Assessment, Metric, MetricSpec, Place, Readings
+from scaler.core.version import page
 from scaler.sources.argocd.applications import APPLICATIONS, application
 from scaler.sources.argocd.clusters import CLUSTER_SECRETS, SECRETS, cluster
 from scaler.sources.argocd.repo_server import WANTED, RepoServer
@@ -228,7 +229,7 @@ class ArgocdTrigger(PageKeys):
         if drives and target_kind in {"Deployment", "StatefulSet"}:
             text = (
                 "Argo CD does not follow the replicas of its application-controller: without setting "
-                "ARGOCD_CONTROLLER_REPLICAS and a restart, clusters are orphaned or owned twice; see docs/argocd.md"
+                f"ARGOCD_CONTROLLER_REPLICAS and a restart, clusters are orphaned or owned twice; see {page('argocd.md#why-not-the-replicas-of-the-application-controller')}"
             )
             return (text,)
         if self.component == "applicationset-controller" and max_replicas > 1:
