@@ -151,7 +151,6 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             )
         return
     yield from _of_fallback(owner)
-    sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
     if owner.idle_replica_count:
         yield Trap(
             owner.line,
@@ -159,16 +158,16 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             f"only 0 works: the HPA undoes {owner.idle_replica_count} at its next sync, since its minimum is "
             f"minReplicaCount {owner.min_replica_count}, so the replicas flap; use 0, or leave it out",
         )
-    if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
+    if owner.sleeps and owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
         pushes = any(trigger.type == "external-push" for trigger in owner.triggers)
         yield Trap(
             owner.line,
             "scalingModifiers",
             "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
-            "so work in progress does not keep the workload alive"
-            + (", but a push wakes it even below activationTarget, which type external would not" if pushes else ""),
+            "so work in progress does not keep the workload alive; with minReplicaCount 1 or more it need not"
+            + ("; and a push wakes it even below activationTarget, which type external would not" if pushes else ""),
         )
-    if sleeps and owner.cooldown_period < 60:
+    if owner.sleeps and owner.cooldown_period < 60:
         yield Trap(
             owner.line,
             "cooldownPeriod",

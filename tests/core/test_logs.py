@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from scaler.core.logs import MAX_REMEMBERED, Once, configure
+from scaler.core.logs import MAX_LINES, MAX_REMEMBERED, Once, configure
 from scaler.demo.clock import ManualClock
 
 
@@ -100,7 +100,25 @@ def test_once_remembers_a_bounded_number(clock: ManualClock) -> None:
     assert once(0), "forgotten for its sake"
 
 
-def test_a_server_does_not_load_rich() -> None:
-    """It takes 4 MB, which is what a hundred streams take."""
-    told = "import sys, scaler.server.app, scaler.cli; print([name for name in sys.modules if name.partition('.')[0] == 'rich'])"
+async def test_a_namespace_fills_no_log(
+    clock: ManualClock, configured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured("info", "json")
+    once = Once(clock, seconds=300)
+    assert sum(once(number, "greedy") for number in range(3 * MAX_LINES)) == MAX_LINES
+    assert once("a", "modest")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "more errors are left out of the log" in told[0]
+    assert "greedy" in told[0]
+    await clock.advance(300)
+    assert once("a", "greedy")
+
+
+def test_a_server_loads_neither_rich_nor_redis_py() -> None:
+    """They take 4 and 6 MB; of redis-py it would need the classes of errors, and Redis' own codes tell as much."""
+    told = (
+        "import sys, scaler.server.app, scaler.cli; "
+        "print([name for name in sys.modules if name.partition('.')[0] in {'rich', 'redis', 'boto3'}])"
+    )
     assert subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -10,7 +10,9 @@ _COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMM
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
 _PRIVATE = re.compile(r"(queue:)?sq\|[^|,]*\|")
 """Before the name of a queue, in the key of a private list: `queue:sq|worker-7f9-x2k:1:5d1c|critical`."""
-_PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
+LOOKED_AT = 4_000
+"""Characters of a wrong list in which the names that were meant are looked for."""
+_PLAIN = re.compile(r"[:.\-]*+\w[\w:.\-]*+")
 """A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
 
@@ -45,13 +47,13 @@ def _in_no_name(character: str, queue: str) -> str:
         return "weights are left out here" if weighed else "a name holds no blank, so commas separate them"
     if not character.isprintable():
         return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
-    told = {
+    why = {
         **dict.fromkeys("*?", f"`{character}` stands for no name here, so each queue is written out"),
         **dict.fromkeys(_COMMAS, f"`{character}` is no comma here"),
         "$": "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one",
     }
     aside = "brackets and quotes are left out; " if character in "[](){}\"'`" else ""
-    return told.get(character, f"{aside}`{character}` is in no name")
+    return why.get(character, f"{aside}`{character}` is in no name")
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:
@@ -67,7 +69,7 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 
 def _names(queues: tuple[str, ...]) -> list[str]:
     """Return the names that were probably meant; none where a program was to fill them in."""
-    text = ",".join(queues).partition(" #")[0]
+    text = ",".join(queues).partition(" #")[0][:LOOKED_AT]
     if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
         return []
     text = _PRIVATE.sub("", text)
