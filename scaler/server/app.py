@@ -28,7 +28,7 @@ from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
-from scaler.core.version import version
+from scaler.core.version import page, version
 from scaler.observe.connections import Connections, http_log, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.journal import Journal, View
@@ -187,9 +187,8 @@ class Server:
         self._stack.callback(sparing.cancel)
         log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=version())
         if not self.settings.access:
-            log.warning(
-                "no access rules: every namespace may read everything that the scaler can; see docs/security.md"
-            )
+            text = "no access rules: every namespace may read everything that the scaler can"
+            log.warning(text, see=page("security.md#access-rules"))
 
     async def _listen_http(self) -> None:
         connections = Connections(self._clock)
