@@ -315,6 +315,37 @@ async def test_what_a_backend_tells_by_itself_does_not_wait_for_its_rate(
     assert [at for at in reader.times("s7") if at >= began], "a hint is followed at once"
 
 
+class ToldMapReader(ToldReader):
+    """Another one, for other places."""
+
+    kinds = frozenset({Map.kind})
+
+
+async def test_all_that_is_told_is_looked_at_until_nobody_asks_for_it(
+    clock: ManualClock, open_store: OpenStore
+) -> None:
+    spots, maps = ToldReader(clock), ToldMapReader(clock)
+    maps.answers["a*"] = ()
+    store = open_store(spots, maps)
+    for place in (A, Map("a")):
+        store.lease("me", place, 60, clock.now() + 150)
+    await clock.advance(121)
+    assert (spots.count("a"), maps.count("a*")) == (3, 3)
+    await clock.advance(60)
+    assert len(store) == 0
+
+
+async def test_a_place_that_a_caller_waits_for_is_read_though_its_lease_ends(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, limits={"scripted": 1})
+    store.lease("me", A, 60, math.inf)
+    store.lease("me", B, 60, clock.now() + 0.1)
+    task = asyncio.ensure_future(store.read([B], 5, 60, 3))
+    await clock.advance(2)
+    assert (await task)[B].value == Work(0)
+
+
 async def test_what_has_failed_waits_for_the_rate_again(clock: ManualClock, open_store: OpenStore) -> None:
     reader = ToldReader(clock)
     store = open_store(reader, limits={"scripted": 2})
