@@ -161,6 +161,10 @@ def test_a_section_of_the_file_is_completed_by_the_environment(
             "limits.maxStreams: Input should be a valid integer",
             id="as the file writes it",
         ),
+        pytest.param(
+            "access: [{namespaces: shop}]", "access.0.namespaces: must be a list, such as [a, b]", id="no list"
+        ),
+        pytest.param("redis: [main]", "redis: must be keys and values", id="no mapping"),
         pytest.param("limits: {maxStreams: 0}", "limits.maxStreams: Input should be greater than 0", id="out of range"),
         pytest.param(
             "limits: {requestsPerSecond: {sqs: .inf}}",

@@ -1,6 +1,5 @@
 """Reads ScaledObjects and ScaledJobs from YAML, with the line of everything for messages."""
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from scaler.keda import scalable
 from scaler.keda.authentications import KINDS as AUTHENTICATION_KINDS
 from scaler.keda.authentications import Authentication, authentication
+from scaler.keda.field_names import dotted, meant, nearest, places
 from scaler.keda.findings import Finding, ManifestError, Manifests
 from scaler.keda.refusals import refusals
 from scaler.keda.scalable import ScaledJob, ScaledObject
@@ -18,6 +18,7 @@ from scaler.keda.yaml_lines import Broken, documents
 from scaler.keda.yaml_nodes import Document, Path
 
 _API_VERSION = "keda.sh/v1alpha1"
+_ROOT = {"apiVersion", "kind", "metadata", "spec", "status"}
 _KINDS: dict[str, type[ScaledObject | ScaledJob]] = {"ScaledObject": ScaledObject, "ScaledJob": ScaledJob}
 _ADAPTERS: dict[str, TypeAdapter[ScaledObject | ScaledJob]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}
 _ANNOTATION = "autoscaling.keda.sh/"
@@ -28,6 +29,8 @@ _FLAGS = {
     f"{_ANNOTATION}paused-scale-out": scalable.PAUSED_SCALE_OUT,
     f"{_ANNOTATION}force-activation": scalable.FORCED,
 }
+_TRANSFER, _EXCLUDED = "scaledobject.keda.sh/transfer-hpa-ownership", "scaledobject.keda.sh/hpa-excluded-labels"
+_UNNAMED = "needs the name of that HPA as spec.advanced.horizontalPodAutoscalerConfig.name"
 
 
 MAX_NAME = 253
@@ -110,16 +113,37 @@ class _Reader:
         if self._data.get("apiVersion") != _API_VERSION:
             self._refuse(("apiVersion",), f"must be {_API_VERSION}")
         kind: str = self._data["kind"]
+        for key in sorted(self._data.keys() - _ROOT):
+            self._find((key,), f"KEDA knows no such field{meant((key,), _ADAPTERS[kind])}")
         values = self._plain(("spec",), self._mapping("spec"))
         for index, trigger in enumerate(values["triggers"] if isinstance(values.get("triggers"), list) else ()):
             if isinstance(trigger, dict):
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
+        given, least = dict(values), values.get("minReplicaCount")
+        self._job_template(kind)
+        if kind == ScaledJob.kind and isinstance(least, int) and least > 0:
+            values.setdefault("maxReplicaCount", 100 + least)  # as KEDA: 100 beyond the minimum (scaledjob_types.go)
         values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
         result = self._validated(kind, values)
-        for path, problem in refusals(result):
+        for path, problem in refusals(result, given):
             self._find(path, problem)
+        if isinstance(result, ScaledObject) and not result.advanced.horizontal_pod_autoscaler_config.name:
+            annotations = self._data["metadata"].get("annotations")
+            if isinstance(annotations, dict) and annotations.get(_TRANSFER) == "true":
+                self._find(("metadata", "annotations", _TRANSFER), _UNNAMED)
         return result
+
+    def _job_template(self, kind: str) -> None:
+        """Find a ScaledJob without what KEDA makes its Jobs of; the rest of it is the business of Kubernetes."""
+        spec = self._mapping("spec")
+        job = spec.get("jobTargetRef")
+        if kind != ScaledJob.kind or "scaleTargetRef" in spec:
+            return
+        if not isinstance(job, dict):
+            self._find(("spec", "jobTargetRef"), "must be given: KEDA makes the Jobs of its template")
+        elif not isinstance(job.get("template"), dict):
+            self._find(("spec", "jobTargetRef", "template"), "must be given: the pods of the Jobs")
 
     def _names(self) -> dict[str, str]:
         metadata = {"namespace": "default"} | self._plain(("metadata",), self._mapping("metadata"))
@@ -140,10 +164,13 @@ class _Reader:
         annotations = self._mapping("metadata").get("annotations")
         texts = self._texts(path, annotations) if isinstance(annotations, dict) else {}
         self._misplaced(texts)
+        if texts.get(_TRANSFER, "true") not in {"true", "false"}:
+            self._find((*path, _TRANSFER), 'KEDA goes by "true" alone')
         texts = {key: text for key, text in texts.items() if key.startswith(_ANNOTATION)}
         known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
-        for key in sorted(texts.keys() - known):
-            self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{_nearest(key, known)}")
+        elsewhere = {f"{_ANNOTATION}{each.rpartition('/')[2]}" for each in (_TRANSFER, _EXCLUDED)}
+        for key in sorted(texts.keys() - known - elsewhere):
+            self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{nearest(key, known)}")
         falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes everything else for true
         values: dict[str, Any] = {
             ours: texts[key] not in falsehoods for key, ours in _FLAGS.items() if key in texts.keys() & known
@@ -158,11 +185,11 @@ class _Reader:
 
     def _misplaced(self, annotations: Iterable[str]) -> None:
         """Find what has the name of an annotation of KEDA, but another prefix or a place among the labels."""
-        names = {each.removeprefix(_ANNOTATION) for each in (*_FLAGS, _PAUSED_REPLICAS)}
+        right = {each.rpartition("/")[2]: each for each in (*_FLAGS, _PAUSED_REPLICAS, _TRANSFER, _EXCLUDED)}
         for key in annotations:
             prefix, _, name = key.rpartition("/")
-            if name in names and (not prefix or "keda" in prefix) and not key.startswith(_ANNOTATION):
-                self._find(("metadata", "annotations", key), f"KEDA passes over it; did you mean {_ANNOTATION}{name}?")
+            if key != right.get(name, key) and (not prefix or "keda" in prefix):
+                self._find(("metadata", "annotations", key), f"KEDA passes over it; did you mean {right[name]}?")
         labels = self._mapping("metadata").get("labels")
         for key in labels if isinstance(labels, dict) else ():
             if str(key).startswith(_ANNOTATION):
@@ -214,7 +241,7 @@ class _Reader:
             for step in parents:
                 holder = holder[step]
             del holder[key]
-            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), _fields(kind))}")
+            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{meant(problem['loc'], _ADAPTERS[kind])}")
         return self._validated(kind, values)
 
     def _mapping(self, key: str) -> dict[str, Any]:
@@ -228,10 +255,10 @@ class _Reader:
         return self._document.line((*self._path, *path))
 
     def _find(self, path: Path, problem: str) -> None:
-        self.findings.append(Finding(self._file, self._line(path), _dotted(path), problem))
+        self.findings.append(Finding(self._file, self._line(path), dotted(path), problem))
 
     def _refuse(self, path: Path, problem: str) -> None:
-        self.refusals.append(Finding(self._file, self._line(path), _dotted(path), problem))
+        self.refusals.append(Finding(self._file, self._line(path), dotted(path), problem))
 
 
 def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) -> None:
@@ -257,24 +284,9 @@ def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) 
         holder.pop(target[-1], None)  # may already be removed because of another error
 
 
-def _nearest(key: str, known: set[str]) -> str:
-    """Return "; did you mean …?" if one of `known` is similar to `key`, else ""."""
-    nearest = difflib.get_close_matches(key, sorted(known), n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
-def _fields(kind: str) -> set[str]:
-    """Return the names of all fields that objects of `kind` have, at any depth."""
-    schema = _ADAPTERS[kind].json_schema()
-    parts = (schema, *schema["$defs"].values())
-    return {name for part in parts for name in part.get("properties", ())} | _KINDS[kind].unread
-
-
-def _dotted(path: Path) -> str:
-    """Write a path as kubectl does: `spec.triggers[0].metadata.queueLength`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    text = text.removeprefix(".")
-    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…"
+def fields_of(kind: str) -> set[str]:
+    """Return the names of all fields that objects of `kind` (`ScaledObject` or `ScaledJob`) have, at any depth."""
+    return set(places(_ADAPTERS[kind]))
 
 
 def _sentence(message: str) -> str:

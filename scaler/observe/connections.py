@@ -18,7 +18,7 @@ SILENT_SECONDS = 15.0
 """Timeout for the head of a request, from when the connection was made or the last answer was sent."""
 
 http_log = logging.getLogger(__name__)
-"""The log of aiohttp's server, without requests that are no valid HTTP: the client is told, and could flood the log."""
+"""The log of aiohttp's server, without requests that are no valid HTTP: the client gets an error, and could flood the log."""
 http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,13 +28,11 @@ class Connections:
     """Tracks every connection of the port by its transport."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start without connections."""
         self._clock = clock
         self._silent: dict[asyncio.BaseTransport, Timer] = {}  # idle connections, the one idle longest first
         self._asking: dict[asyncio.BaseTransport, None] = {}
 
     def __len__(self) -> int:
-        """Return the number of open connections."""
         return len(self._silent) + len(self._asking)
 
     def listener(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:

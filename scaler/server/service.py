@@ -28,7 +28,6 @@ class Service:
     def __init__(
         self, requests: RequestCache, answers: Answers, listeners: Listeners, streams: Streams, deadline_seconds: float
     ) -> None:
-        """Answer within `deadline_seconds`."""
         self._requests, self._answers, self._listeners, self._streams = requests, answers, listeners, streams
         self._wait_seconds = max(0.1, deadline_seconds - 0.1)
 
@@ -64,16 +63,23 @@ class Service:
         """Send `true` at every change to active, and again after growing pauses while active.
 
         KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
-        versions of KEDA deactivate on it without asking the other triggers.
+        versions of KEDA deactivate on it without asking the other triggers. A stream that new access rules do not allow
+        ends instead of sending; KEDA gets the error when it opens the next.
         """
         scaled_object = self._requests.find(request)
+
+        def active() -> bool:
+            if scaled_object not in self._requests:
+                stream.end()
+            return self._listeners.says_active(scaled_object)
+
         with (
             self._streams.open(scaled_object.namespace) as stream,
             self._listeners.listening(scaled_object, stream.wake),
         ):
             with suppress(Fault):  # nothing is sent then; the store tries again, and wakes the stream
                 await self._answers.answer(scaled_object, self._wait_seconds)
-            await repeat(stream, lambda: self._listeners.says_active(scaled_object), lambda: send(ACTIVE))
+            await repeat(stream, active, lambda: send(ACTIVE))
 
     async def stream_metric_spec(self, request: bytes, send: Send) -> None:
         """Send what `get_metric_spec` returns at once and every minute, because KEDA forgets it after an error.
@@ -109,11 +115,9 @@ def specs_message(question: Question) -> pb.GetMetricSpecResponse:
 
 
 def metrics_messages(assessment: Assessment) -> list[pb.GetMetricsResponse]:
-    """Return one message for each metric; raises `ArithmeticError` for a value that is not a number of 0 or more."""
+    """Return one message for each metric."""
     messages = []
     for metric in assessment.metrics:
-        if not metric.value >= 0 or math.isinf(metric.value):
-            raise ArithmeticError(f"metric {metric.name} is {metric.value}")
         value = min(metric.value, MAX_VALUE)
         messages.append(
             pb.GetMetricsResponse(

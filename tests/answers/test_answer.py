@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from scaler.answers.answer import Answers
 from scaler.answers.scaledobject import ScaledObject
-from scaler.core.errors import LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
+from scaler.core.errors import Fault, LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
@@ -68,9 +68,27 @@ def test_who_is_refused_is_not_remembered(
 def test_all_that_is_remembered_counts_for_the_size(make_objects: Make, namespace: str, name: str, value: str) -> None:
     objects = make_objects(max_metadata_bytes=100)
     with pytest.raises(
-        LimitError, match=r"have 1\d\d bytes; at most 100 are read \(setting limits\.maxMetadataBytes\)"
+        LimitError,
+        match=r"^name and metadata have 1\d\d bytes; at most 100 are read \(setting limits\.maxMetadataBytes\)",
     ):
         objects.find(namespace, name, {"source": "scripted", "k": value})
+    with pytest.raises(MetadataError, match="k: "):
+        objects.find("n" * 83, "o", {"source": "scripted", "k": "v"})
+
+
+def test_all_metadata_together_is_limited(make_objects: Make) -> None:
+    objects = make_objects(max_metadata_total_bytes=20)
+    with pytest.raises(LimitError, match=r"limits\.maxMetadataTotalBytes"):
+        objects.who()
+    assert len(objects) == objects.quota.total == 0
+
+
+async def test_who_has_not_asked_for_long_makes_room(make_objects: Make, clock: ManualClock) -> None:
+    objects = make_objects(per_namespace=1)
+    objects.who()
+    await clock.advance(901)
+    objects.who(spots="b")
+    assert len(objects) == 1
 
 
 def test_one_namespace_does_not_take_all(make_objects: Make) -> None:
@@ -83,7 +101,7 @@ def test_one_namespace_does_not_take_all(make_objects: Make) -> None:
 
 
 async def test_who_has_not_asked_for_long_is_forgotten(objects: Any, clock: ManualClock) -> None:
-    old, young = objects.who(spots="old"), objects.who(spots="young")
+    young, old = objects.who(spots="young"), objects.who(spots="old")
     await clock.advance(600)
     objects.who(spots="young")
     await clock.advance(301)
@@ -163,18 +181,21 @@ async def test_a_fault_is_told_and_noted_without_frames(objects: Any, reader: Sc
         await objects.told(who)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(-1, "less than nothing"), (math.nan, "internal error"), (math.inf, "internal error")]
+)
 async def test_readings_that_do_not_tell_are_a_fault_every_time(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
+    objects: Any, clock: ManualClock, reader: ScriptedReader, value: float, text: str
 ) -> None:
     """Not once a fault, and then what was told before it."""
     reader.answers["a"] = Work(3)
     who = objects.who(settleSeconds="45", holdSeconds="0")
     await objects.told(who)
-    reader.answers["a"] = Work(-1)
+    reader.answers["a"] = Work(value)
     await clock.advance(10)
     with objects.listening(who, lambda: None):
         for _ in range(3):
-            with pytest.raises(Unavailable, match="less than nothing"):
+            with pytest.raises(Fault, match=text):
                 await objects.told(who)
             assert not objects.says_active(who)
             await clock.advance(10)

@@ -64,6 +64,10 @@ async def test_the_shortest_interval_of_those_who_still_ask_counts(
     store.lease("fast", A, 10, began + 100)
     await clock.advance(20)
     assert [at - began for at in reader.times("a")][5:] == [7, 17]
+    for lessee in ("brief", "as brief"):
+        store.lease(lessee, A, 2, began + 31)
+    await clock.advance(20)
+    assert [at - began for at in reader.times("a")][7:] == [26, 28, 30, 32, 42], "leases end by themselves"
 
 
 async def test_a_new_asker_with_a_shorter_interval_waits_for_a_young_reading(
@@ -165,12 +169,16 @@ async def test_dates_that_were_superseded_are_not_kept(
     assert_empty(store)
 
 
-async def test_the_store_says_when_it_is_full(reader: ScriptedReader, open_store: OpenStore) -> None:
+async def test_the_store_says_when_it_is_full(
+    reader: ScriptedReader, clock: ManualClock, open_store: OpenStore
+) -> None:
     store = open_store(reader, max_places=1)
-    store.lease("me", A, 10, math.inf)
-    store.lease("you", A, 5, math.inf)
+    store.lease("me", A, 10, clock.now() + 5)
+    store.lease("you", A, 5, clock.now() + 5)
     with pytest.raises(LimitError, match=r"limit of 1 \(setting limits\.maxPlaces\)"):
         store.lease("me", B, 10, math.inf)
+    await clock.advance(20)
+    store.lease("me", B, 10, math.inf)  # there is room when the other is dropped
 
 
 async def test_cancelled_callers_leave_nothing(

@@ -51,6 +51,15 @@ def system_context() -> ssl.SSLContext:
     return client_context()
 
 
+def unusable(error: OSError | ValueError) -> str:
+    """Return what is wrong with a file of a certificate, a key or a token, by the error that it was read with."""
+    if isinstance(error, ssl.SSLError):
+        return "no PEM, or a key of another certificate"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return "not UTF-8 text"
+
+
 def trust(section: ClientTls, *, verify: bool = True) -> ssl.SSLContext | bool:
     """Return what `aiohttp` takes for `ssl`, by files that are read again when they change; without any the system's CAs.
 

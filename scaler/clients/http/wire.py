@@ -32,7 +32,6 @@ class Wire(ResponseHandler):
     """Counts what comes of each answer, ends a flood, and rests between reads that bring little."""
 
     def __init__(self, loop: Any) -> None:
-        """Nothing has come yet."""
         super().__init__(loop)
         self._came = self._head = self._reads = 0
         self._before: object = None

@@ -39,7 +39,6 @@ class Attempts:
     """Remembers the last failure of each identity at each host, until it succeeds or is forgotten."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start without failures."""
         self._clock = clock
         self._hosts: dict[Hashable, _Host] = {}
 
@@ -72,19 +71,13 @@ class Attempts:
 
     def worked(self, host: Hashable, identity: Hashable) -> None:
         """Note that an attempt has succeeded; identities that could not reach the host may try again."""
-        known = self._hosts.get(host)
-        if known is not None:
+        if (known := self._hosts.get(host)) is not None:
             known.worked += 1
-            known.failing.pop(identity, None)
-            self._tidy(host, known)
+            self.forget(host, identity)
 
     def forget(self, host: Hashable, identity: Hashable) -> None:
         """Forget the failures of `identity`."""
-        known = self._hosts.get(host)
-        if known is not None:
+        if (known := self._hosts.get(host)) is not None:
             known.failing.pop(identity, None)
-            self._tidy(host, known)
-
-    def _tidy(self, host: Hashable, known: _Host) -> None:
-        if not known.failing:
-            del self._hosts[host]
+            if not known.failing:
+                del self._hosts[host]

@@ -14,13 +14,11 @@ import trustme
 
 from scaler.clients.http.addresses import Addresses
 from scaler.core.errors import Fault, Refused, Unavailable
-from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
 from scaler.sources.backends import Backends
-from scaler.sources.sqs import reader as sqs_reader
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.places import Counts, Queue
-from scaler.sources.sqs.reader import MAX_BYTES, SqsReader
+from scaler.sources.sqs.reader import MAX_BYTES
 from scaler.sources.sqs.trigger import SqsTrigger
 from scaler.sources.triggers import parse
 from tests.sources.sqs.conftest import COUNTS, REGION, TARGETS, MakeAccount, Read
@@ -207,17 +205,3 @@ async def test_other_endpoints_are_not_reached_through_a_proxy(
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert await read(Queue(account(canned.url), "orders")) == Counts(3, 2, 1)
-
-
-async def test_regions_that_are_made_up_are_looked_for_one_after_the_other(
-    account: MakeAccount, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
-) -> None:
-    monkeypatch.setattr(sqs_reader, "QUICK_ENDPOINTS", 1)
-    reader = Backends(clock=clock).hand(SqsReader)
-    await reader._endpoint(account(region="eu-west-1"))
-    second = asyncio.create_task(reader._endpoint(account(region="eu-madeup-1")))
-    await clock.advance(sqs_reader.FIND_SECONDS / 2)
-    assert not second.done()
-    await clock.advance(sqs_reader.FIND_SECONDS)
-    assert (await second).url == "https://sqs.eu-madeup-1.amazonaws.com/"
-    await reader.close()
