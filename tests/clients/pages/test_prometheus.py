@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationError
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.reader import SECONDS
+from scaler.clients.pages import prometheus
 from scaler.clients.pages.exposition import Family, Page
 from scaler.clients.pages.prometheus import PrometheusReader, pages_of
 from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
@@ -119,7 +120,7 @@ def test_the_query_asks_for_sums_and_for_targets_that_are_down_and_samples_that_
 # The answer
 
 
-def test_series_become_one_page_for_each_target() -> None:
+async def test_series_become_one_page_for_each_target() -> None:
     body = vector(
         row("3", pod="p-1", instance="10.0.0.2:8082", name="a", controller="b"),
         row("4", pod="p-1", instance="10.0.0.2:8082", controller="a"),
@@ -129,15 +130,27 @@ def test_series_become_one_page_for_each_target() -> None:
         },
         row("1.5e1", instance="10.0.0.1:8082", name="a"),
     )
-    assert pages_of(PLACE, body) == (
+    assert await pages_of(PLACE, body) == (
         Page("10.0.0.1:8082", {"workqueue_depth": {"a": 15}}),
         Page("p-1", {"workqueue_depth": {"a": 7}, "active": {"": 2}}),
     )
 
 
+async def test_others_have_their_turns_while_many_series_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+
+    async def rest() -> None:
+        turns.append(len(turns))
+
+    monkeypatch.setattr(prometheus, "rest", rest)
+    (page,) = await pages_of(PLACE, vector(*(row("1", name=f"q-{number}") for number in range(1_000))))
+    assert len(page.sums["workqueue_depth"]) == 1_000
+    assert len(turns) == 1_000 // prometheus.SERIES_AT_ONCE
+
+
 @pytest.mark.parametrize("value", ["NaN", "-1", "+Inf"])
-def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
-    (page,) = pages_of(PLACE, vector(row(value, name="a"), row("3", controller="a")))
+async def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
+    (page,) = await pages_of(PLACE, vector(row(value, name="a"), row("3", controller="a")))
     assert math.isnan(page.sums["workqueue_depth"]["a"])
 
 
@@ -148,7 +161,7 @@ OLD = {
 UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
 
 
-def test_a_standby_does_not_count_in_prometheus_either() -> None:
+async def test_a_standby_does_not_count_in_prometheus_either() -> None:
     def leader(pod: str, value: str) -> dict[str, Any]:
         return {"metric": {"__name__": "leader_election_master_status", "pod": pod}, "value": [1, value]}
 
@@ -156,13 +169,13 @@ def test_a_standby_does_not_count_in_prometheus_either() -> None:
         return {"metric": {"__name__": "workqueue_depth", "pod": pod, "name": "a"}, "value": [1, value]}
 
     both = [depth("c-0", "7"), depth("c-1", "0")]
-    first, second = pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
+    first, second = await pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
     assert first.sums["workqueue_depth"] == {"a": 7}
     assert second.sums == {"leader_election_master_status": {"": 0}}
     with pytest.raises(Unavailable, match="none of 2 pods leads"):
-        pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
+        await pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
     with pytest.raises(Unavailable, match="no series of"):  # a broad selector: others that only tell who leads
-        pages_of(PLACE, vector(leader("other", "1")))
+        await pages_of(PLACE, vector(leader("other", "1")))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +206,9 @@ def test_a_standby_does_not_count_in_prometheus_either() -> None:
         ),
     ],
 )
-def test_an_answer_that_may_lack_something_is_a_fault(body: bytes, reason: str) -> None:
+async def test_an_answer_that_may_lack_something_is_a_fault(body: bytes, reason: str) -> None:
     with pytest.raises(Unavailable, match=f"^Prometheus main {{.*{reason}"):
-        pages_of(PLACE, body)
+        await pages_of(PLACE, body)
 
 
 JSON = st.recursive(
@@ -211,7 +224,7 @@ JSON = st.recursive(
 @given(st.lists(JSON, max_size=3))
 def test_no_answer_does_more_than_be_refused(rows: list[Any]) -> None:
     try:
-        found = pages_of(PLACE, vector(*rows))
+        found = asyncio.run(pages_of(PLACE, vector(*rows)))
     except Unavailable:
         return
     assert all(
