@@ -16,8 +16,8 @@ OTHERS = {  # of KEDA, Go, helm, Kubernetes
     "values don't meet the specifications of the schema(s)",
 }
 COMMANDS = r"(?:scaler|kubectl|helm|pytest|python) "
-FILLED = r"…|\{\}|'[^']*'|\S*\d\S*"
-"""What stands for a value: left out, a placeholder, quoted, or with a digit."""
+FILLED = r"…|'[^']*'|\S*[\d_=]\S*|, "
+"""What stands for a value: left out, quoted, or with a digit, `_` or `=`; and where two texts may meet."""
 TEXTS = [" ".join(said.text.split()) for said in (*messages(), *chart_texts())]
 
 
