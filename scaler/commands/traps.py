@@ -195,7 +195,14 @@ def _of_fallback(owner: ScaledObject) -> Iterator[Trap]:
     if fallback is None:
         return
     if fallback.replicas == 0 and owner.sleeps:
-        yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
+        text = "0 lets an outage scale the workload down to 1 or to zero; use 1 or more"
+        yield Trap(owner.line, "fallback.replicas", text)
+    elif owner.sleeps_on_errors(fallback.replicas) and modifiers is not None:
+        text = (
+            f"beside the formula {fallback.replicas} of them have the value {modifiers.target_value * fallback.replicas:g}, "
+            "which is not above activationTarget, so that an outage scales the workload to zero; use more"
+        )
+        yield Trap(owner.line, "fallback.replicas", text)
     if owner.working_fallback is None and modifiers is not None:
         yield Trap(
             owner.line,

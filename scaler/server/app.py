@@ -5,6 +5,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -226,11 +227,12 @@ class Server:
     async def _sweep(self) -> None:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
-            self.registry.forget_old()
-            self.leases.rest(self.registry)
-            self.journal.tidy()
-            self.snapshots.revive()
-            self.garbage.tidy()
+            registry, rest = self.registry, partial(self.leases.rest, self.registry)
+            for part in (registry.forget_old, rest, self.journal.tidy, self.snapshots.revive, self.garbage.tidy):
+                try:
+                    part()
+                except Exception:  # else one defect would let everything grow from then on
+                    log.exception("cannot tidy up")
 
     async def drain(self) -> None:
         """Stop in such a way that KEDA only has to reconnect.

@@ -88,8 +88,8 @@ def _check(place: PrometheusPages, labels: Mapping[str, str], value: str) -> Non
     target = f"{labels.get('instance')} of job {labels.get('job')}"
     if STALE in labels:
         raise Unavailable(
-            f"{place}: the newest sample of {target} is {float(value):.0f} s old, more than {OLDEST_SECONDS}; is Prometheus "
-            "being told, and is it the right one?"
+            f"{place}: the newest sample of {target} is {float(value):.0f} s old, more than {OLDEST_SECONDS}; does this "
+            "Prometheus still get samples of it, and is it the right one?"
         )
     if labels.get("__name__") == "up":
         raise Unavailable(

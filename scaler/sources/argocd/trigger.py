@@ -22,6 +22,7 @@ from scaler.sources.base import (
     Count,
     Flag,
     Interval,
+    NamespaceName,
     Seconds,
     Target,
     Trigger,
@@ -93,9 +94,7 @@ class ArgocdTrigger(PageKeys):
     component: Literal["repo-server", "application-controller", "applicationset-controller"] = Field(
         description="The component that is measured."
     )
-    argocd_namespace: str = Field(
-        "argocd", alias="namespace", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="Namespace of Argo CD."
-    )
+    argocd_namespace: NamespaceName = Field("argocd", alias="namespace", description="Namespace of Argo CD.")
     pending_requests: Target = Field(3, description="`repo-server`: target, pending requests per replica.")
     queues: CommaList | None = Field(
         None, description="Names of the work queues; left out, those of the component that shards or replicas share."
