@@ -12,7 +12,7 @@ from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.reader import MAX_ANSWER_BYTES, HttpReader
 from scaler.clients.http.tls import trust, unusable
-from scaler.clients.pages.exposition import LEADER, START, Page, Sums, as_count
+from scaler.clients.pages.exposition import LEADER, START, Page, Sums, count_in
 from scaler.clients.pages.judge import Changes, judged
 from scaler.clients.pages.kept import Kept, bytes_of
 from scaler.clients.pages.places import Wanted
@@ -74,7 +74,7 @@ async def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] =
             page = found.setdefault(tuple(labels.get(label, "") for label in TARGET_LABELS), {})
             group = next((labels[label] for label in by[name] if labels.get(label)), "")
             sums = page.setdefault(name, {})
-            sums[group] = sums.get(group, 0.0) + as_count(float(series["value"][1]))
+            sums[group] = sums.get(group, 0.0) + count_in(series["value"][1].encode())
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise Unavailable(f"{place}: the answer holds a series that is not understood") from None
     ours = {family.name for family in place.families - {START}}  # which others have, too

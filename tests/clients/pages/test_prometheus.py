@@ -154,6 +154,12 @@ async def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
     assert math.isnan(page.sums["workqueue_depth"]["a"])
 
 
+@pytest.mark.parametrize("value", ["٣", "1_0", "1e-400", "", True, 3, None], ids=str)
+async def test_what_prometheus_does_not_write_is_no_number(value: Any) -> None:
+    with pytest.raises(Unavailable, match="a series that is not understood"):
+        await pages_of(PLACE, vector(row(value, name="a")))
+
+
 OLD = {
     "metric": {"instance": "10.0.0.9:8082", "job": "argocd", "queue_scaler_stale": "true"},
     "value": [1, "151.2"],
