@@ -680,22 +680,43 @@ async def test_whatever_a_reader_does_is_a_fault_and_the_place_is_read_again(
     assert store.newest(A, 1, 60).value == Work(5)
 
 
-async def test_a_place_without_a_date_is_found_and_read_again(clock: ManualClock, open_store: OpenStore) -> None:
+async def test_places_without_a_date_are_found_and_read_again(clock: ManualClock, open_store: OpenStore) -> None:
     reader = ScriptedReader(clock)
     store = open_store(reader)
-    store.lease("me", A, 1, math.inf)
+    for place in (A, B):
+        store.lease("me", place, 1, math.inf)
     await clock.advance(1)
     store._schedule.due_times.clear()
     await clock.advance(5)
-    assert [place for place, _ in store.overdue()] == [A], "by more than three intervals"
+    assert [place for place, _ in store.overdue()] == [A, B], "by more than three intervals"
+    await clock.advance(5.9)
     store.revive()
-    assert reader.count("a") <= 2, "it may only be slow"
-    await clock.advance(10)
-    reads = reader.count("a")
-    store.revive()
+    await clock.advance(0.2)
+    assert (reader.count("a"), reader.count("b")) == (2, 2), "after 9.9 s they may only be slow"
+    with capture_logs() as logs:
+        store.revive()
+    assert [(entry["event"], entry["place"]) for entry in logs] == [
+        ("a place was not read in time, and is read again", str(place)) for place in (A, B)
+    ]
+    await clock.advance(0.1)
+    assert (reader.count("a"), reader.count("b")) == (3, 3)
     await clock.advance(3)
-    assert reader.count("a") > reads
     assert not list(store.overdue())
+
+
+async def test_what_its_rate_holds_back_is_not_lost(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, limits={"scripted": 0.02})
+    for place in (A, B):
+        store.lease("me", place, 100, math.inf)
+    await clock.advance(40)
+    with capture_logs() as logs:
+        store.revive()
+        await clock.advance(1)
+    assert (reader.count("a"), reader.count("b"), logs) == (1, 0, [])
+    await clock.advance(10)
+    assert reader.count("b") == 1
 
 
 async def test_a_caller_may_wait_for_a_read_that_begins_after_the_call(
