@@ -8,11 +8,12 @@ from typing import Literal
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 LABEL_KEY = rf"(?:(?=[^/]{{1,253}}/)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
 LABEL_VALUE = rf"(?:{_NAME})?"
-_VALUES = rf"\(\s*{LABEL_VALUE}\s*(?:,\s*{LABEL_VALUE}\s*)*\)"
+# Blanks are taken for good (`*+`): a value between them may be empty, and each way to share them out would be tried.
+_VALUES = rf"\(\s*+{LABEL_VALUE}\s*+(?:,\s*+{LABEL_VALUE}\s*+)*+\)"
 _REQUIREMENT = re.compile(
-    rf"\s*(?:!\s*(?P<absent>{LABEL_KEY})"
-    rf"|(?P<key>{LABEL_KEY})(?:\s*(?P<sign>==|=|!=)\s*(?P<value>{LABEL_VALUE})"
-    rf"|\s+(?P<word>in|notin)\s*(?P<values>{_VALUES}))?)\s*(?:,(?!\s*$)|$)"
+    rf"\s*+(?:!\s*+(?P<absent>{LABEL_KEY})"
+    rf"|(?P<key>{LABEL_KEY})(?:\s*+(?P<sign>==|=|!=)\s*+(?P<value>{LABEL_VALUE})"
+    rf"|\s++(?P<word>in|notin)\s*+(?P<values>{_VALUES}))?)\s*+(?:,(?!\s*+$)|$)"
 )
 
 

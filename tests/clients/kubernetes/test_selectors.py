@@ -66,6 +66,27 @@ def test_selector_that_is_none(selector: str) -> None:
         parse_selector(selector)
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "a=b," * 2_000 + "a in (" + " " * 60_000,
+        "a in (" + ", " * 30_000,
+        "a in (b" + " " * 60_000,
+        "a=" + " " * 60_000 + "/",
+        "!" + " " * 60_000,
+        " " * 60_000 + ";",
+        "a," + " " * 60_000 + "b c",
+        "a/" * 30_000,
+    ],
+    ids=lambda selector: selector[:12],
+)
+def test_no_hostile_selector_takes_long(selector: str) -> None:
+    """Blanks around a value that may be empty can be shared out in very many ways."""
+    with pytest.raises(ValueError, match="unable to parse requirement"):
+        parse_selector(selector)
+
+
 def test_what_a_selector_says() -> None:
     assert parse_selector("a in (x, y),!b,c!=z,d") == (
         Requirement("a", "in", frozenset("xy")),
