@@ -47,10 +47,10 @@ def validate(manifest: Mapping[str, Any]) -> None:
 
 @cache
 def _validator(api_version: str, kind: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(_schema(api_version, kind))
+    return jsonschema.Draft202012Validator(schema(api_version, kind))
 
 
-def _schema(api_version: str, kind: str) -> dict[str, Any]:
+def schema(api_version: str, kind: str) -> dict[str, Any]:
     """Return the schema of a kind, closed; made once for each version of the package and of this file."""
     package, name = _PACKAGES[api_version]
     path = binaries.file_of(package, f"cloudcoil/models/{name}")

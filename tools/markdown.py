@@ -29,6 +29,11 @@ def prose(page: str) -> str:
     return re.sub(r"`[^`\n]*`", "``", _FENCE.sub("", page))
 
 
+def prose_and_code(page: str) -> str:
+    """Return `page` with its fenced blocks left empty, so that each line keeps its number."""
+    return _FENCE.sub(lambda match: "\n" * match[0].count("\n"), page)
+
+
 def links(page: str) -> list[str]:
     """Return where the links and pictures of `page` lead."""
     return re.findall(r"\]\(<?([^)\s>]+)>?\)", prose(page))

@@ -15,7 +15,7 @@ from scaler.answers.scaledobject import ScaledObject
 from scaler.answers.settling import evidence, hold, note_error, settle
 from scaler.answers.state import Answer, Poll, ToldError
 from scaler.core.clock import Clock
-from scaler.core.domain import Place, Reading, same_values
+from scaler.core.domain import Reading, same_values
 from scaler.core.errors import Defect, Fault, ScalerError
 from scaler.core.logs import Once, get_logger
 from scaler.store.place_state import PlaceState
@@ -38,7 +38,6 @@ class Answers:
     The callbacks take the ScaledObject concerned:
 
     - `on_answer`: it has a new answer; also whether its activity has changed
-    - `on_places`: its readings name other further places; also those of before
     - `on_noted`: its answer or its error was replaced
     - `on_spare`: it has a new answer, and its trigger has `spareBusy`
     """
@@ -49,7 +48,6 @@ class Answers:
         self._once = Once(clock)
         self.on_answer: Callable[[ScaledObject, bool], None] = lambda _scaled_object, _news: None
         self.on_noted: Callable[[ScaledObject], None] = lambda _scaled_object: None
-        self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _scaled_object, _before: None
         self.on_spare: Callable[[ScaledObject], None] = lambda _scaled_object: None
 
     def answer_nowait(self, scaled_object: ScaledObject) -> Answer | None:
@@ -193,18 +191,21 @@ class Answers:
 
     def _names_others(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> bool:
         """Tell whether the readings of the metadata's places name other further places than before, and lease those."""
-        answer = scaled_object.answer
-        if not scaled_object.question.has_further_places or (
-            answer is not None and same_values(answer.readings[: len(readings)], readings)
+        answer, lease = scaled_object.answer, scaled_object.lease
+        if (
+            not scaled_object.question.has_further_places
+            or (
+                answer is not None
+                and len(answer.readings) == len(lease.states)  # else the store had no room for all places again
+                and same_values(answer.readings[: len(readings)], readings)
+            )
         ):
             return False
         values = (reading.value for reading in readings)
         further = scaled_object.trigger.further_places(dict(zip(scaled_object.question.places, values, strict=True)))
-        before = scaled_object.lease.further_places
-        if further == before:
+        if further == lease.further_places:
             return False
         self._leases.renew(scaled_object, further)
-        self.on_places(scaled_object, before)
         return True
 
     def _judge(self, scaled_object: ScaledObject, readings: tuple[Reading, ...]) -> Answer:

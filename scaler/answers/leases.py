@@ -1,7 +1,7 @@
 """Leases tell the store which places to keep fresh for a ScaledObject, how fresh, and until when."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from scaler.answers.scaledobject import ScaledObject
@@ -17,11 +17,15 @@ SLACK = 0.1
 
 
 class Leases:
-    """Leases places: to be read every `refreshSeconds`, or `idleRefreshSeconds` while inactive with an open stream."""
+    """Leases places: to be read every `refreshSeconds`, or `idleRefreshSeconds` while inactive with an open stream.
+
+    `on_places` is called after each renewal with the ScaledObject, and the further places that it had before.
+    """
 
     def __init__(self, snapshots: Snapshots, clock: Clock, seconds: float) -> None:
         """Keep places fresh for `seconds` after the last call of a ScaledObject, and as long as a stream is open."""
         self._snapshots, self._clock, self._seconds = snapshots, clock, seconds
+        self.on_places: Callable[[ScaledObject, tuple[Place, ...]], None] = lambda _scaled_object, _before: None
 
     @property
     def lasting_seconds(self) -> float:
@@ -38,20 +42,24 @@ class Leases:
 
         Leases on further places that are no longer named end.
         """
-        for place in set(scaled_object.lease.further_places) - {*scaled_object.question.places, *further}:
-            self._snapshots.release(scaled_object, place)
-        scaled_object.lease = NO_LEASE
-        named = tuple([self._lease(scaled_object, place) for place in scaled_object.question.places])
-        # Kept if the store has no room for the others; without `renew_at`, each call tries again.
-        scaled_object.lease = Lease(states=named)
+        before = scaled_object.lease.further_places
+        scaled_object.lease = NO_LEASE  # and so it stays if the store has no room; then each call tries again
         try:
-            others = tuple([self._lease(scaled_object, place) for place in further])
+            scaled_object.lease = self._renewed(scaled_object, before, further)
+        finally:
+            self.on_places(scaled_object, before)
+
+    def _renewed(self, scaled_object: ScaledObject, before: tuple[Place, ...], further: tuple[Place, ...]) -> Lease:
+        for place in set(before) - set(further):
+            self._snapshots.release(scaled_object, place)
+        try:
+            states = [self._lease(scaled_object, place) for place in (*scaled_object.question.places, *further)]
         except LimitError:
-            for place in set(further) - set(scaled_object.question.places):
+            for place in further:
                 self._snapshots.release(scaled_object, place)
             raise
         renew_at = math.inf if scaled_object.listeners else self._clock.now() + SLACK * self._seconds
-        scaled_object.lease = Lease(further, named + others, renew_at)
+        return Lease(further, tuple(states), renew_at)
 
     def _lease(self, scaled_object: ScaledObject, place: Place) -> PlaceState:
         trigger = scaled_object.trigger

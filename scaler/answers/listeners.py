@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from scaler.answers.answer import Answers
 from scaler.answers.leases import Leases
@@ -27,7 +28,7 @@ class Listeners:
         self._leases, self._answers, self._clock = leases, answers, clock
         self._listening: dict[Place, dict[ScaledObject, None]] = {}
         snapshots.follow(self._on_report)
-        answers.on_answer, answers.on_places = self._on_answer, self._on_places
+        answers.on_answer, leases.on_places = self._on_answer, self._on_places
         self.on_streams: Callable[[ScaledObject], None] = lambda _scaled_object: None
 
     def __len__(self) -> int:
@@ -49,7 +50,6 @@ class Listeners:
             scaled_object.listeners = set()
         scaled_object.listeners.add(listener)
         self.on_streams(scaled_object)
-        self._on_places(scaled_object, ())
         self._leases.renew(scaled_object, scaled_object.lease.further_places)
 
     def unlisten(self, scaled_object: ScaledObject, listener: Callable[[], None]) -> None:
@@ -74,10 +74,10 @@ class Listeners:
                 del self._listening[place]
 
     def _on_places(self, scaled_object: ScaledObject, before: tuple[Place, ...]) -> None:
-        """Follow the places that `scaled_object` has now, and no longer those of `before` that it has no more."""
+        """Follow the places that `scaled_object` has now instead of those of `before`."""
         if not scaled_object.listeners:
             return
-        for place in set(before) - set(scaled_object.places):
+        for place in before:
             self._unfollow(scaled_object, place)
         for place in scaled_object.places:
             self._listening.setdefault(place, {})[scaled_object] = None
@@ -95,8 +95,7 @@ class Listeners:
         if not scaled_object.listeners:
             return
         if news:
-            with suppress(LimitError):  # then the places are read at the interval of before
-                self._leases.renew(scaled_object, scaled_object.lease.further_places)
+            self._leases.renew(scaled_object, scaled_object.lease.further_places)
             for listener in list(scaled_object.listeners):
                 listener()
         self._set_timer(scaled_object)
@@ -112,11 +111,7 @@ class Listeners:
         delay = raw.until - self._clock.wall()
         if delay > 0:  # a value that ages all the time (a latency) is judged at every reading instead
             when = self._clock.now() + max(delay, SHORTEST_TIMER_SECONDS)
-            scaled_object.timer = self._clock.call_at(when, lambda: self._on_time(scaled_object))
-
-    def _on_time(self, scaled_object: ScaledObject) -> None:
-        scaled_object.timer = None
-        self._answers.known(scaled_object)
+            scaled_object.timer = self._clock.call_at(when, partial(self._answers.known, scaled_object))
 
 
 class Listening:

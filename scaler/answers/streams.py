@@ -62,7 +62,7 @@ class OpenStream:
         return seconds * (1 - REPEAT_JITTER * self._dice())
 
     async def wait(self, seconds: float | None) -> bool:
-        """Wait until woken, at most for `seconds`; tell whether it was woken."""
+        """Wait until woken since `catch_up`, at most for `seconds`; tell whether it was woken."""
         if not self._pending:
             self._woken = asyncio.get_running_loop().create_future()
             woken = self._woken
@@ -74,11 +74,9 @@ class OpenStream:
             try:
                 await woken
             finally:
-                self._woken = None
                 if timer is not None:
                     timer.cancel()
-        was_woken, self._pending = self._pending, False
-        return was_woken
+        return self._pending
 
 
 class Streams:

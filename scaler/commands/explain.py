@@ -10,6 +10,8 @@ from scaler.core.errors import MetadataError
 from scaler.keda.authentications import Authentication
 from scaler.keda.findings import Manifests
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
+from scaler.sources.prices import HOURS_PER_MONTH, dollars_per_month
+from scaler.sources.sqs.prices import CostSettings
 from scaler.sources.triggers import FROM_ENV, check
 
 Ask = Callable[[str, str, Mapping[str, str]], Awaitable[dict[str, Any]]]
@@ -77,6 +79,8 @@ async def _explain_trigger(
     warnings += traps.of_authentication(owner, trigger, asking.authentications)
     if not refused:
         warnings += [traps.Trap(trigger.line, "FromEnv", _not_here(name)) for name in missing]
+    if parsed is not None and parsed.refresh_seconds == 0 and answer.get("cost"):
+        answer = {**answer, "cost": _at_each_poll(answer, owner.polling_interval)}
     return {
         "source": sent.get("source") or sent.get(f"source{FROM_ENV}", ""),  # also if the metadata is refused
         **answer,
@@ -86,6 +90,19 @@ async def _explain_trigger(
         "metricType": trigger.target_type,
         "warnings": [{"line": trap.line, "key": trap.key, "text": trap.text} for trap in warnings],
     }
+
+
+def _at_each_poll(answer: Mapping[str, Any], polling_seconds: float) -> dict[str, Any]:
+    """Return the cost of reading the places at every poll; the scaler itself does not know the pollingInterval."""
+    cost: dict[str, Any] = answer["cost"]
+    intervals = [
+        min(place["interval"], polling_seconds)
+        for place in answer["places"]
+        if place["interval"] and dollars_per_month(place["backend"], 1.0, CostSettings()) is not None
+    ]
+    requests = round(sum(3600 / seconds for seconds in intervals) * HOURS_PER_MONTH)
+    dollars = round(cost["dollarsPerMonth"] * requests / cost["requestsPerMonth"], 4)
+    return {**cost, "requestsPerMonth": requests, "dollarsPerMonth": dollars}
 
 
 def _unset(missing: Iterable[str], error: Mapping[str, str]) -> dict[str, str]:

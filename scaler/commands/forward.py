@@ -46,7 +46,7 @@ class Kubectl:
         """Return the command line; raises `ForwardError` without a kubectl."""
         program = shutil.which("kubectl")
         if program is None:
-            raise ForwardError("--forward needs kubectl, which is not in PATH; or give an address")
+            raise ForwardError("--forward needs kubectl, which is not in PATH; or give --address instead")
         flags = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         flags += [f"--context={self.context}"] if self.context else []
         return [program, *flags, *words]
@@ -63,7 +63,7 @@ class Kubectl:
         async with _ending(process):
             out, err = await process.communicate()
         if process.returncode:
-            raise ForwardError(f"kubectl get {words[0]}: {_last_line(err)}")
+            raise ForwardError(f"kubectl get {words[0]}: {_last_line(err)}{_hint(err, words)}")
         try:
             found = json.loads(out)
         except ValueError:
@@ -88,7 +88,11 @@ class Service:
     def port(self, name: str) -> int:
         """Return the number of the port `name`; raises `ForwardError`."""
         if name not in self.ports:
-            raise ForwardError(f"Service {self.namespace}/{self.name} has no port called {name}; give an address")
+            there = ", ".join(filter(None, self.ports)) or "no named one"
+            raise ForwardError(
+                f"Service {self.namespace}/{self.name} has no port called {name} (there is {there}): is it the scaler's? "
+                "Choose another with --service, or give --address instead of --forward"
+            )
         return self.ports[name]
 
 
@@ -97,7 +101,8 @@ def service_of(listed: Iterable[Mapping[str, Any]], where: str) -> Service:
     found = list(listed)
     if not found:
         raise ForwardError(
-            f"no Service of this scaler in {where} (labels {LABELS}): name it with --service NAMESPACE/NAME, or give an address"
+            f"no Service of this scaler in {where} (labels {LABELS}): name it with --service NAMESPACE/NAME, or give "
+            "--address instead of --forward"
         )
     names = sorted(f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found)
     if len(found) > 1:
@@ -124,7 +129,10 @@ async def pods(kubectl: Kubectl, service: Service) -> list[str]:
     listed = await kubectl.get("pods", f"--namespace={service.namespace}", f"--selector={selector}")
     running = [item for item in listed.get("items", ()) if item.get("status", {}).get("phase") == "Running"]
     if not running:
-        raise ForwardError(f"no pod runs behind Service {service.namespace}/{service.name}")
+        raise ForwardError(
+            f"no pod runs behind Service {service.namespace}/{service.name}; "
+            f"`kubectl describe pods --namespace={service.namespace} --selector={selector}` tells why"
+        )
     return sorted(item["metadata"]["name"] for item in running)
 
 
@@ -136,12 +144,12 @@ async def forwarded(kubectl: Kubectl, service: Service, targets: Sequence[str], 
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_ended_by_signals())
-        yield [await stack.enter_async_context(_one(kubectl, service.namespace, target, port)) for target in targets]
+        yield [await stack.enter_async_context(_one(kubectl, service, target, port)) for target in targets]
 
 
 @asynccontextmanager
-async def _one(kubectl: Kubectl, namespace: str, target: str, port: int) -> AsyncIterator[str]:
-    command = kubectl.command("port-forward", f"--namespace={namespace}", target, f":{port}")
+async def _one(kubectl: Kubectl, service: Service, target: str, port: int) -> AsyncIterator[str]:
+    command = kubectl.command("port-forward", f"--namespace={service.namespace}", target, f":{port}")
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -150,6 +158,7 @@ async def _one(kubectl: Kubectl, namespace: str, target: str, port: int) -> Asyn
             async with asyncio.timeout(START_SECONDS):
                 address = await _listening(process)
         except TimeoutError:
+            await pods(kubectl, service)  # kubectl waits a minute for one that runs, and says nothing
             raise ForwardError(f"kubectl port-forward {target}: not ready within {START_SECONDS:g} s") from None
         if address is None:
             err = await process.stderr.read() if process.stderr else b""
@@ -214,6 +223,15 @@ def run(main: Coroutine[Any, Any, _Answer]) -> _Answer:
         raise typer.Exit(130) from None
     except asyncio.CancelledError:
         raise typer.Exit(143) from None
+
+
+def _hint(err: bytes, words: Sequence[str]) -> str:
+    """Return what to do about errors of kubectl that do not say it."""
+    if b"localhost:8080" in err:
+        return " (kubectl's guess without a kubeconfig: set KUBECONFIG, or kubernetes.kubeconfig)"
+    if b"(Forbidden)" in err and "--all-namespaces" in words:
+        return "; with --service NAMESPACE/NAME only that one is read"
+    return ""
 
 
 def _last_line(text: bytes) -> str:

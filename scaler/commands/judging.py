@@ -18,9 +18,10 @@ from scaler.sources.triggers import FROM_ENV, parse
 
 SPARE_BUSY = "spareBusy"
 HELD_METRIC = "sidekiq-held"
+STAND_IN_QUEUE = "https://sqs.us-east-1.amazonaws.com/000000000000/queue"
 _STAND_INS = {  # replace addresses from the environment, as nothing is read
     "redisURL": "redis://localhost",
-    "queueURL": "https://sqs.us-east-1.amazonaws.com/000000000000/queue",
+    "queueURL": STAND_IN_QUEUE,
     "metricsURL": "http://localhost/metrics",
     "prometheusURL": "http://localhost",
 }
@@ -54,7 +55,13 @@ def subject_of(scaled_object: ScaledObject, index: int) -> Subject:
     Raises `ScalerError` for metadata that the scaler would refuse. A key `…FromEnv` takes its value from this process's
     environment, where addresses may be missing.
     """
-    metadata = {key: _from_env(key, value) for key, value in scaled_object.triggers[index].metadata.items()}
+    written = scaled_object.triggers[index].metadata
+    metadata = {key: _from_env(key, value) for key, value in written.items()}
+    if (
+        "awsRegion" in {key.removesuffix(FROM_ENV) for key in written}
+        and metadata.get("queueURLFromEnv") == STAND_IN_QUEUE
+    ):
+        metadata["queueURLFromEnv"] = "queue"  # a name, as the URL would tell another region
     spare = metadata.pop(SPARE_BUSY, "").strip() or "off"
     if spare not in get_args(SpareBusy):
         raise SimulationError(

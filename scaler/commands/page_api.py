@@ -12,10 +12,12 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from scaler.clients.http.problems import unreachable
 from scaler.core.errors import ScalerError
 
 WAIT_SECONDS = 10.0
 MAX_BYTES = 64 << 20
+_OTHER_NAMES = (62, 64)  # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH
 HINT = "give the address of the status page, port 9091 by default"
 
 
@@ -31,6 +33,8 @@ class Api:
 
     url: URL
     _session: aiohttp.ClientSession
+    _token_file: Path | None = None
+    _ca: Path | None = None
 
     async def get(self, path: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON object at `path`; raises `ApiError` that says what to change."""
@@ -41,19 +45,40 @@ class Api:
         except TimeoutError:
             raise ApiError(f"{self.url}: no answer within {WAIT_SECONDS:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
-            raise ApiError(f"{self.url}: {error.certificate_error}; give --ca") from None
+            raise ApiError(f"{self.url}: {self._distrust(error.certificate_error)}") from None
+        except aiohttp.ClientConnectorSSLError:
+            raise ApiError(
+                f"{self.url}: nothing speaks TLS there; the page has none of its own: write http://"
+            ) from None
         except aiohttp.ClientConnectorError as error:
-            raise ApiError(f"{self.url}: {error.os_error.strerror or error.os_error}; {HINT}") from None
+            raise ApiError(f"{self.url}: {unreachable(error.os_error)}; {HINT}") from None
         except aiohttp.ClientResponseError:
             raise ApiError(f"{self.url}: what answers speaks no HTTP/1, it may be the gRPC port; {HINT}") from None
         except aiohttp.ClientError as error:
-            raise ApiError(f"{self.url}: no HTTP answer ({str(error) or type(error).__name__}); {HINT}") from None
+            https = "; if it speaks https, write https://HOST:PORT" if self.url.scheme == "http" else ""
+            raise ApiError(
+                f"{self.url}: no HTTP answer ({str(error) or type(error).__name__}); {HINT}{https}"
+            ) from None
+
+    def _distrust(self, error: Exception) -> str:
+        """Return why the certificate is not accepted, and what to change."""
+        if getattr(error, "verify_code", 0) in _OTHER_NAMES:
+            return f"{getattr(error, 'verify_message', '')} Write a name that it is for in the URL"
+        if self._ca is not None:
+            return f"the server's certificate does not follow from --ca {self._ca}: {getattr(error, 'verify_message', error)}"
+        return f"{error}; give --ca"
 
     def _object(self, response: aiohttp.ClientResponse, raw: bytes, path: str) -> dict[str, Any]:
+        if response.status == 401 and self._token_file is not None:
+            raise ApiError(
+                f"{self.url}: the page refuses the token in {self._token_file}; page.tokenFile of the server has it"
+            )
         if response.status == 401:
             raise ApiError(f"{self.url}: the page wants a token; give --token-file FILE (the server's page.tokenFile)")
         if response.status == 421:
-            raise ApiError(f"{self.url}: the server does not answer to this host name (its setting httpAllowedHosts)")
+            raise ApiError(
+                f"{self.url}: the server does not answer to this host name: use an IP address, or one of its httpAllowedHosts"
+            )
         try:
             found = json.loads(raw)
         except ValueError:
@@ -79,7 +104,7 @@ async def api_at(address: str, token_file: Path | None = None, ca: Path | None =
     timeout = aiohttp.ClientTimeout(total=WAIT_SECONDS)
     connector = aiohttp.TCPConnector(ssl=context, resolver=aiohttp.ThreadedResolver())
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
-        yield Api(url, session)
+        yield Api(url, session, token_file, ca)
     await asyncio.sleep(0)  # aiohttp closes its sockets in the next turn of the event loop
 
 

@@ -28,7 +28,7 @@ def of_job(owner: ScaledJob, triggers: Sequence[Explained], others: int, running
     elif started.demand.active:
         lines.append(
             f"a poll that finds {jobs.running} of them running starts {started.jobs}, by its scalingStrategy "
-            f"{owner.scaling_strategy.strategy or 'default'}: queue length {started.demand.queue_length}, "
+            f"{owner.scaling_strategy.strategy}: queue length {started.demand.queue_length}, "
             f"{started.demand.max_scale} by the targets"
         )
     else:
@@ -98,15 +98,26 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
     return {"replicas": before, "desired": _by_hpa(owner, metrics, replicas, lines), "lines": lines}
 
 
+def _then(owner: ScaledObject) -> str:
+    """Return what fallback does in the end, as the end of a sentence."""
+    fallback = owner.fallback
+    if fallback is None:
+        return "; there is no fallback"
+    if owner.working_fallback is None:
+        return "; fallback does nothing beside a scalingModifiers.target that is not a whole number"
+    count = f"goes to fallback.replicas {fallback.replicas}"
+    goes_on = {
+        "static": count,
+        "currentReplicas": "fallback keeps those that there are then",
+        "currentReplicasIfHigher": f"{count}, unless there are more,",
+        "currentReplicasIfLower": f"{count}, unless there are fewer,",
+        "scalingModifiers": "works the formula out with nil for that trigger",
+    }
+    return f", and {goes_on[fallback.behavior]} after more than {fallback.failure_threshold} failures in a row"
+
+
 def _while_failing(owner: ScaledObject, replicas: int) -> list[str]:
-    if owner.fallback is None:
-        fallback = "; there is no fallback"
-    else:
-        fallback = (
-            f", and goes to fallback.replicas {owner.fallback.replicas} after more than "
-            f"{owner.fallback.failure_threshold} failures in a row"
-        )
-    lines = [f"KEDA keeps the {replicas} replicas that there are while a trigger fails{fallback}"]
+    lines = [f"KEDA keeps the {replicas} replicas that there are while a trigger fails{_then(owner)}"]
     if replicas and owner.sleeps and not owner.paused_scale_in:
         lines.append(
             "unless it misses the error: KEDA 2.20 does when the HPA asks during a slow failing poll, and then scales to "

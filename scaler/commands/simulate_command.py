@@ -71,11 +71,13 @@ def _plot(spec: ScaledObject, run: Run, trace: Trace, picture: Picture, price: f
 
 def the_trigger(file: str, command: str = "simulate") -> tuple[ScaledObject, int]:
     """Return the one ScaledObject in `file`, and the index of its one trigger of ours."""
-    objects = [each for each in read([file], command).objects if isinstance(each, ScaledObject)]
+    every = read([file], command).objects
+    objects = [each for each in every if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
+        jobs = "" if len(objects) == len(every) else ", and a ScaledJob is not simulated"
         raise SimulationError(
-            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one"
+            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one{jobs}"
         )
     spec, index = found[0]
     if len(spec.triggers) > 1:

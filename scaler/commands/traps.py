@@ -27,7 +27,9 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             f"the trigger's metricType is {trigger.target_type}, but its metadata says {parsed.metric_type}: "
             "ratios and ages would be reported in the wrong form; make both the same",
         )
-    if trigger.type == "external-push" and trigger.use_cached_metrics:
+    if trigger.use_cached_metrics and isinstance(owner, ScaledJob):
+        yield Trap(trigger.line, "useCachedMetrics", "KEDA passes over it in a ScaledJob; leave it out")
+    elif trigger.type == "external-push" and trigger.use_cached_metrics:
         yield Trap(
             trigger.line,
             "useCachedMetrics",
@@ -59,7 +61,8 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
 
 PORTS = {"9091": "the status page", "9092": "health checks without TLS"}
 """By default; gRPC has 9090."""
-_TRUTHS = {"1", "t", "T", "true", "True", "TRUE", "0", "f", "F", "false", "False", "FALSE"}
+_TRUE = {"1", "t", "T", "true", "True", "TRUE"}  # as Go's ParseBool
+_TRUTHS = _TRUE | {"0", "f", "F", "false", "False", "FALSE"}
 
 
 def of_connection(trigger: Trigger) -> Iterator[Trap]:
@@ -76,8 +79,13 @@ def of_connection(trigger: Trigger) -> Iterator[Trap]:
     for key in ("enableTLS", "unsafeSsl"):
         if metadata.get(key, "true") not in _TRUTHS:
             yield Trap(trigger.key_lines.get(key, trigger.line), key, 'KEDA refuses it; write "true" or "false"')
-    plain = metadata.get("enableTLS") != "true" and trigger.authentication_ref is None
-    if metadata.get("unsafeSsl") == "true" and plain:
+    bare = trigger.authentication_ref is None
+    tls, unsafe = (metadata.get(key) in _TRUE for key in ("enableTLS", "unsafeSsl"))
+    if tls and bare and not unsafe and metadata.get("source") == "sidekiq":
+        line = trigger.key_lines.get("enableTLS", trigger.line)
+        text = "it is about the way from KEDA to the scaler; TLS on the way to Redis is rediss:// in redisURL"
+        yield Trap(line, "enableTLS", text)
+    if unsafe and bare and not tls:
         line = trigger.key_lines.get("unsafeSsl", trigger.line)
         yield Trap(
             line, "unsafeSsl", 'it is about the way from KEDA to the scaler, and does nothing without enableTLS: "true"'
@@ -94,6 +102,10 @@ def of_authentication(
     where = "" if ref.kind == "ClusterTriggerAuthentication" else owner.namespace
     found = [each for each in known if (each.kind, each.namespace, each.name) == (ref.kind, where, ref.name)]
     if found and found[0].serves_tls:
+        half = found[0].half_a_certificate
+        if half:
+            text = f"{ref.kind} {ref.name} has {half} alone: KEDA takes tlsClientCert and tlsClientKey together or not at all"
+            yield Trap(trigger.line, "authenticationRef", text)
         return
     if found:
         names = [f"podIdentity {found[0].provider}"] if found[0].provider else []
@@ -123,8 +135,15 @@ def _scaled_kind(owner: ScaledObject | ScaledJob) -> str:
 
 def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
     """Yield the traps of a whole ScaledObject or ScaledJob."""
-    if not isinstance(owner, ScaledObject):
+    if isinstance(owner, ScaledJob):
+        if owner.deletes_running_jobs:
+            yield Trap(
+                owner.line,
+                "rollout",
+                "every edit of its spec deletes the Jobs that run; write rollout: {strategy: gradual} to let them end",
+            )
         return
+    yield from _of_fallback(owner)
     sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
     if owner.idle_replica_count:
         yield Trap(
@@ -133,8 +152,6 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             f"only 0 works: the HPA undoes {owner.idle_replica_count} at its next sync, since its minimum is "
             f"minReplicaCount {owner.min_replica_count}, so the replicas flap; use 0, or leave it out",
         )
-    if owner.fallback is not None and owner.fallback.replicas == 0 and sleeps:
-        yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
     if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
         pushes = any(trigger.type == "external-push" for trigger in owner.triggers)
         yield Trap(
@@ -150,6 +167,49 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             "cooldownPeriod",
             f"{owner.cooldown_period} s is shorter than many jobs run and than the counts of SQS (60 s) and the "
             "heartbeats of Sidekiq (10 s) need to settle; use 60 or more, and more than your longest job",
+        )
+
+
+def of_rivals(owner: ScaledObject | ScaledJob, others: Iterable[ScaledObject | ScaledJob]) -> Iterator[Trap]:
+    """Yield a trap if another ScaledObject scales the same workload; KEDA's webhook refuses the second."""
+    if not isinstance(owner, ScaledObject):
+        return
+    target = owner.scale_target_ref
+    for other in others:
+        if (
+            isinstance(other, ScaledObject)
+            and (other.namespace, other.scale_target_ref.api_version.partition("/")[0], other.scale_target_ref.kind)
+            == (owner.namespace, target.api_version.partition("/")[0], target.kind)
+            and other.scale_target_ref.name == target.name
+            and other.name != owner.name
+        ):
+            text = (
+                f"ScaledObject {other.name} scales {target.kind} {target.name} as well: KEDA refuses the second; make it "
+                "one ScaledObject with the triggers of both"
+            )
+            yield Trap(owner.line, "scaleTargetRef", text)
+            return
+
+
+def _of_fallback(owner: ScaledObject) -> Iterator[Trap]:
+    fallback, modifiers = owner.fallback, owner.advanced.scaling_modifiers
+    if fallback is None:
+        return
+    if fallback.replicas == 0 and owner.sleeps:
+        yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
+    if owner.working_fallback is None and modifiers is not None:
+        yield Trap(
+            owner.line,
+            "scalingModifiers.target",
+            f"KEDA takes fallback for invalid beside {modifiers.target}; use a whole number, such as "
+            f"{max(1, round(modifiers.target_value))}",
+        )
+    if fallback.behavior == "scalingModifiers" and modifiers is not None and "??" not in modifiers.formula:
+        yield Trap(
+            owner.line,
+            "fallback.behavior",
+            "a trigger that failed too often is nil in the formula, which then has no value, so that it counts as "
+            "inactive and may scale to zero; write what replaces it: trigger ?? other ?? 5",
         )
 
 

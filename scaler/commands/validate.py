@@ -45,7 +45,8 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
     """
     given = (replace(file, named=file.named and not pass_over) for file in texts(files))
     looked = [(file, survey_file(file, "validate")) for file in given]
-    authentications = together(manifests for _, manifests in looked).authentications
+    everything = together(manifests for _, manifests in looked)
+    authentications = everything.authentications
     found: list[Finding] = []
     unreadable: list[Finding] = []
     triggers = 0
@@ -60,6 +61,7 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
                 here += of_trigger(owner, trigger, authentications)
             if ours:
                 here += (_caution(owner, trap) for trap in traps.of_owner(owner))
+                here += (_caution(owner, trap) for trap in traps.of_rivals(owner, everything.objects))
         found += sorted(here, key=lambda finding: finding.line)
     return Report(tuple(found), triggers, tuple(unreadable))
 

@@ -16,7 +16,6 @@ class Held:
     __slots__ = ("_budget", "amount", "tenant")
 
     def __init__(self, budget: "Budget", tenant: str) -> None:
-        """Hold 0 bytes."""
         self._budget, self.tenant, self.amount = budget, tenant, 0
 
     def resize(self, amount: int) -> None:

@@ -23,7 +23,7 @@ class Clock(Protocol):
     def wall(self) -> float:
         """Return Unix time in seconds."""
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Call `callback` in the event loop at monotonic time `when`."""
 
 
@@ -34,7 +34,7 @@ class SystemClock:
     # for every RPC
     wall = staticmethod(time.time)
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+    def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Call `callback` in the running event loop at `when`."""
         loop = asyncio.get_running_loop()
         return loop.call_later(max(0.0, when - time.monotonic()), callback)

@@ -1,5 +1,6 @@
 """The domain types: what a trigger asks for, what was read, and what follows from it."""
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,18 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """The value of one metric now, in the unit of its target."""
+    """The value of one metric now, in the unit of its target.
+
+    Raises `ArithmeticError` for a value that is not a number of 0 or more.
+    """
 
     name: str
     value: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of things: an assessment with it fails, so it is neither told nor judged."""
+        if not 0 <= self.value < math.inf:
+            raise ArithmeticError(f"metric {self.name} is {self.value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +109,10 @@ class Proof:
     origin: str
 
     def __post_init__(self) -> None:
-        """Refuse empty texts."""
         if not (self.whole.strip() and self.origin.strip()):
             raise ValueError("a proof says what shows that an answer is whole, and from whom it is")
 
     def __str__(self) -> str:
-        """Return both as one line."""
         return f"whole: {self.whole}; from: {self.origin}"
 
 
@@ -142,6 +149,10 @@ class Reading:
 def same_values(before: Sequence[Reading], after: Sequence[Reading]) -> bool:
     """Tell whether readings of the same places have the same values; the store keeps equal values as one object."""
     return len(before) == len(after) and all(old.value is new.value for old, new in zip(before, after, strict=True))
+
+
+def uncounted(_backend: str, _operation: str, _requests: int) -> None:
+    """Count nothing, as a `CountRequests` of commands without metrics."""
 
 
 Readings = Mapping[Place, Any]
@@ -182,6 +193,28 @@ class Reader(ABC):
         """Close all connections."""
 
 
+class SingleReader(Reader):
+    """A reader that reads each place by itself, all at the same time."""
+
+    @abstractmethod
+    async def find(self, place: Any) -> Found:
+        """Return what is found at `place`, one of `kinds`; raises a `Fault`."""
+
+    async def read(self, places: Sequence[Place], report: Report) -> None:
+        """Report each place as `find` returns or raises; any other error does not affect the other places."""
+
+        async def read_one(place: Place) -> None:
+            try:
+                outcome: Found | Fault = await self.find(place)
+            except Fault as fault:
+                outcome = fault
+            report(place, outcome)
+
+        for error in await asyncio.gather(*map(read_one, places), return_exceptions=True):
+            if error is not None:
+                raise error
+
+
 __all__ = [
     "Assessment",
     "Component",
@@ -197,5 +230,7 @@ __all__ = [
     "Reading",
     "Readings",
     "Report",
+    "SingleReader",
     "same_values",
+    "uncounted",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 class _Alarm:
     when: float
     order: int
-    callback: Callable[[], None] = field(compare=False)
+    callback: Callable[[], object] = field(compare=False)
     cancelled: bool = field(default=False, compare=False)
 
     def cancel(self) -> None:
@@ -57,7 +57,7 @@ class ManualClock:
         """Return Unix time in seconds."""
         return self._now + self._offset
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> _Alarm:
+    def call_at(self, when: float, callback: Callable[[], object]) -> _Alarm:
         """Call `callback` when `advance` passes `when`; at once, by the running loop, if that time has come."""
         alarm = _Alarm(when, next(self._order), callback)
         heapq.heappush(self._alarms, alarm)

@@ -38,6 +38,12 @@ class Authentication:
         """Whether an external trigger can use it."""
         return any(parameter.name in TLS_PARAMETERS for parameter in self.parameters)
 
+    @property
+    def half_a_certificate(self) -> str:
+        """Which of a client certificate and its key it has alone; "" if both or none. KEDA ignores one alone."""
+        pair = [each.name for each in self.parameters if each.name in {"tlsClientCert", "tlsClientKey"}]
+        return pair[0] if len({*pair}) == 1 else ""
+
 
 def authentication(data: dict[str, Any], file: str, line: int) -> Authentication | None:
     """Parse `data`, an object of one of `KINDS`; None without a name, as in a patch."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from scaler.keda.arithmetic import Pods
 from scaler.keda.executor import Executor, MetricResult, Outcome
+from scaler.keda.formula import Formula
 from scaler.keda.hpa import ControllerFlags, Decision, Hpa
 from scaler.keda.scalable import ScaledObject
 
@@ -18,13 +19,21 @@ class Autoscaler:
     """
 
     def __init__(
-        self, scaled_object: ScaledObject, created: float, replicas: int = 0, flags: ControllerFlags | None = None
+        self,
+        scaled_object: ScaledObject,
+        created: float,
+        replicas: int = 0,
+        flags: ControllerFlags | None = None,
+        formula: Formula | None = None,
     ) -> None:
-        """Start with a ScaledObject created at `created`, for a workload with `replicas`."""
+        """Start with a ScaledObject created at `created`, for a workload with `replicas`.
+
+        `formula` is that of its `scalingModifiers`, which are ignored without it.
+        """
         self.replicas = replicas
         self.paused = False
         self._flags = flags or ControllerFlags()
-        self._executor = Executor(scaled_object, created)
+        self._executor = Executor(scaled_object, created, formula)
         self._hpa = Hpa(scaled_object.hpa_spec(), self._flags)
         self._pause()
 
@@ -39,16 +48,11 @@ class Autoscaler:
         self._hpa.spec = scaled_object.hpa_spec()
         self._pause()
 
-    def poll(
-        self, now: float, results: Sequence[MetricResult], ready: int | None = None, formula: float | None = None
-    ) -> Outcome:
-        """Process the answers to KEDA's poll: one for each metric of every trigger, `NO_SPECS` for an unknown one.
-
-        `formula` is the value of `scalingModifiers`, if the caller can compute it.
-        """
+    def poll(self, now: float, results: Sequence[MetricResult], ready: int | None = None) -> Outcome:
+        """Process the answers to KEDA's poll: one for each metric of every trigger, `NO_SPECS` for an unknown one."""
         if self.paused:
             return Outcome(self.replicas, active=False, reason=_PAUSED)
-        return self._scaled(self._executor.poll(now, self._pods(None, ready), results, formula))
+        return self._scaled(self._executor.poll(now, self._pods(None, ready), results))
 
     def push(self, now: float) -> Outcome:
         """Process a `true` of StreamIsActive."""

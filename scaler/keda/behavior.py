@@ -81,7 +81,6 @@ class ScaleEvents:
     __slots__ = ("_added", "_removed")
 
     def __init__(self) -> None:
-        """Start without events."""
         self._added: list[tuple[float, int]] = []
         self._removed: list[tuple[float, int]] = []
 

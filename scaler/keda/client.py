@@ -44,7 +44,6 @@ class ScalersCache:
     __slots__ = ("closed",)
 
     def __init__(self) -> None:
-        """Start with open scalers."""
         self.closed = False
 
 

@@ -7,7 +7,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from scaler.keda.arithmetic import Metric, MetricType, Pods
-from scaler.keda.scalable import Fallback, ScaledObject
+from scaler.keda.formula import Formula
+from scaler.keda.scalable import Fallback, ScaledObject, ScalingModifiers
+
+COMPOSITE = "composite-metric"
+"""KEDA's name for the metric of `scalingModifiers`, the only external one that the HPA then gets."""
 
 _CACHE_LAG_SECONDS = 0.05
 """For so long after KEDA scaled to 0 its cache may have the old count, so that a push has no effect."""
@@ -36,9 +40,28 @@ class MetricResult(NamedTuple):
     cached: bool = False  # the trigger has useCachedMetrics
 
     @property
+    def trigger(self) -> int:
+        """The index of the trigger, from `name`."""
+        return int(self.name[1 : self.name.index("-")])
+
+    @property
     def failed(self) -> bool:
         """Whether KEDA counts it as an error of the trigger; an empty answer does not count."""
         return self.value is Missing.FAILED or self.value is Missing.NO_SPECS
+
+
+class _Read(NamedTuple):
+    """One result as KEDA goes on with it."""
+
+    result: MetricResult
+    value: float | None = None
+    fallback: bool = False  # the value is that of fallback
+    nil: bool = False  # fallback's behavior scalingModifiers: a formula gets `nil`
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is an error, and no fallback replaces it."""
+        return self.value is None and not self.nil and self.result.failed
 
 
 class Outcome(NamedTuple):
@@ -54,38 +77,37 @@ class Executor:
     """KEDA's scale executor for one ScaledObject, with the state that KEDA keeps in its status.
 
     Times are Unix seconds: KEDA keeps them as whole seconds, so the fractions matter. Source: KEDA
-    pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. The formula of `scalingModifiers` is not
-    evaluated here; without its value a poll uses the activity of the triggers.
+    pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. `formula` is that of `scalingModifiers`;
+    without it the triggers themselves count.
     """
 
     scaled_object: ScaledObject
     created: float
+    formula: Formula | None = None
     _last_active: int | None = field(default=None, init=False)
     _failures: dict[str, int] = field(default_factory=dict, init=False)
     _cache: dict[str, MetricResult] = field(default_factory=dict, init=False)
     _before_zero: tuple[float, int] = field(default=(-math.inf, 0), init=False)
 
-    def poll(self, now: float, pods: Pods, results: Sequence[MetricResult], formula: float | None = None) -> Outcome:
+    def poll(self, now: float, pods: Pods, results: Sequence[MetricResult]) -> Outcome:
         """Process the results of all triggers, one for each metric, and remember them.
 
-        `formula` is the value of `scalingModifiers`, NaN if it has none. It alone decides about activity, and after an
-        error nothing is active; with fallback it is not used (scale_handler.go, getScaledObjectState, and
-        modifiers/formula.go). A push ignores it.
+        The value of a formula alone decides about activity, and after an error nothing is active (scale_handler.go,
+        getScaledObjectState). A push ignores it.
         """
-        active = error = fallen_back = False
-        for result in results:
-            value, stand_in = self._value(result, pods)
-            active, fallen_back = active or result.active, fallen_back or stand_in
-            error = error or (value is None and result.failed)
+        read = [self._read(result, pods) for result in results]
+        error = any(each.failed for each in read)
         self._cache = {
             result.name: result
             for result in results
             if result.cached and result.name and result.value is not Missing.CACHE_CLOSED
         }
-        modifiers = self.scaled_object.advanced.scaling_modifiers
-        if formula is not None and modifiers is not None:
-            active = not error and formula > modifiers.activation_above
-        return self._request_scale(now, pods.replicas, active=active or fallen_back, error=error)
+        if self.formula is None:
+            active = any(each.result.active or each.fallback for each in read)
+        else:
+            value = self._formula_value(read, self.formula)
+            active = not error and not isinstance(value, Missing) and value > self._modifiers.activation_above
+        return self._request_scale(now, pods.replicas, active=active, error=error)
 
     def push(self, now: float, replicas: int) -> Outcome:
         """Process a `true` of StreamIsActive; KEDA ignores a `false`."""
@@ -100,33 +122,65 @@ class Executor:
 
     def for_hpa(self, pods: Pods, results: Sequence[MetricResult]) -> list[Metric]:
         """Return the metrics that the HPA gets for `results`, with fallback, which also counts failures here."""
-        metrics = []
-        for result in results:
-            value, _ = self._value(result, pods)
-            metrics.append(Metric(result.type, result.target, value, result.name))
-            if value is None and result.failed:
-                self._cache.clear()  # one failed read drops the whole cache, so the next sync calls the scaler
-        return metrics
+        read = [self._read(result, pods) for result in results]
+        if any(each.failed for each in read):
+            self._cache.clear()  # one failed read drops the whole cache, so the next sync calls the scaler
+        if self.formula is None or not results:
+            return [Metric(each.result.type, each.result.target, each.value, each.result.name) for each in read]
+        value = self._formula_value(read, self.formula)
+        known = None if isinstance(value, Missing) else value
+        return [Metric(self._modifiers.metric_type, self._modifiers.target_value, known, COMPOSITE)]
 
-    def _value(self, result: MetricResult, pods: Pods) -> tuple[float | None, bool]:
-        """Return the value, or that of fallback, and whether it is that of fallback."""
-        fallback, value = self.scaled_object.fallback, result.value
+    @property
+    def _modifiers(self) -> ScalingModifiers:
+        return self.scaled_object.advanced.scaling_modifiers or ScalingModifiers()
+
+    def _formula_value(self, read: Sequence[_Read], formula: Formula) -> float | Missing:
+        """Return the value of `formula`, or that of fallback, which comes before an error.
+
+        If the formula is `nil` because of failed triggers, `fallback.replicas` counts (KEDA
+        pkg/scaling/modifiers/formula.go).
+        """
+        values: dict[str, float | None] = {}
+        missing = None
+        for result, value, stands_in, nil in read:
+            if stands_in and value is not None:
+                return value
+            if value is None and not nil and isinstance(result.value, Missing):
+                missing = result.value
+            else:
+                values[self.scaled_object.triggers[result.trigger].name] = value
+        if missing is not None:
+            return missing
+        composite, fallback = formula(values), self.scaled_object.working_fallback
+        if composite is None and fallback is not None:
+            composite = self._modifiers.target_value * fallback.replicas
+        return Missing.NO_VALUES if composite is None or math.isnan(composite) else composite
+
+    def _read(self, result: MetricResult, pods: Pods) -> _Read:
+        """Count the failures of `result`, and replace its value by that of fallback after too many."""
+        fallback, value = self.scaled_object.working_fallback, result.value
         if not isinstance(value, Missing):
             if fallback is not None:
                 self._failures[result.name] = 0
-            return value, False
+            return _Read(result, value)
         if fallback is None or value is Missing.NO_SPECS or value is Missing.CACHE_CLOSED:
-            return None, False
+            return _Read(result)
         failures = 0 if value is Missing.NO_VALUES else self._failures.get(result.name, 0) + 1
         self._failures[result.name] = failures
         if failures <= fallback.failure_threshold:
-            return None, False
+            return _Read(result)
+        if fallback.behavior == "scalingModifiers":
+            return _Read(result, nil=True)
+        kind, target = result.type, result.target
+        if self.formula is not None:
+            kind, target = self._modifiers.metric_type, self._modifiers.target_value
         replicas: float = _fallback_replicas(fallback, pods.replicas)
-        if result.type == "Value":
+        if kind == "Value":
             if not pods.ready:
-                return None, False
+                return _Read(result)
             replicas /= pods.ready
-        return int(result.target * 1000 * replicas) / 1000, True
+        return _Read(result, int(target * 1000 * replicas) / 1000, fallback=True)
 
     def _request_scale(self, now: float, replicas: int, *, active: bool, error: bool) -> Outcome:
         """Decide like KEDA's RequestScale; this and the next two methods have its cases in the same order."""

@@ -28,6 +28,8 @@ _FLAGS = {
     f"{_ANNOTATION}paused-scale-out": scalable.PAUSED_SCALE_OUT,
     f"{_ANNOTATION}force-activation": scalable.FORCED,
 }
+_TRANSFER, _EXCLUDED = "scaledobject.keda.sh/transfer-hpa-ownership", "scaledobject.keda.sh/hpa-excluded-labels"
+_UNNAMED = "needs the name of that HPA as spec.advanced.horizontalPodAutoscalerConfig.name"
 
 
 MAX_NAME = 253
@@ -115,10 +117,17 @@ class _Reader:
             if isinstance(trigger, dict):
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
+        given, least = dict(values), values.get("minReplicaCount")
+        if kind == ScaledJob.kind and isinstance(least, int) and least > 0:
+            values.setdefault("maxReplicaCount", 100 + least)  # as KEDA: 100 beyond the minimum (scaledjob_types.go)
         values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
         result = self._validated(kind, values)
-        for path, problem in refusals(result):
+        for path, problem in refusals(result, given):
             self._find(path, problem)
+        if isinstance(result, ScaledObject) and not result.advanced.horizontal_pod_autoscaler_config.name:
+            annotations = self._data["metadata"].get("annotations")
+            if isinstance(annotations, dict) and annotations.get(_TRANSFER) == "true":
+                self._find(("metadata", "annotations", _TRANSFER), _UNNAMED)
         return result
 
     def _names(self) -> dict[str, str]:
@@ -140,9 +149,12 @@ class _Reader:
         annotations = self._mapping("metadata").get("annotations")
         texts = self._texts(path, annotations) if isinstance(annotations, dict) else {}
         self._misplaced(texts)
+        if texts.get(_TRANSFER, "true") not in {"true", "false"}:
+            self._find((*path, _TRANSFER), 'KEDA goes by "true" alone')
         texts = {key: text for key, text in texts.items() if key.startswith(_ANNOTATION)}
         known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
-        for key in sorted(texts.keys() - known):
+        elsewhere = {f"{_ANNOTATION}{each.rpartition('/')[2]}" for each in (_TRANSFER, _EXCLUDED)}
+        for key in sorted(texts.keys() - known - elsewhere):
             self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{_nearest(key, known)}")
         falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes everything else for true
         values: dict[str, Any] = {
@@ -158,11 +170,11 @@ class _Reader:
 
     def _misplaced(self, annotations: Iterable[str]) -> None:
         """Find what has the name of an annotation of KEDA, but another prefix or a place among the labels."""
-        names = {each.removeprefix(_ANNOTATION) for each in (*_FLAGS, _PAUSED_REPLICAS)}
+        right = {each.rpartition("/")[2]: each for each in (*_FLAGS, _PAUSED_REPLICAS, _TRANSFER, _EXCLUDED)}
         for key in annotations:
             prefix, _, name = key.rpartition("/")
-            if name in names and (not prefix or "keda" in prefix) and not key.startswith(_ANNOTATION):
-                self._find(("metadata", "annotations", key), f"KEDA passes over it; did you mean {_ANNOTATION}{name}?")
+            if key != right.get(name, key) and (not prefix or "keda" in prefix):
+                self._find(("metadata", "annotations", key), f"KEDA passes over it; did you mean {right[name]}?")
         labels = self._mapping("metadata").get("labels")
         for key in labels if isinstance(labels, dict) else ():
             if str(key).startswith(_ANNOTATION):
@@ -214,7 +226,7 @@ class _Reader:
             for step in parents:
                 holder = holder[step]
             del holder[key]
-            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), _fields(kind))}")
+            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), fields_of(kind))}")
         return self._validated(kind, values)
 
     def _mapping(self, key: str) -> dict[str, Any]:
@@ -263,8 +275,8 @@ def _nearest(key: str, known: set[str]) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
-def _fields(kind: str) -> set[str]:
-    """Return the names of all fields that objects of `kind` have, at any depth."""
+def fields_of(kind: str) -> set[str]:
+    """Return the names of all fields that objects of `kind` (`ScaledObject` or `ScaledJob`) have, at any depth."""
     schema = _ADAPTERS[kind].json_schema()
     parts = (schema, *schema["$defs"].values())
     return {name for part in parts for name in part.get("properties", ())} | _KINDS[kind].unread

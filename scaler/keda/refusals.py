@@ -1,28 +1,49 @@
 """Checks for what KEDA refuses in ScaledObjects and ScaledJobs although the API server accepts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from scaler.keda.formula import unknown_names
 from scaler.keda.jobs import running_share
-from scaler.keda.scalable import ScaledJob, ScaledObject, ScalingStrategy
+from scaler.keda.scalable import ScaledJob, ScaledObject, ScalingModifiers
 from scaler.keda.yaml_nodes import Path
 
+LONGEST_NAME = 63
+"""KEDA writes the name into a label, too, which has no more characters."""
 
-def refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
+
+def refusals(manifest: ScaledObject | ScaledJob, given: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yield what KEDA's admission webhook or reconciler refuses although the API server accepts it.
 
-    Sources: KEDA apis/keda/v1alpha1, CheckReplicaCountBoundsAreValid and ValidateTriggers; pkg/scalers/scaler.go,
-    GetMetricTargetType; controllers/keda/scaledjob_controller.go.
+    `given` is its spec as written. Sources: KEDA apis/keda/v1alpha1, CheckReplicaCountBoundsAreValid,
+    ValidateTriggers and ValidateAndCompileScalingModifiers; pkg/scalers/scaler.go, GetMetricTargetType;
+    controllers/keda/scaledjob_controller.go.
     """
+    if len(manifest.name) > LONGEST_NAME:
+        yield ("metadata", "name"), f"KEDA makes a label of it, so it may have {LONGEST_NAME} characters at most"
     least, most = manifest.min_replica_count, manifest.max_replica_count
     if least > most:
         yield ("spec", "minReplicaCount"), f"{least} is above maxReplicaCount {most}"
-    idle = manifest.idle_replica_count if isinstance(manifest, ScaledObject) else None
-    if idle is not None and idle >= least:
-        yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
-    if isinstance(manifest, ScaledJob):
-        yield from _unknown_strategy(manifest.scaling_strategy)
-    elif (modifiers := manifest.advanced.scaling_modifiers) and modifiers.formula and modifiers.target_value <= 0:
-        yield ("spec", "advanced", "scalingModifiers", "target"), "must be above 0"
+    if isinstance(manifest, ScaledObject):
+        idle = manifest.idle_replica_count
+        if idle is not None and idle >= (max(least, 1) if "minReplicaCount" in given else least):
+            yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
+        yield from _modifiers(manifest)
+    elif manifest.scaling_strategy.strategy == "custom":
+        strategy, path = given["scalingStrategy"], ("spec", "scalingStrategy")
+        if running_share(manifest.scaling_strategy) is None:
+            key = "customScalingRunningJobPercentage"
+            yield (*path, key), 'must be a number such as "0.5", or KEDA goes by default'
+        elif "customScalingQueueLengthDeduction" not in strategy:
+            yield (
+                (*path, "strategy"),
+                "custom needs customScalingQueueLengthDeduction, if only 0: KEDA fails without it",
+            )
+    yield from _triggers(manifest)
+
+
+def _triggers(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
+    """Yield what is wrong with the triggers, apart from their metadata."""
     if not manifest.triggers:
         yield ("spec", "triggers"), "needs at least one trigger"
     names = set()
@@ -37,12 +58,19 @@ def refusals(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:
             yield (*path, "metricType"), "is not allowed in a ScaledJob"
 
 
-def _unknown_strategy(strategy: ScalingStrategy) -> Iterator[tuple[Path, str]]:
-    """Yield what KEDA silently ignores in a scalingStrategy (scale_jobs.go, metrics.go)."""
-    path = ("spec", "scalingStrategy")
-    if strategy.strategy not in {"", "default", "custom", "accurate", "eager"}:
-        yield (*path, "strategy"), "KEDA takes it for default; it knows default, custom, accurate and eager"
-    if strategy.strategy == "custom" and running_share(strategy) is None:
-        yield (*path, "customScalingRunningJobPercentage"), 'must be a number such as "0.5", or KEDA goes by default'
-    if strategy.multiple_scalers_calculation not in {"", "max", "min", "avg", "sum"}:
-        yield (*path, "multipleScalersCalculation"), "KEDA takes it for max; it knows max, min, avg and sum"
+def _modifiers(scaled_object: ScaledObject) -> Iterator[tuple[Path, str]]:
+    """Yield what is wrong with a formula and its target."""
+    modifiers, path = scaled_object.advanced.scaling_modifiers, ("spec", "advanced", "scalingModifiers")
+    fallback = scaled_object.fallback
+    if fallback is not None and fallback.behavior == "scalingModifiers" and not (modifiers and modifiers.formula):
+        yield ("spec", "fallback", "behavior"), "scalingModifiers needs spec.advanced.scalingModifiers.formula"
+    if modifiers is None or modifiers == ScalingModifiers():
+        return
+    if not modifiers.formula:
+        yield (*path, "formula"), "is required in scalingModifiers"
+    elif modifiers.target_value <= 0:
+        yield (*path, "target"), "must be above 0"
+    names = {trigger.name for trigger in scaled_object.triggers if trigger.type not in {"cpu", "memory"}}
+    for word in unknown_names(modifiers.formula, names):
+        dashed = "; in a formula a name must have no dash" if any(word in name.split("-") for name in names) else ""
+        yield (*path, "formula"), f"no trigger has the name {word}{dashed}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from scaler.keda.arithmetic import MetricType
 from scaler.keda.behavior import CAMEL_CASE, Behavior
@@ -46,10 +46,13 @@ class Trigger:
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
-    type: str
+    type: Annotated[str, Field(min_length=1)]
     metadata: Mapping[str, str] = field(repr=False)  # may have passwords
     name: str = ""
-    metric_type: Literal["AverageValue", "Value", "Utilization"] | None = None
+    metric_type: Annotated[
+        Literal["AverageValue", "Value", "Utilization"] | None,
+        BeforeValidator(lambda text: None if text == "" else text),
+    ] = None
     use_cached_metrics: bool = False
     authentication_ref: AuthenticationRef | None = None
     line: Annotated[int, Field(alias=LINE)] = 0
@@ -123,7 +126,7 @@ class ScaleTargetRef:
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     api_version: str = "apps/v1"
     kind: str = "Deployment"
     env_source_container_name: str = ""
@@ -175,6 +178,16 @@ class ScaledObject(Scalable):
         """Whether KEDA scales it to 0 or `idleReplicaCount` while nothing is active."""
         return self.min_replica_count == 0 or self.idle_replica_count is not None
 
+    @property
+    def working_fallback(self) -> Fallback | None:
+        """The fallback; None if KEDA takes it for invalid: beside `scalingModifiers` their target must be a whole number.
+
+        Source: KEDA pkg/fallback/fallback.go, HasValidFallback.
+        """
+        modifiers = self.advanced.scaling_modifiers
+        whole = modifiers is None or modifiers == ScalingModifiers() or re.fullmatch(r"\+?0*[1-9]\d*", modifiers.target)
+        return self.fallback if whole else None
+
     def held_by(self) -> tuple[str, ...]:
         """Return one sentence for each annotation that is set, about its effect."""
         if self.paused:
@@ -204,15 +217,25 @@ class ScaledObject(Scalable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingStrategy:
-    """How Jobs are counted. KEDA treats an unknown `strategy` as default, and an unknown calculation as max."""
+    """How Jobs are counted."""
 
     __pydantic_config__: ClassVar = CAMEL_CASE
 
-    strategy: str = "default"
+    strategy: Literal["default", "custom", "accurate", "eager"] = "default"
     custom_scaling_queue_length_deduction: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] = 0
     custom_scaling_running_job_percentage: str = ""
     pending_pod_conditions: tuple[str, ...] = ()
-    multiple_scalers_calculation: str = "max"
+    multiple_scalers_calculation: Literal["max", "min", "avg", "sum"] = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """What an edit of a ScaledJob does to the Jobs that run: `immediate` deletes them, `gradual` leaves them."""
+
+    __pydantic_config__: ClassVar = CAMEL_CASE
+
+    strategy: Literal["gradual", "immediate"] = "immediate"
+    propagation_policy: Literal["foreground", "background"] = "background"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,14 +243,16 @@ class ScaledJob(Scalable):
     """A ScaledJob; it has no HPA, no cooldown and no fallback. Of the annotations only `paused` has an effect."""
 
     kind: ClassVar[str] = "ScaledJob"
+    unread: ClassVar[frozenset[str]] = frozenset({"jobTargetRef"})
+
     scaling_strategy: ScalingStrategy = ScalingStrategy()
-    unread: ClassVar[frozenset[str]] = frozenset(
-        {
-            "envSourceContainerName",
-            "failedJobsHistoryLimit",
-            "jobTargetRef",
-            "rollout",
-            "rolloutStrategy",
-            "successfulJobsHistoryLimit",
-        }
-    )
+    rollout: Rollout = Rollout()
+    rollout_strategy: Literal["gradual", "immediate"] | None = None  # its older place, which comes first
+    env_source_container_name: str = ""
+    successful_jobs_history_limit: Count = 100
+    failed_jobs_history_limit: Count = 100
+
+    @property
+    def deletes_running_jobs(self) -> bool:
+        """Whether every edit of its spec deletes the Jobs that run."""
+        return (self.rollout_strategy or self.rollout.strategy) == "immediate"

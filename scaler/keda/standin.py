@@ -1,7 +1,6 @@
 """A stand-in for KEDA and the HPA: calls an external scaler over gRPC and scales a workload, without a cluster."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Literal
@@ -74,15 +73,18 @@ class StandIn:
 
     def __post_init__(self, initial_replicas: int) -> None:
         """Prepare without calling anything; `run` starts it."""
-        self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags)
         self._errors: list[str] = []
         self._scalers = external_scalers(self.channel, self.scaled_object, self.env, self._errors.append)
         modifiers = self.scaled_object.advanced.scaling_modifiers
-        if self.formula is None and modifiers is not None and modifiers.target_value > 0:
+        if modifiers is None:
+            self.formula = None
+        elif self.formula is None and modifiers.target_value > 0:
             names = {self.scaled_object.triggers[scaler.index].name for scaler in self._scalers}
             self.formula = compiled(modifiers.formula, names)
+        self._autoscaler = Autoscaler(self.scaled_object, self.clock.wall(), initial_replicas, self.flags, self.formula)
         self._hpa_metrics: dict[int, tuple[Spec, ...]] = {}  # by trigger, since the last reconcile
         self._streamed: dict[int, tuple[Spec, ...]] = {}
+        self._heard: set[int] = set()  # triggers whose StreamMetricSpec has told something since it was opened
         self._cache = ScalersCache()
         self._scaling = asyncio.Lock()  # KEDA's scalingMutex: a poll that hangs blocks pushes
         self._scaled_to = initial_replicas
@@ -137,10 +139,7 @@ class StandIn:
                 cache = self._cache
                 answers = await asyncio.gather(*(self._poll(scaler, cache) for scaler in self._scalers))
                 results = self._noted([result for answer in answers for result in answer])
-                formula = None
-                if (composite := self._composite(results)) is not None:
-                    formula = math.nan if isinstance(composite.value, Missing) else composite.value
-                outcome = self._autoscaler.poll(self.clock.wall(), results, self._ready_pods(), formula)
+                outcome = self._autoscaler.poll(self.clock.wall(), results, self._ready_pods())
                 await self._done("poll", outcome.reason, results, active=outcome.active)
             was_ready, ready = ready, not any(result.failed for result in results)
             if not ready:
@@ -182,9 +181,8 @@ class StandIn:
         if not self._autoscaler.looks_at_metrics():
             return []
         metrics = [(scaler, spec) for scaler in self._scalers for spec in self._hpa_metrics[scaler.index]]
-        if self.formula is not None and self.scaled_object.advanced.scaling_modifiers is not None:
-            composite = self._composite(await self._hpa_query(metrics))
-            return [] if composite is None else [composite]
+        if self.formula is not None:
+            return await self._hpa_query(metrics)
         return [result for metric in metrics for result in await self._hpa_query([metric])]
 
     async def _hpa_query(self, metrics: Sequence[tuple[ExternalScaler, Spec]]) -> list[MetricResult]:
@@ -208,25 +206,13 @@ class StandIn:
             self._clear(cache)
         return results
 
-    def _composite(self, results: Sequence[MetricResult]) -> MetricResult | None:
-        """Return the metric of the formula, which the HPA gets instead of all others; None without a formula."""
-        modifiers = self.scaled_object.advanced.scaling_modifiers
-        if self.formula is None or modifiers is None or not results:
-            return None
-        values: dict[str, float] = {}
-        missing = None
-        for result in results:
-            if isinstance(result.value, Missing):
-                missing = result.value
-            else:
-                values[self.scaled_object.triggers[int(result.name[1 : result.name.index("-")])].name] = result.value
-        value = self.formula(values) if missing is None else missing
-        return MetricResult("composite-metric", modifiers.metric_type, modifiers.target_value, value)
-
     async def _keep_open(
         self, stream: str, hear: Callable[[ExternalScaler], Awaitable[None]], scaler: ExternalScaler
     ) -> None:
-        """Open a stream again 2 s after its end, then after doubled pauses up to 60 s; a clean end resets that."""
+        """Open a stream again 2 s after its end, then after doubled pauses up to 60 s; a clean end resets that.
+
+        So does a list of specs that came before an error.
+        """
         retry = _FIRST_RETRY_SECONDS
         while True:
             try:
@@ -236,6 +222,9 @@ class StandIn:
                 if stream == "StreamMetricSpec" and error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     return
                 self._errors.append(f"{stream}: {error.code().name}: {error.details()}")
+                if stream == "StreamMetricSpec" and scaler.index in self._heard:
+                    retry = _FIRST_RETRY_SECONDS
+                    self._heard.discard(scaler.index)
             await sleep(self.clock, retry)
             retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
 
@@ -251,6 +240,7 @@ class StandIn:
         """Use every list, also an empty one, instead of GetMetricSpec, and write it into the HPA."""
         async for specs in scaler.streamed_specs():
             self._streamed[scaler.index] = specs
+            self._heard.add(scaler.index)
             await self._reconcile()
 
     async def _done(

@@ -25,6 +25,9 @@ MAX_DEPTH = 100
 MAX_NUMBER = 100
 """Characters of a number; Python needs quadratic time to parse a long one."""
 
+MAX_PLAIN = 10_000
+"""Plain scalars whose meaning is remembered."""
+
 MAX_BROKEN = 100
 """Broken documents that are reported for one file."""
 
@@ -129,6 +132,9 @@ class _Composer:
         self._scalars = _Scalars()
         self._resolve: Callable[[type, str, tuple[bool, bool]], str] = self._scalars.resolve
         self._anchors: dict[str, Node | None] = {}
+        self._plain: dict[
+            str, tuple[str, str | float | None]
+        ] = {}  # tags and values of plain scalars, mostly the same few
         self.seen = 0
         """The number of values in the file so far."""
 
@@ -181,9 +187,24 @@ class _Composer:
         return node
 
     def _scalar(self, event: Any) -> Scalar:
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._resolve(yaml.ScalarNode, event.value, event.implicit)
+        text, tag = event.value, event.tag
+        if tag is None and event.implicit[0]:
+            known = self._plain.get(text)
+            if known is None:
+                known = self._meaning(self._resolve(yaml.ScalarNode, text, event.implicit), event)
+                if len(self._plain) < MAX_PLAIN and len(text) <= MAX_NUMBER:
+                    self._plain[text] = known
+        elif tag is None or tag == "!":
+            known = STR, text
+        else:
+            known = self._meaning(tag, event)
+        line, start, end = self._place(event)
+        return Scalar(
+            line, start, end, False, 1, len(text), 1, text, known[1], event.style, known[0]
+        )  # keywords would take twice as long
+
+    def _meaning(self, tag: str, event: Any) -> tuple[str, str | float | None]:
+        """Return the tag and the value of a scalar with `tag`."""
         value: Any = event.value
         if tag in _NUMBERS and len(value) > MAX_NUMBER:
             _refuse(event.start_mark, f"a number with more than {MAX_NUMBER} characters")
@@ -195,9 +216,7 @@ class _Composer:
             self._scalars.constructed_objects.clear()
         if value is not None and not isinstance(value, str | int | float):
             _wrong(event.start_mark, f"the tag {tag[:80]} has no place here")
-        return Scalar(
-            *self._place(event), characters=len(event.value), text=event.value, value=value, style=event.style, tag=tag
-        )
+        return tag, value
 
     def _sequence(self, event: Any, level: int) -> Sequence:
         node = Sequence(*self._place(event), flow=event.flow_style)

@@ -28,13 +28,11 @@ class Connections:
     """Tracks every connection of the port by its transport."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start without connections."""
         self._clock = clock
         self._silent: dict[asyncio.BaseTransport, Timer] = {}  # idle connections, the one idle longest first
         self._asking: dict[asyncio.BaseTransport, None] = {}
 
     def __len__(self) -> int:
-        """Return the number of open connections."""
         return len(self._silent) + len(self._asking)
 
     def listener(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:

@@ -1,5 +1,6 @@
 """The scaler's own Prometheus metrics; most are collected at scrape time, so that they cost the calls little."""
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +21,7 @@ from scaler.core.clock import Clock
 from scaler.core.domain import Place
 from scaler.core.errors import Fault
 from scaler.core.version import version
+from scaler.observe.gauges import gauges
 from scaler.observe.journal import Journal
 from scaler.observe.rpcs import Rpcs
 from scaler.observe.spared import spared_families
@@ -119,6 +121,9 @@ class _Looking(Collector):
     def look(self) -> list[Any]:
         raise NotImplementedError
 
+    def present(self) -> list[Any]:
+        return self.look() if self.seen is None else self.seen
+
     def describe(self) -> Iterable[Metric]:
         return ()
 
@@ -132,14 +137,8 @@ class _Refused(_Looking):
         return sorted({(refusal.namespace, refusal.name) for refusal in present})
 
     def collect(self) -> Iterable[Metric]:
-        refused = GaugeMetricFamily(
-            "queue_scaler_refused",
-            "1 if metadata of it was refused in the last 15 minutes and not mended.",
-            labels=["namespace", "scaledobject"],
-        )
-        for row in self.look() if self.seen is None else self.seen:
-            refused.add_metric(row, 1)
-        yield refused
+        text = "1 if metadata of it was refused in the last 15 minutes and not mended."
+        yield gauges("queue_scaler_refused", text, ("namespace", "scaledobject"), dict.fromkeys(self.present(), 1))
         yield GaugeMetricFamily("queue_scaler_journal_bytes", "About what the journal takes.", value=self._journal.used)
 
 
@@ -151,23 +150,20 @@ class _Bill(_Looking):
         return [(backend, self._traffic.rate(backend).requests_per_hour) for backend in self._traffic.backends()]
 
     def collect(self) -> Iterable[Metric]:
-        requests = GaugeMetricFamily(
-            "queue_scaler_upstream_requests_per_hour",
-            "Requests per hour at the rate of the last five minutes.",
-            labels=["backend"],
-        )
-        dollars = GaugeMetricFamily(
-            "queue_scaler_estimated_sqs_dollars_per_month",
-            f"What SQS requests cost at this rate, at {self._cost.sqs_price_per_million:g} US dollars a million "
-            f"({self._cost.price_date}).",
-            labels=["backend"],
-        )
-        for backend, per_hour in self.look() if self.seen is None else self.seen:
+        requests: dict[tuple[str, ...], float] = {}
+        dollars: dict[tuple[str, ...], float] = {}
+        for backend, per_hour in self.present():
             if per_hour is not None:
-                requests.add_metric([backend], per_hour)
+                requests[backend,] = per_hour
             if (estimate := dollars_per_month(backend, per_hour, self._cost)) is not None:
-                dollars.add_metric([backend], estimate)
-        yield from (requests, dollars)
+                dollars[backend,] = estimate
+        text = "Requests per hour at the rate of the last five minutes."
+        yield gauges("queue_scaler_upstream_requests_per_hour", text, ("backend",), requests)
+        text = (
+            f"What SQS requests cost at this rate, at {self._cost.sqs_price_per_million:g} US dollars a million "
+            f"({self._cost.price_date})."
+        )
+        yield gauges("queue_scaler_estimated_sqs_dollars_per_month", text, ("backend",), dollars)
 
 
 class _House(_Looking):
@@ -178,9 +174,7 @@ class _House(_Looking):
         return self._snapshots.backends()[:MAX_BACKENDS]
 
     def collect(self) -> Iterable[Metric]:
-        build = GaugeMetricFamily("queue_scaler_build_info", "The version that runs.", labels=["version"])
-        build.add_metric([version()], 1)
-        yield build
+        yield gauges("queue_scaler_build_info", "The version that runs.", ("version",), {(version(),): 1})
         yield GaugeMetricFamily("queue_scaler_streams", "Open streams.", value=len(self._streams))
         yield GaugeMetricFamily("queue_scaler_scaled_objects", "Triggers that asked lately.", value=len(self._registry))
         yield from self._each_object()
@@ -220,72 +214,47 @@ class _House(_Looking):
                 value.pop(metric, None)
                 if told is not None:
                     value[metric] = told.metrics[index].value
-        by_metric, by_trigger = ["namespace", "scaledobject", "metric"], ["namespace", "scaledobject", "trigger"]
-        for name, text, labels, rows in (
-            ("queue_scaler_metric_value", "What KEDA was told last.", by_metric, value),
-            ("queue_scaler_metric_target", "The target of the metric.", by_metric, target),
-            ("queue_scaler_active", "1 if active, 0 if inactive, as told last.", by_trigger, active),
-            ("queue_scaler_failing", "1 if KEDA is being answered with an error.", by_trigger, failing),
-            ("queue_scaler_held", "1 if the last answer is held because nothing newer is known.", by_trigger, held),
-            ("queue_scaler_settling", "1 if less is read since trouble, and not told yet.", by_trigger, settling),
-            ("queue_scaler_doubtful", "1 if something makes an empty answer doubtful.", by_trigger, doubtful),
-        ):
-            family = GaugeMetricFamily(name, text, labels=labels)
-            for row, number in rows.items():
-                family.add_metric(row, number)
-            yield family
+        by_metric, by_trigger = ("namespace", "scaledobject", "metric"), ("namespace", "scaledobject", "trigger")
+        yield gauges("queue_scaler_metric_value", "What KEDA was told last.", by_metric, value)
+        yield gauges("queue_scaler_metric_target", "The target of the metric.", by_metric, target)
+        yield gauges("queue_scaler_active", "1 if active, 0 if inactive, as told last.", by_trigger, active)
+        yield gauges("queue_scaler_failing", "1 if KEDA is being answered with an error.", by_trigger, failing)
+        yield gauges(
+            "queue_scaler_held", "1 if the last answer is held because nothing newer is known.", by_trigger, held
+        )
+        yield gauges(
+            "queue_scaler_settling", "1 if less is read since trouble, and not told yet.", by_trigger, settling
+        )
+        yield gauges("queue_scaler_doubtful", "1 if something makes an empty answer doubtful.", by_trigger, doubtful)
 
     def _each_backend(self) -> Iterable[Metric]:
-        families = {
-            "limit": GaugeMetricFamily(
-                "queue_scaler_backend_limit", "Most reads per second, as configured.", labels=["backend"]
-            ),
-            "rate": GaugeMetricFamily(
-                "queue_scaler_backend_rate",
-                "Reads per second allowed now; below the limit after throttling.",
-                labels=["backend"],
-            ),
-            "lag_seconds": GaugeMetricFamily(
-                "queue_scaler_backend_lag_seconds", "How late reads are for want of rate.", labels=["backend"]
-            ),
-            "places": GaugeMetricFamily(
-                "queue_scaler_backend_places", "Places that are kept fresh.", labels=["backend"]
-            ),
-        }
-        for status in self.look() if self.seen is None else self.seen:
-            for name, family in families.items():
-                family.add_metric([status.backend], getattr(status, name))
-        yield from families.values()
+        present = self.present()
+        for name, text in (
+            ("limit", "Most reads per second, as configured."),
+            ("rate", "Reads per second allowed now; below the limit after throttling."),
+            ("lag_seconds", "How late reads are for want of rate."),
+            ("places", "Places that are kept fresh."),
+        ):
+            rows = {(status.backend,): getattr(status, name) for status in present}
+            yield gauges(f"queue_scaler_backend_{name}", text, ("backend",), rows)
 
     def _each_place(self) -> Metric:
-        reads: dict[tuple[str, str], float] = {}
+        reads: dict[tuple[str, ...], float] = {}
         paces = ((interval, place) for place, interval in self._snapshots.paces() if interval)
         for interval, place in nsmallest(MAX_PLACES, paces, key=itemgetter(0)):
             row = (place.backend, str(place))  # places with equal texts are added up
             reads[row] = reads.get(row, 0.0) + 3_600 / interval
-        family = GaugeMetricFamily(
-            "queue_scaler_place_reads_per_hour",
-            f"Reads per hour, at their present intervals, of the {MAX_PLACES:,} places read most; at SQS each is a request.",
-            labels=["backend", "place"],
-        )
-        for row, number in reads.items():
-            family.add_metric(row, number)
-        return family
+        text = f"Reads per hour, at their present intervals, of the {MAX_PLACES:,} places read most; at SQS each is a request."
+        return gauges("queue_scaler_place_reads_per_hour", text, ("backend", "place"), reads)
 
     def _each_kind(self) -> Iterable[Metric]:
-        places: dict[str, int] = {}
-        failing: dict[str, int] = {}
-        oldest: dict[str, float] = {}
+        places: Counts[tuple[str, ...]] = Counts()
+        failing: Counts[tuple[str, ...]] = Counts()
+        oldest: dict[tuple[str, ...], float] = {}
         for kind, age, fails in self._snapshots.ages():
-            places[kind] = places.get(kind, 0) + 1
-            failing[kind] = failing.get(kind, 0) + fails
-            oldest[kind] = max(oldest.get(kind, 0.0), age or 0.0)
-        for name, text, values in (
-            ("queue_scaler_places", "Places that are kept fresh.", places),
-            ("queue_scaler_places_failing", "Places whose last read was a fault.", failing),
-            ("queue_scaler_oldest_reading_seconds", "Age of the oldest reading.", oldest),
-        ):
-            family = GaugeMetricFamily(name, text, labels=["kind"])
-            for kind, value in values.items():
-                family.add_metric([kind], value)
-            yield family
+            places[kind,] += 1
+            failing[kind,] += fails
+            oldest[kind,] = max(oldest.get((kind,), 0.0), age or 0.0)
+        yield gauges("queue_scaler_places", "Places that are kept fresh.", ("kind",), places)
+        yield gauges("queue_scaler_places_failing", "Places whose last read was a fault.", ("kind",), failing)
+        yield gauges("queue_scaler_oldest_reading_seconds", "Age of the oldest reading.", ("kind",), oldest)

@@ -17,7 +17,6 @@ class Rpcs(Collector):
     """Counts calls; prometheus_client's own counters take locks and ten times as long."""
 
     def __init__(self) -> None:
-        """Start with no calls."""
         self.codes: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._buckets: dict[str, list[int]] = {}
         self._sums: dict[str, list[float]] = {}

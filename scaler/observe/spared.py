@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from scaler.answers.pod_costs import Spared
 from scaler.answers.scaledobject import ScaledObject
+from scaler.observe.gauges import gauges
 
 
 def spared_view(spared: Spared) -> dict[str, Any]:
@@ -42,9 +42,5 @@ def spared_families(scaled_objects: Iterable[ScaledObject]) -> Iterable[Metric]:
         ("pending_pods", "Pods whose deletion cost is to be written.", "pending"),
         ("left_alone_pods", "Pods whose deletion cost somebody else has written.", "left_alone"),
     ):
-        family = GaugeMetricFamily(
-            f"queue_scaler_spare_busy_{name}", text, labels=["namespace", "scaledobject", "trigger"]
-        )
-        for row, spared in rows.items():
-            family.add_metric(row, getattr(spared, field))
-        yield family
+        values = {row: getattr(spared, field) for row, spared in rows.items()}
+        yield gauges(f"queue_scaler_spare_busy_{name}", text, ("namespace", "scaledobject", "trigger"), values)

@@ -55,7 +55,6 @@ class Traffic:
     """Counts by backend (`Place.backend`)."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start with no traffic."""
         self._clock = clock
         self._courses: dict[str, _Course] = {}
 

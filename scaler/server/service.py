@@ -28,7 +28,6 @@ class Service:
     def __init__(
         self, requests: RequestCache, answers: Answers, listeners: Listeners, streams: Streams, deadline_seconds: float
     ) -> None:
-        """Answer within `deadline_seconds`."""
         self._requests, self._answers, self._listeners, self._streams = requests, answers, listeners, streams
         self._wait_seconds = max(0.1, deadline_seconds - 0.1)
 
@@ -109,11 +108,9 @@ def specs_message(question: Question) -> pb.GetMetricSpecResponse:
 
 
 def metrics_messages(assessment: Assessment) -> list[pb.GetMetricsResponse]:
-    """Return one message for each metric; raises `ArithmeticError` for a value that is not a number of 0 or more."""
+    """Return one message for each metric."""
     messages = []
     for metric in assessment.metrics:
-        if not metric.value >= 0 or math.isinf(metric.value):
-            raise ArithmeticError(f"metric {metric.name} is {metric.value}")
         value = min(metric.value, MAX_VALUE)
         messages.append(
             pb.GetMetricsResponse(

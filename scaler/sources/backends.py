@@ -13,14 +13,10 @@ from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import RedisServer
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock, SystemClock
-from scaler.core.domain import CountRequests
+from scaler.core.domain import CountRequests, uncounted
 from scaler.sources.access import Access
 
 Made = TypeVar("Made")
-
-
-def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
-    """Do nothing, for commands without metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Backends:
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     access: Access = field(default_factory=Access)
     budget: Budget = field(default_factory=lambda: Budget(64 * 2**20))
-    count_requests: CountRequests = _uncounted
+    count_requests: CountRequests = uncounted
 
     @property
     def may_fetch(self) -> Callable[[str], None]:

@@ -9,7 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
+from yarl import URL
 
+from scaler.clients.http.fetch import checked_url, shown
 from scaler.core.domain import Assessment, MetricSpec, Place, Reader, Readings
 
 
@@ -68,6 +70,8 @@ Seconds = Annotated[float, BeforeValidator(_decimal), Field(ge=0, le=86_400)]
 Interval = Annotated[float, BeforeValidator(_decimal), AfterValidator(_interval), Field(ge=0, le=3_600)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+Url = Annotated[str, AfterValidator(checked_url)]
+"""`http` or `https`, in a field of `url_field`, as it may have a user name and password."""
 
 NAMESPACE = "(namespace)"
 """The field of a trigger that holds the ScaledObject's namespace; no metadata key can set it."""
@@ -96,6 +100,11 @@ def settle_field(default: float) -> Any:
     )
 
 
+def url_field(key: str, description: str, default: Any = ...) -> Any:
+    """Declare `key`, whose value is a URL and shown nowhere; without `default` it is required."""
+    return Field(default, alias=key, repr=False, json_schema_extra={"secret": True}, description=description)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One thing that a trigger wants to use; the access rules must allow it.
@@ -107,6 +116,11 @@ class Claim:
 
     kind: Literal["sqs", "role", "endpoint", "redis", "prometheus", "url", "kubernetes"]
     value: str
+
+
+def url_claim(url: str) -> Claim:
+    """Return the claim for a URL of a field of `url_field`: without credentials and query."""
+    return Claim("url", shown(URL(url)))
 
 
 class Trigger(BaseModel, ABC):
@@ -162,7 +176,7 @@ class Trigger(BaseModel, ABC):
         """Return the places to read before this trigger can be assessed, without duplicates."""
 
     def further_places(self, readings: Readings) -> tuple[Place, ...]:
-        """Return the further places that the readings of `places()` name (the queues of a listing); usually none."""
+        """Return the places besides `places()` that their readings name (the queues of a listing); usually none."""
         del readings
         return ()
 

@@ -10,7 +10,11 @@ _OF_SPEC = (
     "idleReplicaCount", "fallback", "advanced",
 )  # fmt: skip
 
+_KEDA_TLS = "KEDA takes the certificates of its connection to the scaler from a TriggerAuthentication, as caCert, tlsClientCert and tlsClientKey"
 _EVERY = {
+    **dict.fromkeys(("tlsCertFile", "tlsClientCertFile", "tlsKeyFile", "caCertFile"), _KEDA_TLS),
+    "insecureSkipVerify": "for KEDA's connection to the scaler write unsafeSsl beside enableTLS; otherwise leave it out",
+    "ignoreNullValues": "leave it out: what cannot be read is an error here, and never 0",
     **{key: f"{key} stands under spec, beside triggers, not in the metadata" for key in _OF_SPEC},
     "metricName": _METRIC_NAME,
     "name": "a trigger's name stands beside its metadata, not in it",
@@ -23,6 +27,8 @@ _SQS = {
         ("externalId", "externalID", "awsExternalId", "awsExternalID"),
         "it stands beside the role in aws.roles of the scaler's configuration; leave it out",
     ),
+    **dict.fromkeys(("threshold", "value", "targetValue"), "write queueLength, messages for each replica"),
+    **dict.fromkeys(("activationThreshold", "activationValue", "activationTargetValue"), "write activationQueueLength"),
     "queueName": "write queueURL, for which the name will do",
     "queueNames": "write queueURL, names with commas between them",
 }
@@ -34,6 +40,8 @@ _SIDEKIQ = {
         ),
         _REDIS,
     ),
+    "queueName": "write queues",
+    **dict.fromkeys(("latency", "maxLatency", "queueLatencySeconds"), "write queueLatency, in seconds"),
     "listName": "write queues, without `queue:` before the names",
     "listLength": "write queueLength, waiting jobs per process",
     "activationListLength": "write activationQueueLength",
@@ -58,8 +66,14 @@ _PAGES = {
     "format": "pages in Prometheus' format are read; leave it out",
     "targetValue": "write queueLength",
     "threshold": "write queueLength",
-    "activationThreshold": "write activationQueueLength",
-    "activationTargetValue": "write activationQueueLength",
+    "value": "write queueLength",
+    **dict.fromkeys(
+        ("activationThreshold", "activationValue", "activationTargetValue"), "write activationQueueLength"
+    ),
+    **dict.fromkeys(
+        ("cortexOrgID", "queryParameters"),
+        "write headers or parameters of a server under `prometheus` in the scaler's configuration",
+    ),
     "queueName": "write queues",
     "labelSelector": "write podSelector for pods, or selector for series in Prometheus",
     **dict.fromkeys(
@@ -71,9 +85,19 @@ _PAGES = {
     ),
 }  # fmt: skip
 _WORKQUEUE = {**_PAGES, "namespace": "write podNamespace, the namespace of the pods of podSelector"}
-_BY_SOURCE = {"sqs": _SQS, "sidekiq": _SIDEKIQ, "workqueue": _WORKQUEUE, "argocd": _PAGES, "flux": {}}
+_ARGOCD = {**_PAGES, "algorithm": "write shardingAlgorithm"}
+_FLUX = {
+    **dict.fromkeys(("threshold", "value", "targetValue", "queueLength"), "write pendingObjects, for each replica"),
+    **dict.fromkeys(("serverAddress", "query"), "Flux's objects are read from the Kubernetes API; leave it out"),
+    "namespace": "write namespaces",
+    "shardKey": "write shard for the value of the label, and shardLabel for another label than Flux's own",
+}
+_BY_SOURCE = {"sqs": _SQS, "sidekiq": _SIDEKIQ, "workqueue": _WORKQUEUE, "argocd": _ARGOCD, "flux": _FLUX}
+_FOLDED = {
+    source: {key.casefold(): text for key, text in (_EVERY | keys).items()} for source, keys in _BY_SOURCE.items()
+}
 
 
 def hint(key: str, source: str) -> str | None:
-    """Return what to use instead of `key` in `source`; None if no scaler of KEDA has that key."""
-    return _BY_SOURCE.get(source, {}).get(key) or _EVERY.get(key)
+    """Return what to use instead of `key` in `source`, however its letters' case; None if no scaler has that key."""
+    return _FOLDED.get(source, {}).get(key.casefold())

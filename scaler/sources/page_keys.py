@@ -5,14 +5,13 @@ from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
-from yarl import URL
 
-from scaler.clients.http.fetch import checked_url, shown
+from scaler.clients.http.fetch import checked_url
 from scaler.clients.kubernetes.selectors import parse_selector
 from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
 from scaler.core.domain import Place
-from scaler.sources.base import Claim, CommaList, Count, Trigger
+from scaler.sources.base import Claim, CommaList, Count, Trigger, Url, url_claim, url_field
 
 WAYS = {
     "metricsURL": "metrics_url",
@@ -39,12 +38,10 @@ def _shared(wanted: Wanted) -> Wanted:
 class PageKeys(Trigger):
     """A trigger on pages of metrics, reached in at most one of the four ways of `WAYS`."""
 
-    metrics_url: CommaList | None = Field(
+    metrics_url: CommaList | None = url_field(
+        "metricsURL",
+        "URL of the metrics page, or several with commas; a host name with several addresses (a headless Service) means every one of them.",
         None,
-        alias="metricsURL",
-        repr=False,
-        json_schema_extra={"secret": True},
-        description="URL of the metrics page, or several with commas; a host name with several addresses (a headless Service) means every one of them.",
     )
     pod_selector: str | None = Field(
         None, description="Label selector of the pods whose pages are read; they are found through the Kubernetes API."
@@ -58,13 +55,7 @@ class PageKeys(Trigger):
     prometheus: str | None = Field(
         None, description="A Prometheus named in the configuration, which has read the pages already."
     )
-    prometheus_url: str | None = Field(
-        None,
-        alias="prometheusURL",
-        repr=False,
-        json_schema_extra={"secret": True},
-        description="Base URL of a Prometheus, instead of a name.",
-    )
+    prometheus_url: Url | None = url_field("prometheusURL", "Base URL of a Prometheus, instead of a name.", None)
     selector: str = Field(
         "", description='Label matchers for the series in Prometheus: `namespace="argocd",job="argocd-metrics"`.'
     )
@@ -73,11 +64,6 @@ class PageKeys(Trigger):
     @classmethod
     def _check_urls(cls, urls: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if urls is None else tuple(map(checked_url, urls))
-
-    @field_validator("prometheus_url")
-    @classmethod
-    def _check_url(cls, url: str | None) -> str | None:
-        return None if url is None else checked_url(url)
 
     @field_validator("pod_selector")
     @classmethod
@@ -142,4 +128,4 @@ class PageKeys(Trigger):
         if self.prometheus is not None:
             return (Claim("prometheus", self.prometheus),)
         urls = self.metrics_url or filter(None, [self.prometheus_url])
-        return tuple(Claim("url", shown(URL(url))) for url in urls)
+        return tuple(map(url_claim, urls))

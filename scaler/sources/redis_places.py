@@ -52,7 +52,6 @@ class Answers:
     """The answers of Redis to each command, errors included; equal commands are sent once."""
 
     def __init__(self) -> None:
-        """Start without answers."""
         self._answers: dict[Command, Any] = {}
         self.kept: dict[Any, Any] = {}
         """The data that places keep from one round to the next."""

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, final
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
@@ -67,6 +67,7 @@ class RedisReader(Reader):
         del place
         return ()
 
+    @final
     async def read(self, places: Sequence[Place], report: Report) -> None:
         """Read each Redis in a task of its own, so that none waits for another."""
         groups: dict[_Redis, list[RedisPlace]] = {}

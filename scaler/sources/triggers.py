@@ -33,7 +33,6 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """Return it as one line."""
         return f"{self.key}: {self.text}"
 
 
@@ -112,7 +111,12 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=LIKE)
     elsewhere = sorted(name for name, other in SOURCES.items() if key in keys_of(other.trigger))
     foreign = foreign_keys.hint(key, source)
-    if foreign is not None:
+    of_keda = next((name for name in sorted(KEDA_KEYS) if name.casefold() == key.casefold()), None)
+    if of_keda == key:
+        hint = "KEDA reads it itself, and never from the environment; write its value"
+    elif of_keda is not None:
+        hint = f"did you mean {of_keda}?"
+    elif foreign is not None:
         hint = foreign
     elif elsewhere:
         hint = f"it belongs to source {', '.join(elsewhere)}"

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from scaler.answers.answer import Answers
 from scaler.answers.scaledobject import ScaledObject
-from scaler.core.errors import LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
+from scaler.core.errors import Fault, LimitError, MetadataError, NotAllowedError, Refused, ScalerError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
@@ -163,18 +163,21 @@ async def test_a_fault_is_told_and_noted_without_frames(objects: Any, reader: Sc
         await objects.told(who)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(-1, "less than nothing"), (math.nan, "internal error"), (math.inf, "internal error")]
+)
 async def test_readings_that_do_not_tell_are_a_fault_every_time(
-    objects: Any, clock: ManualClock, reader: ScriptedReader
+    objects: Any, clock: ManualClock, reader: ScriptedReader, value: float, text: str
 ) -> None:
     """Not once a fault, and then what was told before it."""
     reader.answers["a"] = Work(3)
     who = objects.who(settleSeconds="45", holdSeconds="0")
     await objects.told(who)
-    reader.answers["a"] = Work(-1)
+    reader.answers["a"] = Work(value)
     await clock.advance(10)
     with objects.listening(who, lambda: None):
         for _ in range(3):
-            with pytest.raises(Unavailable, match="less than nothing"):
+            with pytest.raises(Fault, match=text):
                 await objects.told(who)
             assert not objects.says_active(who)
             await clock.advance(10)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from scaler.core.domain import Assessment
 from scaler.core.errors import LimitError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
-from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
+from scaler.demo.scripted import HANG, Map, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -28,13 +29,13 @@ Make = Callable[..., Any]
 async def test_a_place_is_kept_fresh_for_a_while_after_it_was_asked_for(
     objects: Any, clock: ManualClock, reader: ScriptedReader, store: Snapshots
 ) -> None:
-    who = objects.who()
+    who, asked = objects.who(), 0.0
     for _ in range(20):
         await objects.told(who)
+        asked = clock.now()
         await clock.advance(6)
-    asked = clock.now()
     await clock.advance(95)
-    assert reader.times("a")[-1] >= asked + 80
+    assert reader.times("a")[-1] >= asked + 95, "also where the last call did not renew the lease"
     await clock.advance(30)
     assert len(store) == 0
 
@@ -49,6 +50,12 @@ async def test_a_lease_is_renewed_now_and_then_and_not_at_each_call(
         await objects.told(who)
         await clock.advance(1)
     assert leased == [0, 10, 20]
+    with objects.listening(who, lambda: None):
+        leased.clear()
+        for _ in range(25):
+            await objects.told(who)
+            await clock.advance(1)
+        assert leased == []
 
 
 async def test_who_listens_and_sleeps_reads_fast_and_slow_when_awake(
@@ -100,6 +107,35 @@ async def test_two_streams_of_one_trigger_are_one_lease(objects: Any, store: Sna
 
 
 # Listening
+
+
+async def test_the_end_of_one_stream_silences_no_other_trigger_on_its_place(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    woken = list[str]()
+    with objects.listening(objects.who(), lambda: woken.append("stays")):
+        with objects.listening(objects.who(second="9"), lambda: woken.append("ends")):
+            await clock.advance(2)
+        woken.clear()
+        reader.answers["a"] = Work(1)
+        await clock.advance(2)
+        assert woken == ["stays"]
+
+
+async def test_what_settles_is_judged_at_each_reading_though_it_is_equal(
+    objects: Any, clock: ManualClock, reader: ScriptedReader
+) -> None:
+    who = objects.who(settleSeconds="20")
+    reader.answers["a"] = Work(1)
+    with objects.listening(who, lambda: None):
+        await clock.advance(2)
+        reader.answers["a"] = DOWN
+        await clock.advance(15)
+        reader.answers["a"] = Work(0)
+        await clock.advance(15)
+        assert who.active
+        await clock.advance(30)
+        assert who.answer.state == "inactive"
 
 
 async def test_listeners_are_woken_at_changes_of_activity_alone(
@@ -283,12 +319,41 @@ async def test_what_falls_due_wakes_at_its_moment(objects: Any, clock: ManualClo
         assert who.timer is None
 
 
+async def test_what_falls_due_has_one_timer(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
+    who, due = objects.who(), clock.wall() + 1_000
+    with objects.listening(who, lambda: None):
+        reader.answers["a"] = Work(0, due)
+        await clock.advance(10)
+        timers = clock.pending
+        for value in range(1, 10):
+            reader.answers["a"] = Work(value, due)
+            await clock.advance(10)
+        assert clock.pending == timers
+
+
+async def test_a_value_that_grows_all_the_time_is_judged_at_each_reading(
+    objects: Any, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged, assess, began = list[float](), ScriptedTrigger.assess, clock.now()
+
+    def growing(self: ScriptedTrigger, readings: Any, now: float) -> Assessment:
+        judged.append(clock.now() - began)
+        return replace(assess(self, readings, now), until=now)
+
+    monkeypatch.setattr(ScriptedTrigger, "assess", growing)
+    with objects.listening(objects.who(), lambda: None):
+        await clock.advance(5)
+    assert judged == [0, 1, 2, 3, 4, 5]
+
+
 async def test_what_falls_due_in_a_blink_wakes_too(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:
     reader.answers["a"] = Work(0, due=clock.wall() + 0.02)
     who = objects.who(idleRefreshSeconds="60", refreshSeconds="60")
     with objects.listening(who, lambda: None):
         await objects.told(who)
-        await clock.advance(0.1)
+        await clock.advance(0.09)
+        assert not who.active, "what falls due in the same tenth of a second is judged once"
+        await clock.advance(0.01)
         assert who.active
 
 
@@ -407,3 +472,49 @@ async def test_more_names_than_the_store_holds_are_refused_each_time(
         await clock.advance(1)
         with pytest.raises(LimitError, match=r"limits\.maxPlaces"):
             await task
+
+
+async def test_a_stream_without_room_for_new_names_leaves_nothing(
+    mapped: ScaledObject,
+    reader: ScriptedReader,
+    make_objects: Make,
+    clock: ManualClock,
+    open_store: Callable[..., Snapshots],
+) -> None:
+    store = open_store(reader, max_places=7)
+    objects = make_objects(store=store)
+    store.lease("another", Spot("x"), 60, clock.now() + 100, "blog")
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    with objects.listening(who, lambda: None):
+        await objects.told(who)
+        reader.answers["q*"] = ("q3", "q4", "q5", "q6", "x")
+        await clock.advance(61)
+        assert isinstance(who.error.error, LimitError)
+    assert len(objects.listeners) == 0
+    await clock.advance(121)
+    assert len(store) == 0
+
+
+async def test_what_has_lost_its_room_is_never_told_without_it(
+    mapped: ScaledObject,
+    reader: ScriptedReader,
+    make_objects: Make,
+    clock: ManualClock,
+    open_store: Callable[..., Snapshots],
+) -> None:
+    """The listing is kept fresh by somebody else, the places that it names are dropped, and others take their room."""
+    store = open_store(reader, max_places=6)
+    objects = make_objects(store=store)
+    who = objects.find("shop", "orders", {"source": "scripted", "prefix": "q"})
+    assert (await objects.told(who)).metrics[0].value == 3
+    store.lease("another", Map("q"), 60, clock.now() + 1_000)
+    await clock.advance(121)
+    for name in ("v", "w", "x"):
+        store.lease(name, Spot(name), 60, clock.now() + 200, name)
+    with objects.listening(objects.who("q1"), lambda: None):
+        with pytest.raises(LimitError), objects.listening(who, lambda: None):
+            pytest.fail("it listens")
+        with pytest.raises(LimitError):
+            await objects.told(who)
+    await clock.advance(300)
+    assert (await objects.told(who)).metrics[0].value == 3

@@ -347,7 +347,7 @@ async def test_a_redis_that_comes_back_empty_lowers_nothing_before_it_has_settle
 async def test_two_replicas_of_the_scaler_do_not_fight(scene: Scene) -> None:
     names, _ = scene.replicas.scale(6)
     for number, name in enumerate(names):
-        await scene.beat(name, *([2.0**number + 0.5] if number % 2 else []))
+        await scene.beat(name, *([2.0 ** (number + 6) + 2] if number % 2 else []))  # doubles only after the test
     second = scene.replica()
     scene.api._clock.behind = 0.0  # type: ignore[attr-defined]  # that of the fixture
     try:

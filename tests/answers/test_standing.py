@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scaler.answers import answer as answer_module
 from scaler.answers.state import NO_LEASE, Answer, Lease, Poll, ToldError
-from scaler.core.domain import Assessment
+from scaler.core.domain import Assessment, Reading
 from scaler.core.errors import ScalerError, Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
@@ -58,6 +58,7 @@ def test_an_answer_of_which_no_more_is_known_does_not_stand() -> None:
 
 def test_without_a_lease_the_store_is_asked_at_once() -> None:
     assert Lease((), (), -math.inf) == NO_LEASE
+    assert NO_LEASE.has_newest((Reading(1, 0.0),)) is False
 
 
 async def test_an_answer_is_judged_once_for_each_reading(

@@ -101,28 +101,35 @@ async def test_what_woke_it_before_it_looked_is_not_told_twice(clock: ManualCloc
     await settle()
 
 
-async def test_a_change_while_a_message_is_on_its_way_is_not_lost(clock: ManualClock) -> None:
+async def test_what_happens_while_a_message_is_on_its_way_is_not_lost(clock: ManualClock) -> None:
     active, on_its_way, told = True, asyncio.Event(), 0
 
     async def tell() -> None:
         nonlocal told
         told += 1
         await on_its_way.wait()
+        on_its_way.clear()
 
     with OpenStream(clock, HOUR, dice=lambda: 0.0) as opened:
         task = asyncio.create_task(repeat(opened, lambda: active, tell))
         await settle()
+        opened.wake()  # inactive and active again
+        on_its_way.set()
+        await settle()
+        assert told == 2, "at once"
         active = False
         opened.wake()
         on_its_way.set()
         await clock.advance(10)
-        assert told == 1, "there is nothing to repeat"
+        assert told == 2, "there is nothing to repeat"
         active = True
         opened.wake()
         await settle()
-        assert told == 2
+        assert told == 3
         opened.end()
-        await task
+        on_its_way.set()
+        await settle()
+        assert task.done()
     assert clock.pending == 0
 
 
@@ -190,6 +197,8 @@ async def test_streams_live_differently_long_so_that_a_fleet_returns_spread_out(
 
 async def test_a_drain_ends_all_streams_and_waits_for_them(clock: ManualClock) -> None:
     some = streams(clock)
+    with some.open("shop"):
+        pass  # one that has come and gone
     tasks = [await _open(some) for _ in range(5)]
     stuck = some.open("shop")
     stuck.__enter__()

@@ -28,6 +28,14 @@ def traps(metadata: dict[str, str], ref: AuthenticationRef | None = None) -> lis
         ({"tlsClientCert": "x", "tlsClientKey": "y"}, ["tlsClientCert: KEDA takes it", "tlsClientKey: KEDA takes it"]),
         ({"enableTLS": "yes"}, ['enableTLS: KEDA refuses it; write "true" or "false"']),
         ({"unsafeSsl": "on", "enableTLS": "true"}, ['unsafeSsl: KEDA refuses it; write "true" or "false"']),
+        ({"unsafeSsl": "1", "enableTLS": "True"}, []),
+        ({"unsafeSsl": "True"}, ["unsafeSsl: it is about the way from KEDA"]),
+        (
+            {"source": "sidekiq", "enableTLS": "true"},
+            ["enableTLS: it is about the way from KEDA to the scaler; TLS on"],
+        ),
+        ({"source": "sidekiq", "enableTLS": "true", "unsafeSsl": "true"}, []),
+        ({"source": "sqs", "enableTLS": "true"}, []),
         ({"unsafeSsl": "true"}, ["unsafeSsl: it is about the way from KEDA to the scaler, and does nothing without"]),
     ],
 )
@@ -57,9 +65,40 @@ def test_client_certificates_of_an_authentication_bring_tls() -> None:
         ({"source": "workqueue", "metricsURL": "http://a"}, "caFile", "under `pages`"),
         ({"source": "workqueue", "prometheusURL": "http://a"}, "customHeaders", "under `prometheus`"),
         ({"source": "argocd", "component": "repo-server"}, "bearerToken", "under `pages`"),
+        ({"source": "argocd", "component": "repo-server"}, "algorithm", "write shardingAlgorithm"),
+        ({"source": "sqs", "queueURL": "q", "awsRegion": "eu-west-1"}, "awsAccessKeyId", "with its own identity"),
+        ({"source": "sqs", "queueURL": "q", "awsRegion": "eu-west-1"}, "queueUrl", "did you mean queueURL?"),
+        (
+            {"source": "sqs", "queueURL": "q", "awsRegion": "eu-west-1"},
+            "activationValue",
+            "write activationQueueLength",
+        ),
+        ({"source": "sidekiq", "redis": "main", "queues": "default"}, "queueName", "write queues"),
+        ({"source": "sidekiq", "redis": "main", "queues": "default"}, "maxLatency", "write queueLatency"),
+        (
+            {"source": "workqueue", "prometheusURL": "http://a"},
+            "cortexOrgID",
+            "write headers or parameters of a server",
+        ),
+        ({"source": "workqueue", "prometheusURL": "http://a"}, "ignoreNullValues", "what cannot be read is an error"),
+        ({"source": "flux", "controller": "helm-controller"}, "threshold", "write pendingObjects"),
+        ({"source": "flux", "controller": "helm-controller"}, "serverAddress", "from the Kubernetes API"),
+        ({"source": "flux", "controller": "helm-controller"}, "shardKey", "write shard for the value of the label"),
+        ({"source": "flux", "controller": "helm-controller"}, "namespace", "write namespaces"),
+        ({"source": "flux", "controller": "helm-controller"}, "tlsCertFile", "from a TriggerAuthentication, as caCert"),
+        ({"source": "flux", "controller": "helm-controller"}, "enableTls", "did you mean enableTLS?"),
+        ({"source": "flux", "controller": "helm-controller"}, "insecureSkipVerify", "write unsafeSsl beside enableTLS"),
     ],
 )
 def test_keys_that_people_bring_along_are_told_their_place(metadata: dict[str, str], key: str, told: str) -> None:
     _, problems = check({**metadata, key: "1"}, "shop")
     (problem,) = (each for each in problems if each.key == key)
     assert told in problem.text
+
+
+@pytest.mark.parametrize("key", ["scalerAddress", "enableTLS", "unsafeSsl"])
+def test_keys_that_keda_reads_itself_come_from_no_environment(key: str) -> None:
+    """KEDA pkg/scalers/external_scaler.go takes them from the metadata alone, so `enableTLSFromEnv` has no effect."""
+    metadata = {"source": "flux", "controller": "helm-controller", f"{key}FromEnv": "VARIABLE"}
+    _, (problem,) = check(metadata, "shop", [f"{key}FromEnv"])
+    assert (problem.key, "never from the environment" in problem.text) == (key, True)

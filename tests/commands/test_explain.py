@@ -112,6 +112,23 @@ async def test_every_sample_word_for_word(serving: Callable[[Path], Server], sam
     assert "canary-password" not in json.dumps(explanations)
 
 
+async def test_reading_anew_is_billed_at_each_poll_of_the_manifest() -> None:
+    """A queue that another trigger reads every 2 s costs that; one for this trigger alone is read every 10 s."""
+    manifests = read([str(ROOT / "samples" / "scaledjob-sqs.yaml")], "explain")
+
+    async def ask(_namespace: str, _name: str, _metadata: Mapping[str, str]) -> dict[str, Any]:
+        places = [{"backend": backend, "interval": at} for backend, at in (("sqs/a", 90), ("sqs/b", 2), ("redis/c", 1))]
+        cost = {"requestsPerMonth": (120 + 1800) * 730, "dollarsPerMonth": 0.5606, "priceDate": "2026-08"}
+        return {"error": None, "active": True, "metrics": [], "places": places, "cost": cost}
+
+    (job,) = await explain(manifests, ask, {}, None)
+    assert job["triggers"][0]["cost"] == {
+        "requestsPerMonth": (360 + 1800) * 730,
+        "dollarsPerMonth": 0.6307,
+        "priceDate": "2026-08",
+    }
+
+
 async def test_a_running_server_explains_the_same_as_this_process(serving: Callable[[Path], Server]) -> None:
     sample = ROOT / "samples" / "sidekiq-busy-ratio.yaml"
     server = serving(sample)

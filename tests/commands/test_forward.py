@@ -130,11 +130,22 @@ async def test_what_does_not_work_is_told_as_kubectl_tells_it(kubectl: Path) -> 
         async with forwarded(Kubectl(), service, ["pod/p"], 9091):
             pass
     (kubectl / "services").unlink()
-    with pytest.raises(ForwardError, match=r"kubectl get services: Error from server .Forbidden."):
+    with pytest.raises(
+        ForwardError, match=r"kubectl get services: Error from server .Forbidden.*; with --service NAME"
+    ):
         await find(Kubectl(), None)
     (kubectl / "pods").write_text('{"items": []}')
-    with pytest.raises(ForwardError, match="no pod runs behind Service keda/scaler"):
+    with pytest.raises(ForwardError, match="no pod runs behind Service keda/scaler; `kubectl describe pods"):
         await pods(Kubectl(), service)
+
+
+async def test_a_forward_that_waits_for_a_pod_says_so(kubectl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = await find(Kubectl(), None)
+    monkeypatch.setattr("scaler.commands.forward.START_SECONDS", 0.0)
+    (kubectl / "pods").write_text('{"items": []}')
+    with pytest.raises(ForwardError, match="no pod runs behind Service keda/scaler"):
+        async with forwarded(Kubectl(), service, ["service/scaler"], 9091):
+            pass
 
 
 async def test_without_kubectl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +162,7 @@ def test_none_or_several_services() -> None:
         service_of([SERVICE, other], "any namespace")
     with pytest.raises(ForwardError, match="no Service of this scaler in any namespace"):
         service_of([], "any namespace")
-    with pytest.raises(ForwardError, match="has no port called web"):
+    with pytest.raises(ForwardError, match=r"has no port called web .there is grpc, http.: is it the scaler's\?"):
         service_of([SERVICE], "any namespace").port("web")
 
 
@@ -239,6 +250,14 @@ def test_the_real_kubectl_takes_these_command_lines(words: list[str]) -> None:
     done = real_kubectl("--server=http://127.0.0.1:1", *words)
     assert "unknown" not in done.stderr
     assert "127.0.0.1:1" in done.stderr, "it got as far as asking the cluster"
+
+
+async def test_kubectl_without_a_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(binaries.binary(binaries.KUBECTL, "kubectl").parent))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    with pytest.raises(ForwardError, match="without a kubeconfig: set KUBECONFIG"):
+        await find(Kubectl(), None)
 
 
 def test_kubectl_finds_the_plugin() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 from rich.text import Text
 from typer.testing import CliRunner
@@ -199,13 +201,54 @@ async def test_the_api_says_what_to_change(page: str, tmp_path: Path) -> None:
     token.write_text("s3same\n")
     async with api_at(f"http://{page}", token) as api:
         assert (await api.get("api/journal", {"namespace": "shop"})) == ANSWER
+    token.write_text("other\n")
+    async with api_at(page, token) as api:
+        with pytest.raises(ApiError, match=r"refuses the token in .*token; page\.tokenFile of the server has it"):
+            await api.get("api/journal", {"namespace": "shop"})
     token.write_text("two words")
     with pytest.raises(ApiError, match="must hold one token"):
         async with api_at(page, token):
             pass
     async with api_at("127.0.0.1:1") as api:
-        with pytest.raises(ApiError, match="port 9091 by default"):
+        with pytest.raises(ApiError, match=r"Connection refused; .* port 9091 by default"):
             await api.get("api/journal")
+    async with api_at(f"https://{page}") as api:
+        with pytest.raises(ApiError, match=r"nothing speaks TLS there; .*: write http://"):
+            await api.get("api/journal")
+
+
+async def test_behind_an_ingress_with_tls_each_advice_can_be_followed(tmp_path: Path) -> None:
+    ca, files = trustme.CA(), {"right": tmp_path / "ca.crt", "wrong": tmp_path / "other.crt"}
+    ca.cert_pem.write_to_path(files["right"])
+    trustme.CA().cert_pem.write_to_path(files["wrong"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(ANSWER)
+
+    served = web.Application()
+    served.router.add_get("/api/journal", answer)
+    runner = web.AppRunner(served)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    port = runner.addresses[0][1]
+
+    async def told(address: str, file: str | None) -> str:
+        async with api_at(address, ca=file and files[file]) as api:
+            try:
+                return str(await api.get("api/journal") == ANSWER)
+            except ApiError as error:
+                return str(error)
+
+    try:
+        assert "if it speaks https, write https://HOST:PORT" in await told(f"127.0.0.1:{port}", None)
+        assert "give --ca" in await told(f"https://127.0.0.1:{port}", None)
+        assert "does not follow from --ca" in await told(f"https://127.0.0.1:{port}", "wrong")
+        assert "Write a name that it is for in the URL" in await told(f"https://127.0.0.1:{port}", "right")
+        assert await told(f"https://localhost:{port}", "right") == "True"
+    finally:
+        await runner.cleanup()
 
 
 @pytest.mark.parametrize(

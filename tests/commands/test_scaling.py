@@ -101,6 +101,25 @@ def test_a_formula(owner: ScaledObject, replicas: int, desired: int | None, said
     assert said in "\n".join(found["lines"])
 
 
+@pytest.mark.parametrize(
+    ("behavior", "said"),
+    [
+        ("static", "and goes to fallback.replicas 2 after more than 3 failures in a row"),
+        ("currentReplicas", "and fallback keeps those that there are then after more than 3 failures"),
+        ("currentReplicasIfHigher", "and goes to fallback.replicas 2, unless there are more, after more than 3"),
+        ("currentReplicasIfLower", "and goes to fallback.replicas 2, unless there are fewer, after more than 3"),
+        ("scalingModifiers", "and works the formula out with nil for that trigger after more than 3 failures"),
+    ],
+)
+def test_what_fallback_will_do(behavior: Any, said: str) -> None:
+    owner = with_formula("a ?? b", fallback=Fallback(failure_threshold=3, replicas=2, behavior=behavior))
+    assert said in "\n".join(of_object(owner, [FAILED], 0, 4)["lines"])
+    halves = replace(owner, advanced=Advanced(scaling_modifiers=ScalingModifiers(formula="a ?? b", target="2.5")))
+    assert "fallback does nothing beside a scalingModifiers.target" in "\n".join(
+        of_object(halves, [FAILED], 0, 4)["lines"]
+    )
+
+
 def test_an_error_of_one_trigger_makes_the_formula_inactive_and_holds() -> None:
     found = of_object(with_formula("a + b"), [BUSY, {**FAILED, "index": 1}], 0, 4)
     assert found["desired"] == 4

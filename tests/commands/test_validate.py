@@ -139,6 +139,55 @@ TRAPS |= {
 }
 
 
+MODIFIERS = SCALED_OBJECT + '  advanced: {scalingModifiers: {formula: "a + 1", target: "2.5"}}\n'
+NAMED = TRIGGER.replace(PUSH, f"{PULL}\n      name: a")
+PEM = KEYS.replace("awsAccessKeyID", "tlsClientCert").partition("    - {parameter: awsSecret")[0] + "---\n"
+TRAPS |= {
+    "cached job": (
+        SCALED_JOB + TRIGGER.replace(PUSH, f"{PULL}\n      useCachedMetrics: true"),
+        "useCachedMetrics: KEDA passes over it in a ScaledJob",
+    ),
+    "edited job": (SCALED_JOB + TRIGGER.replace(PUSH, PULL), "rollout: every edit of its spec deletes the Jobs"),
+    "fallback beside a fraction": (
+        MODIFIERS + "  fallback: {failureThreshold: 3, replicas: 2}\n" + NAMED,
+        "scalingModifiers.target: KEDA takes fallback for invalid beside 2.5; use a whole number, such as 2",
+    ),
+    "fallback left to a formula": (
+        MODIFIERS.replace("2.5", "2")
+        + "  fallback: {failureThreshold: 3, replicas: 2, behavior: scalingModifiers}\n"
+        + NAMED,
+        "fallback.behavior: a trigger that failed too often is nil in the formula",
+    ),
+    "half a certificate": (
+        PEM + SCALED_OBJECT + TRIGGER + REF,
+        "TriggerAuthentication aws has tlsClientCert alone: KEDA takes tlsClientCert and tlsClientKey together",
+    ),
+    "two for one": (
+        SCALED_OBJECT + TRIGGER + "---\n" + SCALED_OBJECT.replace("name: orders", "name: others") + TRIGGER,
+        "scaleTargetRef: ScaledObject others scales Deployment worker as well: KEDA refuses the second",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SCALED_OBJECT.replace("namespace: shop", "namespace: mall").replace("name: orders", "name: others"),
+        SCALED_OBJECT.replace("{name: worker}", "{kind: StatefulSet, name: worker}").replace("orders", "others"),
+        SCALED_OBJECT,  # the same one again, as a base and its overlay
+    ],
+)
+def test_no_rivals(tmp_path: Path, other: str) -> None:
+    assert found(tmp_path, SCALED_OBJECT + TRIGGER + "---\n" + other + TRIGGER) == []
+
+
+def test_a_scaled_job_without_traps(tmp_path: Path) -> None:
+    job = SCALED_JOB + "  rollout: {strategy: gradual}\n" + TRIGGER.replace(PUSH, PULL)
+    assert found(tmp_path, job + '        refreshSeconds: "0"\n') == []
+    older = SCALED_JOB + "  rolloutStrategy: gradual\n" + TRIGGER.replace(PUSH, PULL)
+    assert found(tmp_path, older + '        refreshSeconds: "0"\n') == []
+
+
 def test_advice_about_metrics_that_are_too_many_can_be_followed(tmp_path: Path) -> None:
     formula = '  minReplicaCount: 1\n  advanced: {scalingModifiers: {formula: "a", target: "2"}}\n'
     named = SIDEKIQ.replace("-push", "\n      name: a")

@@ -108,6 +108,17 @@ def test_the_command_has_these_options(command: tuple[str, ...]) -> None:
     found.make_parser(context).parse_args(list(words))  # raises for an option that there is not
 
 
+@pytest.mark.parametrize("command", [param for param in of_program("kubectl") if param not in of_plugin()])
+def test_kubectl_takes_it(command: tuple[str, ...]) -> None:
+    kubectl = binaries.binary(binaries.KUBECTL, "kubectl")
+    verb = command[3] if command[1] in {"-n", "--namespace"} else command[1]
+    ways = [[verb, "--help"], ["options"]]
+    told = "".join(subprocess.run([kubectl, *way], capture_output=True, text=True, check=True).stdout for way in ways)
+    assert f"kubectl {verb}" in told
+    for flag in (word.partition("=")[0] for word in command[1:] if re.match("--?[a-z]", word, re.IGNORECASE)):
+        assert re.search(rf"(^|[\s,]){flag}\b", told), f"kubectl {verb} has no {flag}"
+
+
 @pytest.mark.parametrize("command", of_program("make"))
 def test_the_target_is_there(command: tuple[str, ...]) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

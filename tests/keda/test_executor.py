@@ -1,17 +1,27 @@
-import math
 from typing import Any
 
 import pytest
 
 from scaler.keda.arithmetic import Metric, MetricType, Pods
 from scaler.keda.executor import Executor, MetricResult, Missing, Outcome
-from scaler.keda.scalable import Advanced, Fallback, ScaledObject, ScaleTargetRef, ScalingModifiers
+from scaler.keda.formula import compiled
+from scaler.keda.scalable import Advanced, Fallback, ScaledObject, ScaleTargetRef, ScalingModifiers, Trigger
 
 START = 1_800_000_000.9
 
 
 def executor(**spec: Any) -> Executor:
     return Executor(ScaledObject(name="shop", scale_target_ref=ScaleTargetRef(name="shop"), triggers=(), **spec), START)
+
+
+def with_formula(modifiers: ScalingModifiers, **spec: Any) -> Executor:
+    """KEDA of two triggers `a` and `b`, whose metrics are `s0-…` and `s1-…`."""
+    triggers = tuple(Trigger(type="external", name=name, metadata={}) for name in "ab")
+    advanced = Advanced(scaling_modifiers=modifiers)
+    owner = ScaledObject(
+        name="shop", scale_target_ref=ScaleTargetRef(name="shop"), triggers=triggers, advanced=advanced, **spec
+    )
+    return Executor(owner, START, compiled(modifiers.formula, "ab"))
 
 
 def pods(count: int, ready: int | None = None) -> Pods:
@@ -91,16 +101,19 @@ def test_a_wake_up_that_is_paused_does_not_count_as_activity() -> None:
 def test_a_formula_alone_decides_at_polls_and_a_push_passes_it_over() -> None:
     """Observed: external-push wakes past activationTarget; an error of one trigger makes the formula inactive."""
     modifiers = ScalingModifiers(formula="a + b", target="5", activation_target="4")
-    keda = executor(cooldown_period=10, advanced=Advanced(scaling_modifiers=modifiers))
-    assert keda.poll(1_000, pods(0), [BUSY], formula=4.0) == Outcome(0, active=False, reason="ScalerNotActive")
+    keda = with_formula(modifiers, cooldown_period=10)
+    four = [result(3.0, active=True), result(1.0, active=True)._replace(name="s1-q")]
+    assert keda.poll(1_000, pods(0), four) == Outcome(0, active=False, reason="ScalerNotActive")
     assert keda.push(1_001, 0) == Outcome(1, active=True, reason="ScalerActive")
-    assert keda.poll(1_005, pods(1), [BUSY], formula=4.0).reason == "ScalerCooldown"
-    assert keda.poll(1_012, pods(1), [BUSY], formula=4.0).replicas == 0
-    assert keda.poll(1_020, pods(0), [IDLE], formula=4.1) == Outcome(1, active=True, reason="ScalerActive")
-    assert keda.poll(1_030, pods(1), [BUSY], formula=math.nan).active is False
-    assert keda.poll(1_099, pods(3), [BUSY, FAILED], formula=math.nan) == Outcome(
-        3, active=False, reason="TriggerError"
-    )
+    assert keda.poll(1_005, pods(1), four).reason == "ScalerCooldown"
+    assert keda.poll(1_012, pods(1), four).replicas == 0
+    more = [IDLE, result(4.1)._replace(name="s1-q")]
+    assert keda.poll(1_020, pods(0), more) == Outcome(1, active=True, reason="ScalerActive")
+    assert keda.poll(1_030, pods(1), [BUSY, NO_VALUES._replace(name="s1-q")]).active is False
+    error = [BUSY, FAILED._replace(name="s1-q")]
+    assert keda.poll(1_099, pods(3), error) == Outcome(3, active=False, reason="TriggerError")
+    assert keda.for_hpa(pods(3), error) == [Metric("AverageValue", 5, None, "composite-metric")]
+    assert keda.for_hpa(pods(3), more) == [Metric("AverageValue", 5, 4.1, "composite-metric")]
 
 
 def test_scalers_closed_under_a_call_are_neither_an_error_nor_activity() -> None:
@@ -193,6 +206,47 @@ def test_fallback_behaviors(behavior: Any, count: int, value: float) -> None:
 def test_fallback_of_type_value_divides_by_the_ready_pods(ready: int, value: float | None) -> None:
     keda = executor(fallback=Fallback(failure_threshold=0, replicas=7))
     assert keda.for_hpa(pods(4, ready), [result(Missing.FAILED, kind="Value")])[0].value == value
+
+
+A_OR_B = ScalingModifiers(formula="a ?? b", target="2")
+
+
+def test_fallback_with_a_formula_counts_each_trigger_at_polls_and_syncs_and_replaces_the_formula() -> None:
+    """`fallback.replicas` of the formula's own target, not the trigger's; another trigger's value does not count."""
+    keda = with_formula(A_OR_B, fallback=FALLBACK)
+    one_fails = [FAILED, result(8.0)._replace(name="s1-q")]
+    assert keda.poll(0, pods(4), one_fails) == Outcome(4, active=False, reason="ScalerNotActive")
+    assert keda.for_hpa(pods(4), one_fails) == [Metric("AverageValue", 2, None, "composite-metric")]
+    assert keda.for_hpa(pods(4), one_fails) == [Metric("AverageValue", 2, 14, "composite-metric")]
+    assert keda.poll(30, pods(4), one_fails).active
+
+
+def test_fallback_of_behavior_scaling_modifiers_leaves_it_to_the_formula() -> None:
+    """KEDA pkg/scaling/modifiers/formula_test.go: nil above the threshold, and replicas times target if all are nil."""
+    keda = with_formula(A_OR_B, fallback=Fallback(failure_threshold=1, replicas=7, behavior="scalingModifiers"))
+    fine = result(8.0)._replace(name="s1-q")
+    assert keda.for_hpa(pods(4), [FAILED, fine])[0].value is None
+    assert keda.for_hpa(pods(4), [FAILED, fine])[0].value == 8
+    assert keda.poll(0, pods(0), [FAILED, fine]) == Outcome(1, active=True, reason="ScalerActive")
+    both = [FAILED, FAILED._replace(name="s1-q")]
+    assert keda.poll(30, pods(4), both) == Outcome(4, active=False, reason="ScalerNotActive")  # `b` failed once
+    assert keda.for_hpa(pods(4), both) == [Metric("AverageValue", 2, 14, "composite-metric")]
+    assert keda.poll(60, pods(4), both).active
+
+
+def test_a_formula_without_an_answer_to_a_failed_trigger_has_no_value() -> None:
+    modifiers = ScalingModifiers(formula="a + b", target="2")
+    keda = with_formula(modifiers, fallback=Fallback(failure_threshold=0, replicas=7, behavior="scalingModifiers"))
+    failing = [FAILED, BUSY._replace(name="s1-q")]
+    assert keda.for_hpa(pods(4), failing)[0].value is None
+    assert keda.poll(START + 1, pods(4), failing) == Outcome(0, active=False, reason="ScalerNotActive")
+
+
+@pytest.mark.parametrize(("target", "value"), [("2", 14), ("2.5", None), ("2.0", None)])
+def test_fallback_beside_a_formula_needs_a_whole_target(target: str, value: float | None) -> None:
+    modifiers = ScalingModifiers(formula="a ?? b", target=target)
+    keda = with_formula(modifiers, fallback=Fallback(failure_threshold=0, replicas=7))
+    assert keda.for_hpa(pods(4), [FAILED])[0].value == value
 
 
 def test_fallback_to_zero_replicas_lets_errors_fall_to_zero() -> None:

@@ -1,10 +1,12 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.keda.formula import compiled
+from scaler.keda.formula import compiled, unknown_names
 
-VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0}
+VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "nil": None}
 
 
 @pytest.mark.parametrize(
@@ -27,12 +29,27 @@ VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0}
         ("zero / zero", 0),
         ("ceil(a / zero)", 0),
         ("  a\n", 12),
+        ("a ?? b", 12),
+        ("nil ?? b", 3),
+        ("nil ?? nil ?? 8", 8),
+        ("2 * nil ?? b + 1", 7),  # binds tighter than the others
+        ("10 - nil ?? b", 7),
+        ("max(nil ?? b, 2)", 3),
+        ("nil", None),
+        ("nil ?? nil", None),
     ],
 )
-def test_arithmetic(text: str, value: float) -> None:
+def test_arithmetic(text: str, value: float | None) -> None:
     formula = compiled(text, VALUES)
     assert formula is not None
     assert formula(VALUES) == value
+
+
+@pytest.mark.parametrize("text", ["nil + 1", "-nil", "max(nil, 1)", "sum([nil])", "abs(nil)", "2 * nil"])
+def test_keda_cannot_calculate_with_a_trigger_that_failed_too_often(text: str) -> None:
+    formula = compiled(text, VALUES)
+    assert formula is not None
+    assert math.isnan(formula(VALUES) or 0)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +85,19 @@ def test_what_is_more_than_arithmetic_is_not_worked_out(text: str) -> None:
 def test_a_formula_is_worked_out_or_not_but_never_fails(text: str, a: float, b: float) -> None:
     formula = compiled(text, {"a", "b"})
     if formula is not None:
-        assert formula({"a": a, "b": b}) >= 0
+        assert (formula({"a": a, "b": b}) or 0) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("a + b * 1.5e3", []),
+        ("a > 5 ? b : c", ["c"]),
+        ("count([a, d], {# > 1})", []),  # closures are not looked into
+        ("max(a, e) + e ?? 2", ["e"]),
+        ("not (a in [1, 2]) ? nil : f1", ["f1"]),
+        ("a.b", []),
+    ],
+)
+def test_names_that_no_trigger_has(text: str, unknown: list[str]) -> None:
+    assert unknown_names(text, {"a", "b"}) == unknown

@@ -237,8 +237,8 @@ async def test_with_a_formula_the_hpa_sees_it_alone_and_polls_go_by_it(play: Pla
     assert (await stage.next("poll")).replicas == 1
     stage.scaler.calls.clear()
     sync = await stage.next("sync")
-    assert [(result.name, result.target, result.value) for result in sync.results] == [("composite-metric", 5, 32)]
-    assert sync.decision.proposal == 7
+    assert [(result.name, result.value) for result in sync.results] == [("s0-q", 16), ("s1-q", 16)]
+    assert (sync.reason, sync.decision.proposal) == ("composite-metric above target", 7)
     assert stage.scaler.calls == ["GetMetricSpec"] * 2 + ["GetMetrics q", "IsActive"] * 2
     stage.scaler.broken_source = "b"
     poll = await stage.next("poll")

@@ -47,6 +47,24 @@ async def test_a_stream_is_reopened_after_growing_pauses_that_only_a_good_end_re
     assert stage.scaler.opened.empty()  # a server that has no StreamMetricSpec is not asked for it again
 
 
+async def test_specs_that_came_before_an_error_reset_the_pause(play: Play) -> None:
+    """KEDA's main, pkg/scalers/external_scaler.go, runStreamMetricSpec; StreamIsActive is not so."""
+    stage = play(PUSH, polling_interval=900, flags=ControllerFlags(900))
+    stage.scaler.spec_stream = asyncio.Queue()
+    await stage.next("poll")
+    for _ in range(2):
+        await asyncio.wait_for(stage.scaler.opened.get(), 10)
+    stage.loops = 3
+    for specs, pause in zip([True, True, False, False, True], [2, 2, 4, 8, 2], strict=True):
+        if specs:
+            stage.scaler.spec_stream.put_nowait(stage.scaler.specs(q=5))
+        stage.scaler.spec_stream.put_nowait(UNAVAILABLE)
+        await stage.asleep()
+        ended = stage.clock.now()
+        await stage.clock.advance(pause)
+        assert await asyncio.wait_for(stage.scaler.opened.get(), 10) == ("StreamMetricSpec", ended + pause)
+
+
 async def test_streamed_specs_stand_in_for_asked_ones(play: Play) -> None:
     stage = play(PUSH, initial_replicas=4)
     stage.scaler.spec_stream = asyncio.Queue()

@@ -61,4 +61,4 @@ def test_a_value_is_what_it_is_or_the_cap_that_the_hpa_can_read(number: float) -
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1, -1e-9])
 def test_what_is_no_number_of_things_is_never_told(number: float) -> None:
     with pytest.raises(ArithmeticError, match="metric m1 is"):
-        values(1, number)
+        Metric("m1", number)

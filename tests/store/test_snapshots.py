@@ -64,6 +64,10 @@ async def test_the_shortest_interval_of_those_who_still_ask_counts(
     store.lease("fast", A, 10, began + 100)
     await clock.advance(20)
     assert [at - began for at in reader.times("a")][5:] == [7, 17]
+    for lessee in ("brief", "as brief"):
+        store.lease(lessee, A, 2, began + 31)
+    await clock.advance(20)
+    assert [at - began for at in reader.times("a")][7:] == [26, 28, 30, 32, 42], "leases end by themselves"
 
 
 async def test_a_new_asker_with_a_shorter_interval_waits_for_a_young_reading(

@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials, create_credential_resolver
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, MetadataRetrievalError
 
+from scaler.clients.aws.endpoints import SmallLoader, endpoint_of
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock, deadline
 from scaler.core.errors import Fault, Refused, Unavailable
@@ -40,8 +41,6 @@ RETRY_RENEWAL_SECONDS = 30.0
 MAX_IDENTITIES = 10_000
 MAX_ASSUMING = 8
 """Of one tenant at the same time, each in a thread; others find room beside it."""
-_ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
-"""The services in use: SQS, and those for credentials. botocore's list of all services' endpoints takes 7 MB."""
 _CLIENT = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
 
 T = TypeVar("T")
@@ -191,9 +190,7 @@ class Identities:
         """The botocore session; made at first use."""
         session = botocore.session.Session()
         session.set_default_client_config(_CLIENT)
-        endpoints, _ = session.get_component("data_loader").load_data_with_path("endpoints")  # the loader caches it
-        for partition in endpoints["partitions"]:
-            partition["services"] = {name: found for name, found in partition["services"].items() if name in _ASKED}
+        session.register_component("data_loader", SmallLoader())
         return session
 
     def own(self) -> Identity:
@@ -242,7 +239,15 @@ class Identities:
             raise
 
     def _assume_role(self, own: ReadOnlyCredentials, region: str, request: dict[str, str]) -> Issued:
-        granted = self._client("sts", region, None, own).assume_role(**request)["Credentials"]
+        with self._making:
+            sts = self.session.create_client(
+                "sts",
+                region_name=region,
+                aws_access_key_id=own.access_key,
+                aws_secret_access_key=own.secret_key,
+                aws_session_token=own.token,
+            )
+        granted = sts.assume_role(**request)["Credentials"]
         return Issued(
             ReadOnlyCredentials(granted["AccessKeyId"], granted["SecretAccessKey"], granted["SessionToken"]),
             granted["Expiration"].timestamp(),
@@ -251,24 +256,13 @@ class Identities:
     def endpoint(self, service: str, region: str, url: str | None) -> str:
         """Return the endpoint of `service` in `region` by botocore's rules (`AWS_ENDPOINT_URL…`, FIPS, partitions).
 
-        Blocks for some milliseconds. Raises `Refused` for an impossible region.
+        Blocks while it reads files. Raises `Refused` for an impossible region.
         """
         try:
-            # The endpoint does not depend on credentials, but without any, botocore would look for an instance profile.
-            return str(self._client(service, region, url, ReadOnlyCredentials("-", "-", None)).meta.endpoint_url)
+            with self._making:
+                return endpoint_of(self.session, service, region, url)
         except (BotoCoreError, ValueError) as error:
             raise Refused(f"no {service} endpoint for region {region}: {error}") from None
-
-    def _client(self, service: str, region: str, url: str | None, credentials: ReadOnlyCredentials) -> Any:
-        with self._making:
-            return self.session.create_client(
-                service,
-                region_name=region,
-                endpoint_url=url,
-                aws_access_key_id=credentials.access_key,
-                aws_secret_access_key=credentials.secret_key,
-                aws_session_token=credentials.token,
-            )
 
     async def close(self) -> None:
         """Cancel all loads under way."""

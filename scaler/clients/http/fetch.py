@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field, replace
 
 import aiohttp
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from scaler.clients.http.problems import SPEAKS_TLS, faults, says_tls
@@ -183,11 +184,11 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
 
 def _check_age(response: aiohttp.ClientResponse, request: Request) -> None:
     """Raise `Unavailable` for what a cache on the way has kept too long (RFC 9111, 5.1): one may ignore `no-cache`."""
-    age = response.headers.get("Age", "0").strip()
-    if not (age.isascii() and age.isdigit()) or int(age[:12]) > MAX_AGE_SECONDS:
-        raise Unavailable(
-            f"{request.where}: a cache answers with what is {age[:12]!r} s old; let this path pass it by, or name the server itself"
-        )
+    for age in map(str.strip, response.headers.getall("Age", ())):
+        if not (age.isascii() and age.isdigit()) or int(age[:12]) > MAX_AGE_SECONDS:
+            raise Unavailable(
+                f"{request.where}: a cache answers with what is {age[:12]!r} s old; let this path pass it by, or name the server itself"
+            )
 
 
 async def _said(response: aiohttp.ClientResponse, request: Request) -> str:
@@ -206,11 +207,11 @@ async def _stream(
     request: Request,
     take: Callable[[bytes], None],
 ) -> str:
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    encoding = ", ".join(response.headers.getall("Content-Encoding", ("identity",))).lower()
     if encoding not in {"identity", "gzip"}:
         raise Unavailable(f"{request.where}: answers in an encoding that was not asked for; gzip or none is understood")
     unpacker = _Gzip(request.where) if encoding == "gzip" else None
-    size = 0
+    size = came = 0
     async for chunk in response.content.iter_any():
         for piece in _cut(chunk) if unpacker is None else unpacker.pieces(chunk):
             size += len(piece)
@@ -221,14 +222,20 @@ async def _stream(
             if size > PIECE_BYTES:  # a part of something long
                 await rest()
             take(piece)
+        came += len(chunk)
+        if came > size + PIECE_BYTES:  # compressed bytes that hold nothing
+            if came > request.max_bytes:
+                raise Unavailable(f"{request.where}: {came} compressed bytes hold {size}, and more follow")
+            await rest()
     if unpacker is not None:
         unpacker.end()
     return _end(response.headers, packed=unpacker is not None)
 
 
-def _end(headers: Mapping[str, str], *, packed: bool) -> str:
+def _end(headers: CIMultiDictProxy[str], *, packed: bool) -> str:
     """Return what has proved that the body of an answer with `headers` is complete; aiohttp has checked it."""
-    if headers.get("Transfer-Encoding", "").lower().endswith("chunked"):
+    codings = ",".join(headers.getall("Transfer-Encoding", ())).lower().split(",")
+    if codings[-1].strip() == "chunked":
         return "its last chunk"
     if "Content-Length" in headers:
         return "its length"

@@ -1,5 +1,6 @@
 """The errors of aiohttp, and what servers say of a wrong scheme, in words that name the cause."""
 
+import os
 import re
 import ssl
 import zlib
@@ -21,6 +22,13 @@ _PLAIN_TO_TLS = (
     b"requires TLS",  # Tomcat
 )
 """How servers say it, with status 400 and without TLS."""
+
+
+def unreachable(error: OSError) -> str:
+    """Return why no connection was made; asyncio's own text has the address and not the reason."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or "the host cannot be reached"
 
 
 def says_tls(body: bytes) -> bool:
@@ -56,7 +64,7 @@ def _problem(error: Exception, *, tls: bool, hint: str) -> str:
         case aiohttp.ClientConnectorError() if tls and isinstance(error.os_error, ConnectionResetError):
             problem = f"the TLS handshake was cut off; does the server ask for a client certificate?{hint}"
         case aiohttp.ClientConnectorError():
-            problem = f"no connection: {error.os_error.strerror or 'the host cannot be reached'}"
+            problem = f"no connection: {unreachable(error.os_error)}"
         case FloodError():
             problem = "the answer has more around its body (heads, what is between chunks) than in it"
         case aiohttp.ClientPayloadError():

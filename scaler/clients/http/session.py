@@ -8,6 +8,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
+from scaler.clients.http.tls import system_context
 from scaler.clients.http.wire import bound
 from scaler.core.clock import Clock
 from scaler.core.errors import Refused
@@ -30,6 +31,7 @@ def open_session(addresses: Addresses, names: Names, *, connections: int = 100) 
     """
     connector = aiohttp.TCPConnector(
         limit=connections,
+        ssl=system_context(),
         use_dns_cache=False,  # `Names` has a cache
         socket_factory=_Guard(addresses).open_socket,
         resolver=_Resolver(addresses, names),
@@ -46,7 +48,6 @@ class Sessions:
     """Gives a session of `open_session` of which no connection is older than `CERTAIN_SECONDS`."""
 
     def __init__(self, clock: Clock, addresses: Addresses, names: Names, *, connections: int = 100) -> None:
-        """Connect to nothing yet."""
         self._clock, self._made_at = clock, 0.0
         self._addresses, self._names, self._connections = addresses, names, connections
         self._open: list[aiohttp.ClientSession] = []  # the one before may still be read from

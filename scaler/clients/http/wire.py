@@ -32,7 +32,6 @@ class Wire(ResponseHandler):
     """Counts what comes of each answer, ends a flood, and rests between reads that bring little."""
 
     def __init__(self, loop: Any) -> None:
-        """Nothing has come yet."""
         super().__init__(loop)
         self._came = self._head = self._reads = 0
         self._before: object = None
@@ -42,6 +41,10 @@ class Wire(ResponseHandler):
         self._came = self._head = self._reads = 0
         self._before = self._payload
         super().set_response_params(**params)
+
+    def is_connected(self) -> bool:
+        """Tell whether a request may be sent: an answer that is here already would be taken for the one to it."""
+        return super().is_connected() and not self.should_close
 
     def data_received(self, data: bytes) -> None:
         """Take `data` as far as it may be more."""

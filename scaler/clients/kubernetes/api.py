@@ -29,6 +29,7 @@ from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.clients.kubernetes.shares import Shares
 from scaler.core.clock import Clock, deadline, sleep
+from scaler.core.domain import CountRequests
 from scaler.core.errors import Refused, Throttled, Unavailable
 from scaler.core.turns import rest
 
@@ -44,8 +45,6 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """A vanished peer is noticed after 30 s; by default Linux would probe only after two hours."""
-
-CountRequests = Callable[[str, str, int], None]
 
 
 class Api:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-from scaler.clients.kubernetes.api import Api, CountRequests
+from scaler.clients.kubernetes.api import Api
 from scaler.clients.kubernetes.config import find_cluster
 from scaler.clients.kubernetes.faults import NotFoundError
 from scaler.clients.kubernetes.objects import ObjectList, Objects, Resource
@@ -13,12 +13,8 @@ from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.clients.kubernetes.shares import Shares
 from scaler.clients.kubernetes.watch import Watch
 from scaler.core.clock import Clock, SystemClock, deadline
-from scaler.core.domain import Found
+from scaler.core.domain import CountRequests, Found, uncounted
 from scaler.core.errors import Refused, SettingsError, Unavailable
-
-
-def _uncounted(_backend: str, _operation: str, _requests: int) -> None:
-    """Do nothing, for commands without metrics."""
 
 
 class Kubernetes:
@@ -32,7 +28,7 @@ class Kubernetes:
         settings: KubernetesSettings | None = None,
         *,
         clock: Clock | None = None,
-        count_requests: CountRequests = _uncounted,
+        count_requests: CountRequests = uncounted,
     ) -> None:
         """Use `settings`, or what the machine offers; `count_requests` is called for each request."""
         self._settings = settings or KubernetesSettings()

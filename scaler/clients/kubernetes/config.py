@@ -20,6 +20,7 @@ from scaler.core.errors import SettingsError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
+PROXY = "run `kubectl proxy`, which knows it, and set kubernetes.url to http://127.0.0.1:8001"
 _UNSUPPORTED = {  # these raise an error: ignoring them would mean another identity or another server
     "cluster": ("proxy-url",),
     "user": ("auth-provider", "username", "password", "as", "as-uid", "as-groups", "as-user-extra"),
@@ -92,12 +93,20 @@ def find_cluster(
     listed = [Path(path) for path in environ.get("KUBECONFIG", "").split(os.pathsep) if path]
     files = [path for path in listed or [Path.home() / ".kube" / "config"] if path.exists()]
     if not files:
-        raise SettingsError(
-            "no way to the Kubernetes API: no service account in this pod, no KUBECONFIG, no ~/.kube/config; "
-            "set kubernetes.url or kubernetes.kubeconfig, or in the chart what gives the pod a token: sources.*, or "
-            "spareBusy.namespaces"
-        )
+        looked = f"KUBECONFIG names {listed[0]}, which is not there" if listed else "no KUBECONFIG, no ~/.kube/config"
+        raise SettingsError(f"no way to the Kubernetes API: {looked}; {_way(pod=bool(host), context=settings.context)}")
     return from_kubeconfig(files, settings.context)
+
+
+def _way(*, pod: bool, context: str | None) -> str:
+    if not pod:
+        return "set KUBECONFIG, or kubernetes.kubeconfig, or kubernetes.url"
+    if context:
+        return "leave kubernetes.context (--context) out to use the pod's service account, or set kubernetes.kubeconfig"
+    return (
+        "this pod has no token of its service account: set in the chart what gives it one, sources.* or "
+        "spareBusy.namespaces"
+    )
 
 
 def from_kubeconfig(files: list[Path], context: str | None = None) -> Cluster:
@@ -111,7 +120,10 @@ def from_kubeconfig(files: list[Path], context: str | None = None) -> Cluster:
             for entry in _entries(document, plural, file):
                 entries.setdefault(_text(entry, "name"), (_map(entry, plural[:-1]), file.parent))
     if not context:
-        raise SettingsError(f"kubeconfig {where} has no current-context: set kubernetes.context")
+        known = ", ".join(sorted(merged["contexts"])) or "none"
+        raise SettingsError(
+            f"kubeconfig {where} has no current-context: set kubernetes.context (--context) to one of its contexts: {known}"
+        )
     chosen, _ = _named(merged, "contexts", context, where)
     cluster, cluster_home = _named(merged, "clusters", _text(chosen, "cluster"), where)
     user, user_home = _named(merged, "users", _text(chosen, "user"), where) if chosen.get("user") else ({}, Path())
@@ -119,8 +131,7 @@ def from_kubeconfig(files: list[Path], context: str | None = None) -> Cluster:
         for key in _UNSUPPORTED[what]:
             if part.get(key):
                 raise SettingsError(
-                    f"kubeconfig {where}: {key} of the {what} in context {context} is not supported; "
-                    "use a token, a client certificate or exec"
+                    f"kubeconfig {where}: {key} of the {what} in context {context} is not supported; {PROXY}"
                 )
     server = _server(_text(cluster, "server"), f"kubeconfig {where}: server of context {context}")
     return Cluster(
@@ -140,7 +151,9 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"kubeconfig {file} cannot be read: {type(error).__name__}") from None
+        raise SettingsError(
+            f"kubeconfig {file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        ) from None
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1  # not its text, which quotes the file
         raise SettingsError(f"kubeconfig {file} is not YAML, line {line}") from None

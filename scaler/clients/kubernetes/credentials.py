@@ -34,7 +34,6 @@ class Credentials:
     """The credentials of one `Cluster`, as headers and as TLS context, updated when their files change."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
-        """Read nothing yet."""
         self._cluster = cluster
         self._clock = clock
         self._issued: ExecCredential | None = None
@@ -137,7 +136,7 @@ def _read_token(file: Path) -> str:
     try:
         token = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"token file {file} cannot be read: {type(error).__name__}") from None
+        raise Refused(f"token file {file} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
     if not token:
         raise Refused(f"token file {file} holds no token")
     return token
@@ -151,20 +150,19 @@ def _changed(file: Path | None) -> object:
 
 
 def _context(cluster: Cluster, certificate: Pem, key: Pem) -> ssl.SSLContext:
+    part, unfit = "certificate-authority", "it holds no certificate in PEM"
     try:
         context = client_context(ca=cluster.ca.read() or None)
         if not cluster.verify:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if certificate:
+            part, unfit = "client-certificate", "not PEM, or of another key" if key else "there is no client-key to it"
             with tempfile.NamedTemporaryFile("w") as pem:  # ssl loads certificates from files only; this one has mode
                 # 0600
                 pem.write(f"{certificate.read()}\n{key.read()}\n")
                 pem.flush()
                 context.load_cert_chain(pem.name)
     except OSError as error:  # also ssl.SSLError
-        what = getattr(error, "filename", None) or getattr(error, "reason", None) or type(error).__name__
-        raise Refused(
-            f"the CA or client certificate for {cluster.server} cannot be used ({what}); "
-            "check the certificate files or data of its configuration"
-        ) from None
+        why = f"{file}: {error.strerror}" if (file := error.filename) else unfit
+        raise Refused(f"the {part} for {cluster.server} cannot be used: {why}") from None
     return context

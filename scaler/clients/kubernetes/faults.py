@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from scaler.clients.http.problems import SPEAKS_TLS, says_tls, unreachable
 from scaler.clients.kubernetes.json_stream import decode_document
 from scaler.clients.kubernetes.json_text import BadAnswerError
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
@@ -59,7 +60,10 @@ def refusal(status: int, headers: Mapping[str, str], message: str, what: str, ve
     if status == 422 and "metadata.uid" in message:  # there is a newer object of the same name
         status = 409
     kinds: dict[int, tuple[type[Fault], str]] = {
-        401: (DeniedError, f"the credentials are not accepted {detail}; check the token or the certificate"),
+        401: (
+            DeniedError,
+            f"the credentials are not accepted {detail}; check the token or certificate (kubernetes.url has none)",
+        ),
         403: (DeniedError, f"not allowed {detail}; grant the RBAC verbs {verbs} on it"),
         404: (NotFoundError, f"not found {detail}"),
         409: (ConflictError, f"conflict {detail}"),
@@ -73,19 +77,24 @@ def trouble(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
         why = getattr(cause, "verify_message", "") or type(cause).__name__
-        return f"its certificate is not trusted ({why}); check the CA and the host name of the configuration"
+        return (
+            f"its certificate is not trusted ({why}); in a kubeconfig certificate-authority says which CA counts, and "
+            "tls-server-name which host name (kubernetes.url has neither)"
+        )
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        why = getattr(error, "reason", None) or type(error).__name__
+        why = getattr(getattr(error, "os_error", error), "reason", None) or type(error).__name__
         return f"TLS failed ({why}); check http against https, and the client certificate"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name does not resolve"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect ({error.os_error.strerror or type(error.os_error).__name__})"
+        return f"cannot connect ({unreachable(error.os_error)})"
     return f"the connection broke off ({type(error).__name__})"
 
 
 def message_of(body: bytes) -> str:
     """Return the shortened message of the `Status` in `body`, "" if it is none."""
+    if says_tls(body):
+        return f"{SPEAKS_TLS}; write https:// for http:// in its address"
     try:
         message = decode_document(body).get("message")
     except BadAnswerError:

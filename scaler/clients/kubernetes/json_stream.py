@@ -170,7 +170,6 @@ class EventLines:
     """Parses a watch, which has one event on each line."""
 
     def __init__(self) -> None:
-        """Begin the first line."""
         self._line = _Line()
 
     @property

@@ -55,7 +55,6 @@ class JsonText:
     part = "a value"
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
         self._decode = codecs.getincrementaldecoder("utf-8")()
         self._text, self._at = "", 0
         self._gone = 0  # characters before `_text`

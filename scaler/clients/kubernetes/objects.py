@@ -23,7 +23,7 @@ class Resource:
 class Objects(Place):
     """All objects of a resource in a namespace (empty: all namespaces) that match a label selector (empty: all).
 
-    `project` takes an object as decoded JSON and returns what is kept of it, or None for nothing. It must be a function
+    `project` takes an object as decoded JSON and returns what is kept of it, or None for nothing. It must be a constant
     of a module, so that equal places share one watch. If it raises, that is a fault of the place.
     """
 

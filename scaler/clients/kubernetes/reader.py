@@ -1,14 +1,11 @@
 """Reports objects of the Kubernetes API from watches that stay open while someone asks for them."""
 
-import asyncio
-from collections.abc import Sequence
-
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects
-from scaler.core.domain import Fault, Hint, Place, Reader, Report
+from scaler.core.domain import Found, Hint, Place, SingleReader
 
 
-class ObjectsReader(Reader):
+class ObjectsReader(SingleReader):
     """Reports places of kind `kubernetes` from watches that stay open while someone asks for them."""
 
     kinds = frozenset({Objects.kind})
@@ -20,25 +17,13 @@ class ObjectsReader(Reader):
         self._hint: Hint | None = None
         self._places: set[Objects] = set()
 
-    async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Report the current objects of each place, or its fault."""
-        reads = (self._read(place, report) for place in places if isinstance(place, Objects))
-        for outcome in await asyncio.gather(*reads, return_exceptions=True):  # so that an error at one place does not
-            # affect the others
-            if outcome is not None:
-                raise outcome
-
-    async def _read(self, place: Objects, report: Report) -> None:
+    async def find(self, place: Objects) -> Found:
+        """Return the current objects of `place`."""
         self._places.add(place)
         patience = 0.9 * self.timeout_seconds  # less than the store's, so that the fault says how far the list is
-        try:
-            found = await self._kubernetes.found(
-                place, user=self, changed=lambda: self._changed(place), timeout_seconds=patience
-            )
-        except Fault as fault:
-            report(place, fault)
-        else:
-            report(place, found)
+        return await self._kubernetes.found(
+            place, user=self, changed=lambda: self._changed(place), timeout_seconds=patience
+        )
 
     def _changed(self, place: Objects) -> None:
         if self._hint is not None:

@@ -18,7 +18,6 @@ class Shares:
     """Counts objects, watches and pages of lists for each tenant, and gives turns at taking answers apart."""
 
     def __init__(self, settings: KubernetesSettings) -> None:
-        """Allow what `settings` say."""
         self.objects = Budget(settings.max_objects, "objects (setting kubernetes.maxObjects)")
         self.watches = Budget(settings.max_watches, "watches (setting kubernetes.maxWatches)")
         self.lists = Budget(LISTS_AT_ONCE, "lists on their way")

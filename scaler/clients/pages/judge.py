@@ -49,7 +49,6 @@ class Changes:
     """
 
     def __init__(self, clock: Clock) -> None:
-        """Know nothing yet."""
         self._clock = clock
         self._before: dict[Place, tuple[frozenset[str], frozenset[str]]] = {}  # who was there, and who led
 

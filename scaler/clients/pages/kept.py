@@ -14,7 +14,6 @@ class Kept:
     """The memory held for each place; a new reading replaces the one before."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._budget = Budget(MAX_KEPT_BYTES, "bytes of sums of pages")
         self._of: dict[Place, Held] = {}
 

@@ -1,20 +1,16 @@
 """Reads pages of metrics that a Prometheus server, given by name or URL, has already scraped."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_core import from_json
-from yarl import URL
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.fetch import Request, deadline, fetch, shown, without_credentials
+from scaler.clients.http.fetch import Answer, Request, without_credentials
 from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
-from scaler.clients.http.session import Sessions
+from scaler.clients.http.reader import MAX_ANSWER_BYTES, HttpReader
 from scaler.clients.http.tls import trust
 from scaler.clients.pages.exposition import LEADER, START, Page, Sums, as_count
 from scaler.clients.pages.judge import Changes, judged
@@ -24,17 +20,12 @@ from scaler.clients.pages.prometheus_query import OLDEST_SECONDS, STALE, TARGET_
 from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
-from scaler.core.errors import Fault, Refused, Unavailable
+from scaler.core.domain import CountRequests, Found, Place, Proof
+from scaler.core.errors import Refused, Unavailable
 
 HINT = "; a server under `prometheus` of the configuration has headers, tokenFile, caFile and certFile"
-MAX_ANSWER_BYTES = 512 * 1024
-"""About 2,000 series, which can be decoded at once without delaying other tasks."""
 LONG_QUERY = 3_500
 """Longer queries use POST. Shorter ones use GET, because not every proxy lets POST through."""
-UNDER_WAY_BYTES = 8 * MAX_ANSWER_BYTES
-"""Memory for one query: the answer, and its decoded form."""
-QUERY_SECONDS = 4.5
 
 
 class _Vector(BaseModel):
@@ -111,9 +102,10 @@ def _quoted(text: str, secrets: Iterable[str]) -> str:
     return quoted(text.encode("utf-8", "replace"), secrets)
 
 
-class PrometheusReader(Reader):
+class PrometheusReader(HttpReader):
     """Sends one query for each place."""
 
+    operation = "query"
     kinds = frozenset({PrometheusPages.kind})
 
     def __init__(  # noqa: PLR0913, PLR0917 - the clients of the process that it uses
@@ -127,47 +119,26 @@ class PrometheusReader(Reader):
         count_requests: CountRequests,
     ) -> None:
         """Query the servers in `prometheus`, and other URLs if `addresses` and, for redirects, `may_fetch` allow it."""
-        self._clock, self._servers = clock, prometheus
-        self._may_fetch, self._budget, self._count_requests = may_fetch, budget, count_requests
-        self._sessions = Sessions(clock, addresses, names)
+        super().__init__(clock, addresses, names, may_fetch, budget, count_requests)
+        self._servers = prometheus
         self._kept, self._changes = Kept(), Changes(clock)
 
-    async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Report a tuple of `Page`, ordered by target, for each place."""
-        outcomes = await asyncio.gather(*(self._read(place, report) for place in places), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-
-    async def _read(self, place: Place, report: Report) -> None:
-        if not isinstance(place, PrometheusPages):
-            raise TypeError(place)
+    def found(self, place: PrometheusPages, body: bytes, answer: Answer, request: Request) -> Found:
+        """Return a tuple of `Page`, ordered by target."""
+        del answer  # JSON that was cut off does not parse
+        pages = pages_of(place, body, (*request.secrets, *secrets_of(request.headers)))
         kept = self._kept.held()
-        try:
-            pages = await self._ask(place)
-            kept.resize(bytes_of(pages))
-        except Fault as fault:
-            report(place, fault)
-        else:
-            self._kept.keep(place, kept)
-            proof = Proof(
-                "status success without warnings",
-                f"{place}: {len(pages)} targets, none down, no sample older than {OLDEST_SECONDS} s",
-            )
-            pages, changed_at = self._changes.note(place, place.families, pages)
-            report(place, Found(pages, proof, changed_at))
+        kept.resize(bytes_of(pages))
+        self._kept.keep(place, kept)
+        proof = Proof(
+            "status success without warnings",
+            f"{place}: {len(pages)} targets, none down, no sample older than {OLDEST_SECONDS} s",
+        )
+        pages, changed_at = self._changes.note(place, place.families, pages)
+        return Found(pages, proof, changed_at)
 
-    async def _ask(self, place: PrometheusPages) -> tuple[Page, ...]:
-        self._count_requests(place.backend, "query", 1)
-        request, received = self._request(place), bytearray()
-        async with (
-            self._budget.turn(UNDER_WAY_BYTES, self._clock, QUERY_SECONDS, str(place)),
-            deadline(self._clock, QUERY_SECONDS, str(place)),
-        ):
-            await fetch(await self._sessions.get(), request, received.extend)
-            return pages_of(place, bytes(received), (*request.secrets, *secrets_of(request.headers)))
-
-    def _request(self, place: PrometheusPages) -> Request:
+    def request(self, place: PrometheusPages) -> Request:
+        """Return the query, to the server of the configuration or the URL that `place` names."""
         server = self._server(place)
         base, login = without_credentials(server.url.get_secret_value())
         given = {name: value.get_secret_value() for name, value in server.parameters.items()}
@@ -195,13 +166,7 @@ class PrometheusReader(Reader):
             quotes=True,
             hint=HINT,
         )
-        return request if place.server else replace(request, hop=partial(self._hop, request))
-
-    def _hop(self, request: Request, url: URL) -> Request:
-        """Return the request for a redirect; without credentials if it leads to another origin."""
-        self._may_fetch(shown(url))
-        same = url.origin() == request.url.origin()
-        return replace(request, url=url, headers=request.headers if same else {})
+        return request if place.server else self.followed(request)
 
     def _server(self, place: PrometheusPages) -> PrometheusServer:
         if not place.server:
@@ -216,7 +181,3 @@ class PrometheusReader(Reader):
         """Release the memory for `place`."""
         self._kept.forget(place)
         self._changes.forget(place)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._sessions.close()

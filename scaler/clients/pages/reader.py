@@ -21,7 +21,7 @@ from scaler.clients.pages.pods import PODS, Pod, other_labels, project_labels, p
 from scaler.clients.pages.settings import PLAIN, PagesSettings
 from scaler.core.budget import Budget, Held
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Found, Place, Reader, Report
+from scaler.core.domain import CountRequests, Found, Place, SingleReader
 from scaler.core.errors import Fault, Unavailable
 
 __all__ = ["PODS", "PagesReader", "Pod", "PodPages", "UrlPages", "Wanted", "project_pod"]
@@ -62,7 +62,7 @@ def _pod_target(place: PodPages, pod: Pod) -> _Target:
     return _Target(f"pod {pod.name}", url, pod.address, (f"{pod.name}.{place.namespace}.pod",), pod.leaving)
 
 
-class PagesReader(Reader):
+class PagesReader(SingleReader):
     """Reads all pages of a place concurrently; a fault of one is a fault of the place."""
 
     kinds = frozenset({UrlPages.kind})
@@ -85,34 +85,22 @@ class PagesReader(Reader):
         self._lists: dict[Place, Objects] = {}
         self._kept, self._changes = Kept(), Changes(clock)
 
-    async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Report a tuple of `Page`, ordered by name, for each place; standby pages have no sums."""
-        outcomes = await asyncio.gather(*(self._read(place, report) for place in places), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-
-    async def _read(self, place: Place, report: Report) -> None:
-        if not isinstance(place, UrlPages | PodPages):
-            raise TypeError(place)
+    async def find(self, place: UrlPages | PodPages) -> Found:
+        """Return a tuple of `Page`, ordered by name; standby pages have no sums."""
         kept = self._kept.held()
         try:
             targets = await (self._of_url(place) if isinstance(place, UrlPages) else self._of_pods(place))
             scraped = await self._scrape_all(place, targets, kept)
             pages = judged(str(place), place.wanted, [each.page for each in scraped])
             proof = proof_of(place.whose, pages, {each.page.name: each.end for each in scraped})
-        except Fault as fault:
+        except BaseException as error:
             kept.resize(0)
-            if isinstance(place, UrlPages):
+            if isinstance(error, Fault) and isinstance(place, UrlPages):
                 self._names.doubt(URL(place.url).raw_host or "")
-            report(place, fault)
-        except BaseException:
-            kept.resize(0)
             raise
-        else:
-            self._kept.keep(place, kept)
-            pages, changed_at = self._changes.note(place, place.wanted.families, pages)
-            report(place, Found(pages, proof, changed_at))
+        self._kept.keep(place, kept)
+        pages, changed_at = self._changes.note(place, place.wanted.families, pages)
+        return Found(pages, proof, changed_at)
 
     async def _of_url(self, place: UrlPages) -> list[_Target]:
         url, _ = without_credentials(place.url)

@@ -39,7 +39,6 @@ class Attempts:
     """Remembers the last failure of each identity at each host, until it succeeds or is forgotten."""
 
     def __init__(self, clock: Clock) -> None:
-        """Start without failures."""
         self._clock = clock
         self._hosts: dict[Hashable, _Host] = {}
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from scaler.clients.redis import role as roles
 from scaler.clients.redis.dialer import Dialer
 from scaler.clients.redis.faults import Command
-from scaler.clients.redis.link import CLIENT_NAME, Grow, Link
+from scaler.clients.redis.link import CLIENT_NAME, Grow, Link, ignored
 from scaler.clients.redis.role import Role
 from scaler.clients.redis.server import address
 from scaler.core.clock import Clock
@@ -19,10 +19,6 @@ from scaler.core.errors import Fault, Unavailable
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
 """Timeout for all answers of one round trip together."""
-
-
-def _nothing(_bytes: int) -> None:
-    """Do nothing, where the memory of answers is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +125,7 @@ class RedisConnection:
         return self._link.host[0]
 
     async def ask(
-        self, commands: Sequence[Command], *, seconds: float = ANSWER_SECONDS, grow: Grow = _nothing
+        self, commands: Sequence[Command], *, seconds: float = ANSWER_SECONDS, grow: Grow = ignored
     ) -> list[Any]:
         """Send all `commands` at once and return their answers, in one round trip of at most `seconds`.
 

@@ -5,13 +5,12 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
-from scaler.clients.http.tls import client_context
+from scaler.clients.http.tls import client_context, system_context
 from scaler.clients.redis.faults import ASKS, RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
 from scaler.clients.redis.server import RedisServer
@@ -138,7 +137,7 @@ class Dialer:
     def _context(self) -> ssl.SSLContext:
         server = self.server
         if not (server.ca_file or server.cert_file):
-            return _system_context()
+            return system_context()
         try:
             context = client_context(server.ca_file)
             if server.cert_file:
@@ -147,11 +146,6 @@ class Dialer:
             reason = error.strerror or type(error).__name__
             raise Unavailable(f"cannot use caFile, certFile or keyFile: {reason}") from None
         return context
-
-
-@cache
-def _system_context() -> ssl.SSLContext:
-    return client_context()
 
 
 class _SilentError(Exception):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from redis import exceptions as errors
 
+from scaler.clients.http.problems import unreachable
 from scaler.clients.http.quoting import MASK, SHORTEST_SECRET, quoted
 from scaler.clients.redis.resp import TooLongError
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
@@ -76,6 +77,8 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
     """
     secrets = sorted(filter(None, secrets), key=len, reverse=True)
     text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        text = unreachable(error)
     if isinstance(error, Fault):  # our own text, in which a short secret may occur by chance
         kind, message = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     else:

@@ -45,7 +45,7 @@ Grow = Callable[[int], None]
 """Called with the memory of the answers since its last call, in bytes; raises if there is no room for them."""
 
 
-def _nothing(_bytes: int) -> None:
+def ignored(_bytes: int) -> None:
     """Do nothing, where the memory of answers is not counted."""
 
 
@@ -92,7 +92,7 @@ class Link:
         if isinstance(answer, Exception):
             raise answer
 
-    async def round_trip(self, commands: Sequence[Command], grow: Grow = _nothing) -> list[Any]:
+    async def round_trip(self, commands: Sequence[Command], grow: Grow = ignored) -> list[Any]:
         """Return an answer or an error for each of `commands`; an error of the whole server is raised."""
         if self._writer.transport.is_closing():
             raise ConnectionResetError("the connection is lost")

@@ -54,7 +54,6 @@ class KeptConnection:
     """The connection to one Redis with one identity."""
 
     def __init__(self, ref: RedisRef, reach: Reach) -> None:
-        """Connect to nothing yet."""
         self._ref, self._reach = ref, reach
         self._connection: RedisConnection | None = None
         self._before: Seen | None = None

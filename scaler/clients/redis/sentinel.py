@@ -32,7 +32,6 @@ class Sentinels:
     """Keeps a connection to each Sentinel in a URL."""
 
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
-        """Start without connections."""
         self._closed = False
         self._dialer, self._clock = dialer, clock
         self._links: dict[tuple[str, int], Link] = {}

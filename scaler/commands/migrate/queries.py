@@ -152,13 +152,16 @@ def _work_queue(
         raise Left("its query names no single work queue (label name)")
     if not sums or found.factor != 1.0 or found.per or context.trigger.metric_type == "Value":
         raise Left("source workqueue adds the queues up and divides by the replicas, and its query does something else")
+    ((new, old),) = places.items()
     if secured := [key for key in _SECURED if context.given(key)] or (
         ["authenticationRef"] if context.trigger.authentication_ref else []
     ):
-        raise Left(
-            f"{', '.join(secured)}: put the server into the scaler's configuration, and name it with prometheus: or pages:"
+        way = (
+            "put the server under `prometheus` of the scaler's configuration, and write source workqueue with prometheus"
+            if new == "prometheusURL"
+            else "put the URL under `pages` of the scaler's configuration, and write source workqueue with metricsURL"
         )
-    ((new, old),) = places.items()
+        raise Left(f"{', '.join(secured)}: triggers hold no secret; {way}")
     entries = [
         Entry("source", "workqueue"),
         Entry(new, context.metadata.get(old, ""), old),

@@ -9,6 +9,7 @@ from scaler.commands.migrate.model import FROM_ENV, Connection, Left, Sidekiq, T
 _LIST = re.compile(r"(?:(?P<prefix>[^:]+(?::[^:]+)*):)?queue:(?P<queue>[^|]+)")
 SECRET = re.compile(r"Secret (?P<name>\S+), key (?P<key>\S+)")
 """The form in which `Parameter.where` names a Secret."""
+STAND_IN = "SECRET-WITH-THE-PASSWORD"
 _MAX_NAME = 35
 """Of a connection: the chart takes 50 characters for the name of a mount, `redis-NAME-sentinel`."""
 _TLS = ("tls", "ca", "cert", "key")
@@ -55,7 +56,7 @@ def connection(context: TriggerContext) -> Connection:
     ref = context.trigger.authentication_ref
     if ref is not None and context.authentication is None:
         doubts.append(
-            f"{ref.kind} {ref.name} is not among the files: give the connection the password that it hands over"
+            f"{ref.kind} {ref.name} is not among the files: give migrate its file too, or the connection the password that it hands over"
         )
     secrets = [name for name in _PASSWORDS if context.given(name)]
     if not doubts and not secrets:
@@ -77,9 +78,11 @@ def connection(context: TriggerContext) -> Connection:
             found = SECRET.search(context.where(name))
             path = f"/etc/keda-queue-scaler/secrets/{mount}/{found['key'] if found else 'password'}"
             config.append((key, path))
-            mounts.append((mount, found["name"] if found else "SECRET-WITH-THE-PASSWORD"))
+            mounts.append((mount, found["name"] if found else STAND_IN))
+            named_so = "" if found else f"; put its name in the place of {STAND_IN}"
             doubts.append(
-                f"{name} comes from {context.where(name)}: it must be a Secret in the scaler's namespace too, mounted as {path}"
+                f"{name} comes from {context.where(name)}: it must be a Secret in the scaler's namespace too, mounted as "
+                f"{path}{named_so}"
             )
     return Connection(name=named, config=tuple(config), mounts=tuple(mounts), doubts=tuple(doubts))
 

@@ -9,7 +9,7 @@ from scaler.commands.manifests import TEMPLATE, render_first
 from scaler.commands.migrate.edits import CannotEditError, Editor
 from scaler.commands.migrate.model import Options, TriggerContext, Workload
 from scaler.commands.migrate.plan import TRANSLATORS, Plan, plan
-from scaler.commands.migrate.workloads import Name, workload
+from scaler.commands.migrate.workloads import KINDS, Name, workload
 from scaler.keda.authentications import Authentication
 from scaler.keda.findings import Manifests
 from scaler.keda.manifests import known_objects
@@ -58,6 +58,8 @@ class Migrated:
 def workloads_in(text: str) -> dict[Name, Workload]:
     """Return the workloads of a file."""
     found: dict[Name, Workload] = {}
+    if not any(kind in text for kind in KINDS):  # reading YAML takes seconds for a large file
+        return found
     for document in documents(text.removeprefix(MARK)):
         if not isinstance(document, Broken):
             items = document.data.get("items") if isinstance(document.data, dict) else None
@@ -69,6 +71,8 @@ def workloads_in(text: str) -> dict[Name, Workload]:
 
 def migrated(text: str, manifests: Manifests, known: Known) -> Migrated:
     """Migrate the file with `text`, whose manifests are `manifests`."""
+    if not manifests.objects:
+        return Migrated(text, ())
     mark = MARK if text.startswith(MARK) else ""
     body = text.removeprefix(MARK)
     owners = {owner.line: owner for owner in manifests.objects}

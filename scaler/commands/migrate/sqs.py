@@ -44,7 +44,7 @@ def _identity(context: TriggerContext) -> tuple[str, tuple[str, ...]]:
     elif context.metadata.get("identityOwner") == "operator":
         note = f"KEDA's operator read it with its role; now {OWN}, so allow that role to read it"
     elif ref is not None and authentication is None:
-        note = f"{ref.kind} {ref.name} is not among the files, so whose role read the queue is not known; {OWN}"
+        note = f"{ref.kind} {ref.name} is not among the files, so whose role read the queue is not known: give migrate its file too, or else {OWN}"
     else:
         who = f"podIdentity {authentication.provider}" if authentication and authentication.provider else "pod identity"
         note = f"{who} read it with a role of KEDA or of the workload: {OWN}; set awsRoleArn where it must be another"

@@ -44,7 +44,6 @@ class Journal:
     """The events of each trigger in the last 24 hours, within `max_bytes`."""
 
     def __init__(self, max_bytes: int, clock: Clock) -> None:
-        """Start empty."""
         self._clock = clock
         self.began = clock.now()
         self._room = int(max_bytes * LINE_SHARE)

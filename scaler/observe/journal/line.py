@@ -46,7 +46,6 @@ class Line:
     )
 
     def __init__(self, scaled_object: ScaledObject, key: bytes, now: int) -> None:
-        """Start without events."""
         self.key, self.namespace, self.name = key, scaled_object.namespace, scaled_object.name
         self.source: str = scaled_object.trigger.source
         self.metric_type: str = scaled_object.trigger.metric_type

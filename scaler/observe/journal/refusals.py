@@ -34,12 +34,10 @@ class Refusals:
     """Remembers each error of each name once, within a limit that no namespace can use up alone."""
 
     def __init__(self, limit: int, clock: Clock) -> None:
-        """Remember at most `limit` refusals."""
         self._clock = clock
         self._held = Shelves[tuple[str, str], Refusal](limit)
 
     def __len__(self) -> int:
-        """Return the number of refusals."""
         return len(self._held)
 
     def refused(self, namespace: str, name: str, metadata: Mapping[str, str], error: ScalerError) -> None:

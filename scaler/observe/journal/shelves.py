@@ -14,12 +14,10 @@ class Shelves(Generic[Key, Item]):
     """
 
     def __init__(self, limit: int) -> None:
-        """Keep at most `limit` items."""
         self._limit, self._count = max(1, limit), 0
         self._shelves: dict[str, dict[Key, Item]] = {}
 
     def __len__(self) -> int:
-        """Return the number of items."""
         return self._count
 
     def __iter__(self) -> Iterator[Item]:

@@ -31,11 +31,9 @@ class Texts:
         self._next = 1
 
     def __len__(self) -> int:
-        """Return the number of texts."""
         return len(self._texts)
 
     def __getitem__(self, number: int) -> str:
-        """Return the text of `number`."""
         return self._texts[number].text if number in self._texts else NO_ROOM
 
     def take(self, text: str, namespace: str) -> int:

@@ -38,7 +38,6 @@ class View:
     """Reads a journal; times are Unix seconds."""
 
     def __init__(self, journal: Journal, clock: Clock) -> None:
-        """Read `journal`."""
         self.journal, self._clock = journal, clock
 
     @property

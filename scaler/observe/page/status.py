@@ -43,7 +43,6 @@ class Status:
         clock: Clock,
         cost: CostSettings,
     ) -> None:
-        """Read these parts."""
         self._registry, self._snapshots, self._explainer = registry, snapshots, explainer
         self._traffic, self._clock, self.cost = traffic, clock, cost
         self.journal = journal

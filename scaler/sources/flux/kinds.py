@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from scaler.clients.kubernetes.objects import Resource
@@ -62,11 +63,14 @@ CONTROLLERS: Mapping[Controller, tuple[Kind, ...]] = {
 """The kinds of each controller. Its CRDs are installed with it, so a kind that the API does not have is a fault."""
 
 ARTIFACTS: Mapping[str, tuple[Resource, Callable[[Mapping[str, Any]], Hashable | None]]] = {
-    "GitRepository": (Resource(_SOURCES, ("v1",), "gitrepositories"), work.git_artifact),
-    "OCIRepository": (Resource(_SOURCES, _SOURCE_VERSIONS, "ocirepositories"), work.oci_artifact),
-    "HelmRepository": (Resource(_SOURCES, _SOURCE_VERSIONS, "helmrepositories"), work.helm_artifact),
-    "HelmChart": (Resource(_SOURCES, _SOURCE_VERSIONS, "helmcharts"), work.chart_artifact),
-    "Bucket": (Resource(_SOURCES, _SOURCE_VERSIONS, "buckets"), work.bucket_artifact),
-    "ExternalArtifact": (Resource(_SOURCES, ("v1",), "externalartifacts"), work.external_artifact),
+    "GitRepository": (Resource(_SOURCES, ("v1",), "gitrepositories"), partial(work.artifact, "GitRepository")),
+    "OCIRepository": (Resource(_SOURCES, _SOURCE_VERSIONS, "ocirepositories"), partial(work.artifact, "OCIRepository")),
+    "HelmRepository": (
+        Resource(_SOURCES, _SOURCE_VERSIONS, "helmrepositories"),
+        partial(work.artifact, "HelmRepository"),
+    ),
+    "HelmChart": (Resource(_SOURCES, _SOURCE_VERSIONS, "helmcharts"), partial(work.artifact, "HelmChart")),
+    "Bucket": (Resource(_SOURCES, _SOURCE_VERSIONS, "buckets"), partial(work.artifact, "Bucket")),
+    "ExternalArtifact": (Resource(_SOURCES, ("v1",), "externalartifacts"), partial(work.artifact, "ExternalArtifact")),
 }
 """Sources, by the kind in a reference. Only kinds with a reference are read, so the others need not exist."""

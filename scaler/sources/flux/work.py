@@ -112,37 +112,8 @@ def image_update_automation(raw: Object) -> Work | None:
     return _work(raw, last=_time(run) if run else None)
 
 
-def git_artifact(raw: Object) -> Artifact | None:
-    """Read the artifact of a GitRepository."""
-    return _artifact("GitRepository", raw)
-
-
-def oci_artifact(raw: Object) -> Artifact | None:
-    """Read the artifact of an OCIRepository."""
-    return _artifact("OCIRepository", raw)
-
-
-def bucket_artifact(raw: Object) -> Artifact | None:
-    """Read the artifact of a Bucket."""
-    return _artifact("Bucket", raw)
-
-
-def chart_artifact(raw: Object) -> Artifact | None:
-    """Read the artifact of a HelmChart."""
-    return _artifact("HelmChart", raw)
-
-
-def helm_artifact(raw: Object) -> Artifact | None:
-    """Read the artifact of a HelmRepository, which is its index."""
-    return _artifact("HelmRepository", raw)
-
-
-def external_artifact(raw: Object) -> Artifact | None:
-    """Read the artifact of an ExternalArtifact."""
-    return _artifact("ExternalArtifact", raw)
-
-
-def _artifact(kind: str, raw: Object) -> Artifact | None:
+def artifact(kind: str, raw: Object) -> Artifact | None:
+    """Read the artifact of a source of `kind`; that of a HelmRepository is its index."""
     found = _part(_part(raw, "status"), "artifact")
     if not found:
         return None

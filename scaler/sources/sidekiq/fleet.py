@@ -79,7 +79,6 @@ class Watched:
     """The queues that triggers have asked about lately; only for these the fetching processes are found out."""
 
     def __init__(self) -> None:
-        """Start without names."""
         self._names: dict[str, None] = {}
         self._snapshot: frozenset[str] | None = frozenset()
 

@@ -22,7 +22,6 @@ class Plan:
     private: PrivateQueues | None = None
 
     def __iter__(self) -> Iterator[SidekiqPlace]:
-        """Return all of them."""
         yield from (self.processes, self.due, self.known, *self.depths, *self.oldest)
         if self.private is not None:
             yield self.private

@@ -23,7 +23,6 @@ class Pages:
     """Collects the pages of one ListQueues, in order; raises `Unavailable` if one may be missing."""
 
     def __init__(self, prefix: str) -> None:
-        """Start before the first page."""
         self._prefix = prefix
         self._tokens: list[str] = []
         self.urls: dict[str, None] = {}  # a dict, because a queue may be in two pages
@@ -59,7 +58,6 @@ class Finder:
     """Finds the queues with one prefix, and remembers them for the next listing."""
 
     def __init__(self, prefix: str) -> None:
-        """Start without known queues."""
         self._prefix = prefix
         self._policies: dict[str, str] = {}
         """The name of the dead-letter queue, or "", by URL; the URL that was asked longest ago comes first."""

@@ -27,7 +27,6 @@ class Account:
         return f"sqs/{self.role.split(':')[4] if self.role else 'own-account'}/{self.region}"
 
     def __str__(self) -> str:
-        """Name what is not the default."""
         return (
             f"{self.region}{f' at {self.endpoint}' if self.endpoint else ''}{f' as {self.role}' if self.role else ''}"
         )
@@ -52,7 +51,6 @@ class Queue(Place):
         return self.account.backend
 
     def __str__(self) -> str:
-        """Name the queue and its account."""
         return f"SQS queue {queue_name(self.queue)} in {self.account}"
 
 
@@ -72,7 +70,6 @@ class Listing(Place):
         return self.account.backend
 
     def __str__(self) -> str:
-        """Name the prefix and its account."""
         return f"SQS queues {self.prefix}* in {self.account}"
 
 

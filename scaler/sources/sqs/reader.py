@@ -4,11 +4,10 @@ Requests use AWS's JSON protocol (`X-Amz-Target: AmazonSQS.…`). This takes a t
 threads.
 """
 
-import asyncio
 import json
 import ssl
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -28,7 +27,7 @@ from scaler.clients.http.session import Sessions
 from scaler.clients.http.tls import client_context
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock
-from scaler.core.domain import CountRequests, Found, Place, Proof, Reader, Report
+from scaler.core.domain import CountRequests, Found, Place, Proof, SingleReader
 from scaler.core.errors import Fault, Refused, Unavailable
 from scaler.sources.sqs.answers import (
     ATTRIBUTES,
@@ -48,7 +47,7 @@ MAX_BYTES = 1 << 19
 """Of an answer: a page of a thousand queues has a quarter of it."""
 TURN_SECONDS = 4.0
 MAX_ENDPOINTS = 10_000
-"""Each was found by 6 ms of Python in a thread, so they are not soon forgotten."""
+"""Each was found in a thread, so they are not soon forgotten."""
 SKEW_SECONDS = 60.0
 """A smaller clock difference does not explain a refused signature, because AWS allows at least five minutes."""
 
@@ -61,7 +60,7 @@ LISTED = Proof(
 )
 
 
-class SqsReader(Reader):
+class SqsReader(SingleReader):
     """Reads every queue with one GetQueueAttributes."""
 
     kinds: ClassVar[frozenset[str]] = frozenset({Queue.kind, Listing.kind})
@@ -89,22 +88,14 @@ class SqsReader(Reader):
         self._finders: dict[Listing, Finder] = {}
         self._proved: set[Queue] = set()  # queues whose name and URL were proved to be the same queue
 
-    async def read(self, places: Sequence[Place], report: Report) -> None:
-        """Read all places at the same time."""
-        outcomes = await asyncio.gather(*(self._read(place, report) for place in places), return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-
-    async def _read(self, place: Place, report: Report) -> None:
+    async def find(self, place: Queue | Listing) -> Found:
+        """Return the `Counts` of a queue, or what is `Listed`."""
         try:
-            match place:
-                case Queue():
-                    report(place, Found(await self._count(place), COUNTED))
-                case Listing():
-                    report(place, Found(await self._list(place), LISTED))
+            if isinstance(place, Queue):
+                return Found(await self._count(place), COUNTED)
+            return Found(await self._list(place), LISTED)
         except Fault as fault:
-            report(place, type(fault)(f"{place}: {fault}"))
+            raise type(fault)(f"{place}: {fault}") from None
 
     async def _count(self, place: Queue) -> Counts:
         if place.named_too and place not in self._proved:

@@ -7,8 +7,14 @@ from scaler.clients.aws.settings import domain_of, region_of_host
 from scaler.sources.sqs.places import QUEUE_NAME, Account, Queue
 
 HOST = r"(?P<host>[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
-QUEUE_URL = re.compile(rf"https?://{HOST}/(?P<account>[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)?)/(?P<name>[^/]+)")
-"""Yandex has two parts, of its cloud and folder, where AWS has the account."""
+QUEUE_URL = re.compile(
+    rf"https?://{HOST}/(?:queue/[a-z]+-[a-z-]+-[0-9]/)?(?P<account>[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)?)/(?P<name>[^/]+)"
+)
+"""Yandex has two parts, of its cloud and folder, where AWS has the account. LocalStack has `queue/REGION` before it, with
+its endpoint strategy `path`.
+"""
+_NO_ACCOUNT = {"queue": "000000000000"}
+"""ElasticMQ and older LocalStacks answer to both for the same queue."""
 _ARN = re.compile(r"arn:[a-z-]+:sqs:(?P<region>[a-z0-9-]+):(?P<account>[0-9]+):(?P<name>[A-Za-z0-9_.-]+)")
 
 
@@ -21,7 +27,7 @@ def queue_problem(queue: str) -> str | None:
         named = QUEUE_NAME.fullmatch(queue)
         return None if named else "a URL, or a name of up to 80 letters, digits, '-' and '_', which may end in .fifo"
     found = QUEUE_URL.fullmatch(queue)
-    if found is None or ("/" in found["account"] and region_of(queue)) or not QUEUE_NAME.fullmatch(found["name"]):
+    if found is None or (queue.count("/") > 4 and region_of(queue)) or not QUEUE_NAME.fullmatch(found["name"]):
         return "https://HOST/ACCOUNT/NAME, or the name of the queue"
     return None
 
@@ -35,7 +41,12 @@ def region_of(queue: str) -> str | None:
 def by_url(queues: Sequence[str]) -> dict[tuple[str, str], str]:
     """Return the URLs by account and name, because SQS ignores the host of a URL."""
     matches = [(queue, match) for queue in queues if (match := QUEUE_URL.fullmatch(queue))]
-    return {(match["account"], match["name"]): queue for queue, match in reversed(matches)}
+    return {_of_account(match): queue for queue, match in reversed(matches)}
+
+
+def _of_account(url: re.Match[str]) -> tuple[str, str]:
+    """Return account and name of a queue."""
+    return _NO_ACCOUNT.get(url["account"], url["account"]), url["name"]
 
 
 def ambiguous(queues: Sequence[str]) -> list[str]:
@@ -56,7 +67,7 @@ def each_once(queues: Sequence[str], account: Account) -> tuple[Queue, ...]:
     for queue in queues:
         if match := QUEUE_URL.fullmatch(queue):
             named_too = own is None and match["name"] in queues
-            found[Queue(account, urls[match["account"], match["name"]], named_too)] = None
+            found[Queue(account, urls[_of_account(match)], named_too)] = None
         elif own is not None:
             found[Queue(account, urls.get((own, queue), queue))] = None
         elif queue not in {name for _, name in urls}:

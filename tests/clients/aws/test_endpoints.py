@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import boto3
 import pytest
 
+from scaler.clients.aws.endpoints import SmallLoader
 from scaler.clients.aws.identity import (
     Identities,
 )
@@ -65,3 +66,15 @@ async def test_endpoints_need_no_credentials(identities: Identities) -> None:
     assert identities.endpoint("sqs", "eu-west-1", None) == "https://sqs.eu-west-1.amazonaws.com"
     with pytest.raises(Refused):
         await identities.own().credentials()
+
+
+def test_an_endpoint_needs_no_list_of_all_services(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 9 MB to read, and holds up the event loop."""
+    monkeypatch.setattr(SmallLoader, "load_data_with_path", lambda _loader, name: pytest.fail(name))
+    assert identities.endpoint("sqs", "eu-central-2", None) == "https://sqs.eu-central-2.amazonaws.com"
+
+
+def test_a_configured_endpoint_that_is_no_url_is_told(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:4566")
+    with pytest.raises(Refused, match=r"localhost:4566 is no URL of an endpoint"):
+        identities.endpoint("sqs", "eu-west-1", None)

@@ -58,7 +58,16 @@ async def test_the_body_is_handed_on(server: RawServer, session: aiohttp.ClientS
 
 
 @pytest.mark.parametrize(
-    ("age", "taken"), [("0", True), ("15", True), ("16", False), ("4000", False), ("9" * 400, False), ("never", False)]
+    ("age", "taken"),
+    [
+        ("0", True),
+        ("15", True),
+        ("16", False),
+        ("4000", False),
+        ("9" * 400, False),
+        ("never", False),
+        ("0\r\nAge: 16", False),
+    ],
 )
 async def test_what_a_cache_has_kept_too_long_is_a_fault(
     server: RawServer, session: aiohttp.ClientSession, age: str, *, taken: bool
@@ -118,6 +127,18 @@ async def test_every_form_of_a_body(
         ),
         pytest.param(answer(b"hello\n", headers=GZIP), Unavailable, "", id="no gzip"),
         pytest.param(answer(b"hello\n", headers={"Content-Encoding": "br"}), Unavailable, "encoding", id="brotli"),
+        pytest.param(
+            answer(b"hello\n", headers={"Content-Encoding": "identity\r\nContent-Encoding: gzip"}),
+            Unavailable,
+            "encoding",
+            id="two encodings",
+        ),
+        pytest.param(
+            answer(PACKED[:10] + b"\0\0\0\xff\xff" * LIMIT, headers=GZIP),
+            Unavailable,
+            "compressed bytes hold 0",
+            id="gzip without an end and content",
+        ),
         pytest.param(answer(b"x" * (LIMIT + 1)), Unavailable, f"larger than {LIMIT} bytes", id="too large"),
         pytest.param(
             answer(gzip.compress(bytes(50_000_000)), headers=GZIP), Unavailable, f"larger than {LIMIT}", id="gzip bomb"
@@ -154,6 +175,14 @@ async def test_a_gzip_bomb_is_unpacked_in_small_pieces(server: RawServer, sessio
         pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello\n", "", id="Connection: close"),
         pytest.param(
             b"HTTP/1.0 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + PACKED, "its checksum", id="gzip without a length"
+        ),
+        *(
+            pytest.param(f"HTTP/1.1 200 OK\r\n{codings}\r\n\r\nhello\n".encode(), "", id=f"{codings!r}, not chunked")
+            for codings in (
+                "Transfer-Encoding: xchunked",
+                "Transfer-Encoding: chunked, identity",
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+            )
         ),
     ],
 )

@@ -81,6 +81,33 @@ async def test_answers_that_nobody_asked_for_end_the_connection(names: Names) ->
         await ended.wait()
 
 
+async def test_an_answer_that_was_there_before_the_request_is_not_taken_for_its_answer(names: Names) -> None:
+    more, ended = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer(b"asked for"))
+        await more.wait()
+        writer.write(answer(b"not asked for"))
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+        ended.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, open_session(Addresses(), names) as session, asyncio.timeout(10):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with session.get(url) as found:
+            assert await found.read() == b"asked for"
+        kept = next(iter(session.connector._conns.values()))[0][0]  # type: ignore[union-attr]  # the one that waits for the next request
+        more.set()
+        while not kept.should_close:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        async with session.get(url) as found:
+            assert await found.read() == b"asked for"
+    await ended.wait()
+
+
 class Transport(asyncio.Transport):
     """Notes whether it is read from."""
 

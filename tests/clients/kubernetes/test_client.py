@@ -185,6 +185,6 @@ async def test_nowhere_to_go_says_what_to_set(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("HOME", str(tmp_path))
     client = Kubernetes()
 
-    with pytest.raises(Refused, match=r"set kubernetes\.url or kubernetes\.kubeconfig"):
+    with pytest.raises(Refused, match=r"no KUBECONFIG, .*; set KUBECONFIG, or kubernetes\.kubeconfig"):
         await client.objects(releases())
     await client.close()

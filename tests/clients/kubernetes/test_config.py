@@ -77,11 +77,23 @@ def test_default_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_cluster(KubernetesSettings(), {}, tmp_path).token == "at home"
 
 
-def test_nothing_at_all_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("environ", "context", "why"),
+    [
+        ({}, None, r"no KUBECONFIG, no ~/\.kube/config; set KUBECONFIG, or kubernetes\.kubeconfig, or kubernetes\.url"),
+        ({"KUBECONFIG": "/nowhere"}, None, "KUBECONFIG names /nowhere, which is not there; set KUBECONFIG"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None, r"this pod has no token .*: set in the chart .* sources\.\*"),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "main", r"leave kubernetes\.context \(--context\) out"),
+    ],
+    ids=["machine", "file", "pod", "pod with context"],
+)
+def test_no_way_says_why_and_what_to_set(
+    environ: dict[str, str], context: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    with pytest.raises(SettingsError, match=r"kubernetes\.url or kubernetes\.kubeconfig"):
-        find_cluster(KubernetesSettings(), {"KUBECONFIG": "/nowhere"}, tmp_path)
+    with pytest.raises(SettingsError, match=why):
+        find_cluster(KubernetesSettings(context=context), environ, tmp_path)
 
 
 def test_several_files_are_merged_and_the_first_to_name_a_thing_wins(tmp_path: Path) -> None:
@@ -150,7 +162,9 @@ V1 = "client.authentication.k8s.io/v1"
         pytest.param({"user": {"auth-provider": {"name": "gcp"}}}, "auth-provider of the user", id="auth provider"),
         pytest.param({"user": {"username": "u", "password": CANARY}}, "username of the user", id="basic"),
         pytest.param({"user": {"as": "admin", "token": CANARY}}, "as of the user", id="impersonation"),
-        pytest.param({"cluster": {"proxy-url": f"http://u:{CANARY}@p"}}, "proxy-url of the cluster", id="proxy"),
+        pytest.param(
+            {"cluster": {"proxy-url": f"http://u:{CANARY}@p"}}, "not supported; run `kubectl proxy`", id="proxy"
+        ),
         pytest.param({"cluster": {"server": f"https://u:{CANARY}@api"}}, "without a user name", id="userinfo"),
         pytest.param({"cluster": {"server": "api:6443"}}, "https://HOST:PORT", id="no scheme"),
         pytest.param({"user": {"client-key-data": f"?{CANARY}?"}}, "client-key-data is not base64", id="no base64"),
@@ -158,7 +172,9 @@ V1 = "client.authentication.k8s.io/v1"
         pytest.param({"user": [CANARY]}, "user must be a mapping", id="user no mapping"),
         pytest.param({"users": {CANARY: 1}}, "users must be a list", id="users no list"),
         pytest.param({"users": []}, "has no user 'u'; it has: none", id="no such user"),
-        pytest.param({"current-context": ""}, "set kubernetes.context", id="no context"),
+        pytest.param(
+            {"current-context": ""}, "set kubernetes.context (--context) to one of its contexts: main", id="no context"
+        ),
         pytest.param(
             {"user": {"exec": {"command": "x", "apiVersion": "v0"}}}, "exec needs a command", id="exec version"
         ),
@@ -183,7 +199,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, changes: dict[st
         pytest.param(f"users: [{CANARY}", "not YAML, line", id="broken YAML"),
         pytest.param("- a list", "not a mapping", id="list"),
         pytest.param("", "empty", id="empty"),
-        pytest.param(None, "cannot be read: FileNotFoundError", id="missing"),
+        pytest.param(None, "cannot be read: No such file", id="missing"),
     ],
 )
 def test_file_that_is_no_kubeconfig(tmp_path: Path, text: str | None, message: str) -> None:

@@ -65,6 +65,10 @@ def test_event_that_tells_an_error() -> None:
         (b'{"kind":"Status","message":"no\\n  good"}', "no good"),
         (b'{"message":"' + b"x" * 1000 + b'"}', "x" * 300),
         (b'{"message":7}', ""),
+        (
+            b"Client sent an HTTP request to an HTTPS server.\n",
+            "this port speaks https; write https:// for http:// in its address",
+        ),
         (b"<html>", ""),
         (b"", ""),
     ],

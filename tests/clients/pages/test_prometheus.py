@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.pages import prometheus
+from scaler.clients.http.reader import SECONDS
 from scaler.clients.pages.exposition import Family, Page
 from scaler.clients.pages.prometheus import PrometheusReader, pages_of
 from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
@@ -342,7 +342,7 @@ async def test_a_server_that_hangs_meets_the_deadline(asking: Asking, raw: RawSe
     raw.answer = None
     task = asyncio.create_task(asking.ask())
     await asyncio.wait_for(raw.asked.wait(), 5)
-    await asking.clock.advance(prometheus.QUERY_SECONDS)
+    await asking.clock.advance(SECONDS)
     with pytest.raises(Unavailable, match=r"no complete answer within 4\.5 s"):
         await task
 

@@ -119,7 +119,7 @@ async def test_stopped_server_is_unavailable_and_comes_back(connected: Any, refu
                 await connection.ask([("PING",)])
         fault = await refusal(valkey.url)
         assert isinstance(fault, Unavailable)
-        assert "Connect call failed" in str(fault) or "refused" in str(fault)
+        assert "Connection refused" in str(fault)
         valkey.start()
         async with connected(valkey.url) as connection:
             assert await connection.ask([("PING",)]) == [b"PONG"]

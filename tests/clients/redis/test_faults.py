@@ -60,7 +60,7 @@ def test_every_error_of_redis_is_a_fault_that_says_what_to_do(text: str, kind: t
         (TimeoutError(), "no answer within 2 s"),
         (errors.TimeoutError("Timeout reading from socket"), "no answer within 2 s"),
         (socket.gaierror(-2, "Name or service not known"), "host name cannot be resolved"),
-        (ConnectionRefusedError(111, "Connect call failed"), "Connect call failed"),
+        (ConnectionRefusedError(111, "Connect call failed ('10.0.0.1', 6379)"), "main: Connection refused"),
         (errors.ConnectionError("Connection closed by server."), "Connection closed by server."),
         (ConnectionResetError(), "ConnectionResetError"),
         (errors.InvalidResponse("Protocol error"), "cannot be understood"),

@@ -12,6 +12,7 @@ import pytest
 import trustme
 
 from scaler.core.errors import Refused, Unavailable
+from scaler.demo.picky_tls import PickyTls
 from scaler.demo.valkey import Valkey
 
 
@@ -133,6 +134,14 @@ async def test_sentinel_with_tls_on_one_side_is_told(refusal: Any, valkey: Valke
     assert "the server speaks without" in str(fault)
     async with tls_before(valkey, authority.issue_cert("localhost")) as port:
         assert "the server speaks TLS" in str(await refusal(f"redis+sentinel://localhost:{port}/shop"))
+
+
+async def test_a_key_exchange_that_takes_too_long_is_not_made(refusal: Any) -> None:
+    picky = PickyTls(256)
+    fault = await refusal(f"rediss://127.0.0.1:{await picky.start()}")
+    await picky.close()
+    assert "the server insists on a key exchange in a finite field" in str(fault)
+    assert await picky.then.get() == b""
 
 
 async def test_silence_is_not_taken_for_the_other_protocol(refusal: Any) -> None:

@@ -252,8 +252,8 @@ def test_image_policy_polls_only_to_reflect_digests(spec: dict[str, str], interv
 )
 def test_artifact(revision: str, digest: str) -> None:
     raw = document(status={"artifact": {"revision": revision, "lastUpdateTime": "2026-01-01T12:00:10Z"}})
-    assert keep.oci_artifact(raw) == Artifact("OCIRepository/apps/shop", revision, digest, NOON + 10)
-    assert keep.git_artifact(document()) is None
+    assert keep.artifact("OCIRepository", raw) == Artifact("OCIRepository/apps/shop", revision, digest, NOON + 10)
+    assert keep.artifact("GitRepository", document()) is None
 
 
 @pytest.mark.parametrize(

@@ -334,9 +334,31 @@ def test_a_queue_counts_once_however_it_is_given(queues: str, role: str | None, 
     assert assessed.metrics[0].value == len(expected)
 
 
+LOCAL = "http://localhost:4566"
+
+
+@pytest.mark.parametrize(
+    ("queues", "expected"),
+    [
+        (f"{LOCAL}/queue/q,{LOCAL}/000000000000/q", 1),  # ElasticMQ
+        (f"{LOCAL}/000000000000/q,q,{LOCAL}/queue/q", 1),
+        (f"{LOCAL}/000000000000/q,http://sqs.us-east-1.localhost.localstack.cloud:4566/000000000000/q", 1),
+        (f"{LOCAL}/000000000000/q,http://us-east-1.queue.localhost.localstack.cloud:4566/000000000000/q", 1),
+        (f"{LOCAL}/queue/us-east-1/000000000000/q,http://queue.localhost.localstack.cloud:4566/000000000000/q", 1),
+        (f"{LOCAL}/queue/us-east-1/000000000000/q,{LOCAL}/queue/us-east-1/111111111111/q", 2),
+        (f"{LOCAL}/queue/q,{LOCAL}/111111111111/q", 2),
+        (f"{LOCAL}/queue/q,{LOCAL}/queue/q.fifo", 2),
+    ],
+)
+def test_a_queue_of_an_emulator_counts_once_in_each_of_its_spellings(queues: str, expected: int) -> None:
+    made = trigger(queueURL=queues, awsRegion="us-east-1", awsEndpoint=LOCAL)
+    assert len(made.places()) == expected
+
+
 @pytest.mark.parametrize(
     ("queue", "said"),
     [
+        ("https://sqs.eu-west-1.amazonaws.com/queue/eu-west-1/123456789012/orders", "https://HOST/ACCOUNT/NAME, or"),
         ("123456789012/orders", "a URL, or a name of up to 80 letters"),
         ("//sqs.eu-west-1.amazonaws.com/123456789012/orders", "a URL, or a name"),
         (f"{URL}/", "https://HOST/ACCOUNT/NAME, or the name"),

@@ -1,0 +1,80 @@
+"""Handshakes: key exchanges that hold up the event loop end before they are calculated; all others are made."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+from yarl import URL
+
+from scaler.clients.http.addresses import Addresses
+from scaler.clients.http.fetch import Request, fetch
+from scaler.clients.http.names import Names
+from scaler.clients.http.session import open_session
+from scaler.clients.http.tls import ClientTls, client_context, system_context, trust
+from scaler.core.errors import Unavailable
+from scaler.demo.picky_tls import FFDHE, PickyTls
+from scaler.demo.raw_http import RawServer, answer
+
+P_384, P_521, X448 = 24, 25, 30
+
+
+async def told_by(group: int, names: Names) -> tuple[str, bytes]:
+    """Return the fault of a server that asks for `group`, and the first byte that it was sent then."""
+    picky = PickyTls(group)
+    url = URL(f"https://127.0.0.1:{await picky.start()}/")
+    async with open_session(Addresses(), names) as session:
+        with pytest.raises(Unavailable) as raised:
+            await fetch(session, Request(url=url, where="the page", max_bytes=1), lambda _: None)
+        then = await picky.then.get()
+    await picky.close()
+    return str(raised.value), then
+
+
+@pytest.mark.parametrize("group", FFDHE)
+async def test_no_key_is_exchanged_in_a_finite_field(group: int, names: Names) -> None:
+    told, then = await told_by(group, names)
+    assert (
+        told == "the page: the server insists on a key exchange in a finite field (FFDHE), which would take too long"
+        or group > 257
+    )
+    assert then in {
+        b"",
+        b"\x15",
+    }  # nothing, or an alert of an OpenSSL that has not offered it (3.5: none beyond 3072 bits)
+
+
+@pytest.mark.parametrize("group", [P_384, P_521, X448])
+async def test_a_server_may_ask_for_another_curve(group: int, names: Names) -> None:
+    told, then = await told_by(group, names)
+    assert "FFDHE" not in told
+    assert then in {b"\x14", b"\x16"}  # the handshake goes on
+
+
+async def test_a_handshake_with_another_curve_comes_to_its_end(names: Names, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ecdh_curve("secp521r1")
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server, pieces = RawServer(answer(b"hello")), list[bytes]()
+    await server.start(tls=context)
+    async with open_session(Addresses(), names) as session:
+        url = URL(f"https://127.0.0.1:{server.port}/")
+        wanted = Request(url=url, where="the page", max_bytes=9, tls=client_context(tmp_path / "ca.pem"))
+        await fetch(session, wanted, pieces.append)
+    await server.close()
+    assert b"".join(pieces) == b"hello"
+
+
+def test_nor_is_one_offered_before_tls_1_3() -> None:
+    offered = [cipher["name"] for cipher in client_context().get_ciphers()]
+    assert any(name.startswith("ECDHE-") for name in offered)
+    assert not [name for name in offered if name.startswith("DHE-")]
+
+
+def test_a_server_whose_certificate_is_not_looked_at_is_no_exception() -> None:
+    unverified = trust(ClientTls(), verify=False)
+    assert isinstance(unverified, ssl.SSLContext)
+    assert unverified.verify_mode == ssl.CERT_NONE
+    assert type(unverified) is type(system_context())
