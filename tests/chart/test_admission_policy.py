@@ -267,6 +267,7 @@ def test_every_value_that_the_parser_takes_passes(policy: Policy) -> None:
         assert policy.refusals(taken[first : first + 100]) == []
 
 
+@pytest.mark.slow
 def test_every_value_of_a_wrong_form_is_refused(policy: Policy) -> None:
     checked, common = 0, {key.name for key in COMMON}
     for key, metadata, told in changed():
@@ -290,6 +291,7 @@ def metadatas(draw: Any) -> dict[str, str]:
     return {"source": source, **GOOD[source], **changes}
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(metadata=metadatas())
 def test_what_the_parser_takes_passes(policy: Policy, metadata: dict[str, str]) -> None:

@@ -142,6 +142,7 @@ def test_the_cheapest_settings_that_meet_the_goal_are_found_again_with_the_same_
         assert asked.goal.excess(run, 1.0, 0.85) or run.replica_hours >= advice.then.replica_hours
 
 
+@pytest.mark.slow
 def test_a_goal_beyond_all_settings_tells_what_comes_closest_and_which_bounds_would_do(manifest: Path) -> None:
     asked = task(manifest, load(1), "p99 wait <= 1s")
     advice = advise(asked, quiet)
@@ -152,6 +153,7 @@ def test_a_goal_beyond_all_settings_tells_what_comes_closest_and_which_bounds_wo
     assert advice.replays is None
 
 
+@pytest.mark.slow
 def test_settings_that_fail_on_what_they_were_not_tuned_on_are_not_called_checked(manifest: Path) -> None:
     calm, wild = load(2, peak=0.0), load(1, peak=1.5, start=1_793_577_600.0 + 2 * 3600 + 60)
     trace = Trace(calm.times + wild.times, {"arrivals": calm.columns["arrivals"] + wild.columns["arrivals"]})

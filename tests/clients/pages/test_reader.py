@@ -229,7 +229,9 @@ def chunked(body: bytes, size: int = 40) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
 
 
-@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize(
+    "resets", [pytest.param(False, id="closed"), pytest.param(True, id="reset", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("head", "wire", "whole"),
     [
