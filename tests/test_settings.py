@@ -268,12 +268,8 @@ def test_no_message_shows_a_value(
 
 
 def test_no_secret_in_what_the_settings_look_like(written: Callable[[str], Path]) -> None:
-    settings = load(
-        written(
-            f"redis: {{main: {{url: 'redis://user:{CANARY}@r'}}}}\n"
-            f"prometheus: {{main: {{url: 'https://user:{CANARY}@p'}}}}"
-        )
-    )
+    urls = f"redis: {{main: {{url: 'redis://u:{CANARY}@r'}}}}\nprometheus: {{main: {{url: 'https://u:{CANARY}@p'}}}}"
+    settings = load(written(urls))
     assert CANARY in settings.redis["main"].url.get_secret_value()
     for look in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
         assert CANARY not in look
@@ -292,11 +288,8 @@ def test_every_key_is_described() -> None:
     def walk(model: Any, path: str) -> list[str]:
         missing = []
         for name, field in model.model_fields.items():
-            inner = [
-                kind
-                for kind in (field.annotation, *getattr(field.annotation, "__args__", ()))
-                if hasattr(kind, "model_fields")
-            ]
+            kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
+            inner = [kind for kind in kinds if hasattr(kind, "model_fields")]
             for kind in inner:
                 missing += walk(kind, f"{path}{name}.")
             if not inner and not field.description:
