@@ -27,8 +27,8 @@ class StampClock(SystemClock):
 class Scene:
     """A server that is not started, so that a test takes each step by itself."""
 
-    def __init__(self, valkey: Valkey, api: KubernetesDouble, redis: Any) -> None:
-        self.valkey, self.api, self.redis = valkey, api, redis
+    def __init__(self, valkey: Valkey, api: KubernetesDouble, stamps: StampClock, redis: Any) -> None:
+        self.valkey, self.api, self.stamps, self.redis = valkey, api, stamps, redis
         self.server = self.replica()
         self.replicas = ReplicaSet(api, CLOCK, "shop", "worker-6d5f")
 

@@ -33,9 +33,10 @@ async def scene(valkey: Valkey) -> AsyncIterator[Scene]:
     redis: Any = valkey.client()
     await redis.flushall()
     await redis.execute_command("ACL", "SETUSER", "default", "-info")  # which would tell that it has just started
-    api = KubernetesDouble(tokens={"": (LOOKS, WRITES)}, clock=StampClock())
+    stamps = StampClock()
+    api = KubernetesDouble(tokens={"": (LOOKS, WRITES)}, clock=stamps)
     await api.start()
-    made = Scene(valkey, api, redis)
+    made = Scene(valkey, api, stamps, redis)
     yield made
     await made.server.close()
     await api.stop()
@@ -267,7 +268,7 @@ async def test_two_replicas_of_the_scaler_do_not_fight(scene: Scene) -> None:
     for number, name in enumerate(names):
         await scene.beat(name, *([2.0 ** (number + 6) + 2] if number % 2 else []))  # doubles only after the test
     second = scene.replica()
-    scene.api._clock.behind = 0.0  # type: ignore[attr-defined]  # that of the fixture
+    scene.stamps.behind = 0.0
     try:
         for _ in range(4):
             for server in (scene.server, second):
