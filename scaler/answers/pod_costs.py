@@ -118,10 +118,9 @@ class Spared:
     """The state of `spareBusy` of one trigger, for people.
 
     `pods` are those that Kubernetes would choose from, `busy` those of them with running work, `asked` how many the
-    metrics
-    ask for (None while KEDA gets an error), `pending` the costs not written yet, `left_alone` the pods with a cost of
-    another
-    field manager. Each of `problems` says what is missing and what to do; with `failing` no cost is written at all.
+    metrics ask for (None while KEDA gets an error), `pending` the costs not written yet, `left_alone` the pods with a
+    cost of another field manager. Each of `problems` says what is missing and what to do; with `failing` no cost is
+    written at all.
     """
 
     pods: int = 0
@@ -142,8 +141,7 @@ def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> 
     """Return the state of each of `workloads`, and what to write to `pods` of their `namespace`.
 
     The most important writes come first: costs that rise, the highest of them first. If several triggers know a pod,
-    the
-    highest cost counts, and it is lowered only when all of them have settled.
+    the highest cost counts, and it is lowered only when all of them have settled.
     """
     by_name = {pod.name: pod for pod in pods}
     sizes = Counter(pod.replica_set for pod in by_name.values() if pod.replica_set and not pod.leaving)

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
-
 from scaler.clients.redis.faults import Command
+from scaler.clients.redis.resp import RedisError
 from scaler.clients.redis.server import RedisRef
 from scaler.core.domain import Place
 
@@ -42,7 +41,7 @@ REST: Final[Command] = ()
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
     """Redis answered `command` with `error`."""
 
-    def __init__(self, command: Command, error: ResponseError) -> None:
+    def __init__(self, command: Command, error: RedisError) -> None:
         super().__init__(command, error)
         self.command = command
         self.error = error
@@ -70,18 +69,18 @@ class Answers:
 
     def __getitem__(self, command: Command) -> Any:
         answer = self._answers[command]
-        if isinstance(answer, ResponseError):
+        if isinstance(answer, RedisError):
             raise ErrorAnswer(command, answer)
         return answer
 
     def no_hash(self, command: Command) -> bool:
         """Tell whether the key of `command` has another type than the command needs (WRONGTYPE)."""
         answer = self._answers[command]
-        return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
+        return isinstance(answer, RedisError) and str(answer).startswith("WRONGTYPE")
 
     def refused(self, command: Command) -> bool:
         """Tell whether Redis answered `command` with an error, such as NOPERM."""
-        return isinstance(self._answers[command], ResponseError)
+        return isinstance(self._answers[command], RedisError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,7 @@ class RedisPlace(Place):
     def more(self, answers: Answers, now: float) -> Iterable[Command]:
         """Return the commands that depend on the answers of the last round trip; none when nothing is missing.
 
-                Answers of the second and later round trips are removed after the next one, so that a large answer can
-                be read
+        Answers of the second and later round trips are removed after the next one, so that a large answer can be read
         in pages: a place keeps what it needs of them in `answers.kept`. A place that may work on one for more than a
         millisecond yields `REST` now and then.
         """

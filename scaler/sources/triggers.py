@@ -109,13 +109,14 @@ def _unknown_source(values: Mapping[str, str], from_env: set[str]) -> Problem:
 def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     folded = {name.lower(): name for name in known}
     near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=LIKE)
+    own = folded.get(key.lower())
     elsewhere = sorted(name for name, other in SOURCES.items() if key in keys_of(other.trigger))
     foreign = foreign_keys.hint(key, source)
     of_keda = next((name for name in sorted(KEDA_KEYS) if name.casefold() == key.casefold()), None)
     if of_keda == key:
         hint = "KEDA reads it itself, and never from the environment; write its value"
-    elif of_keda is not None:
-        hint = f"did you mean {of_keda}?"
+    elif own or of_keda:
+        hint = f"did you mean {own or of_keda}?"
     elif foreign is not None:
         hint = foreign
     elif elsewhere:

@@ -25,9 +25,8 @@ class FairQueue:
     """The due places of one backend that wait for its rate limit.
 
     Namespaces take turns, so that none starves the others. Within a namespace, places never read go first, the others
-    in
-    the order in which they became due, so that a tight rate limit delays all of them alike. Places that failed go last,
-    and only as often as the rate limit allows retries.
+    in the order in which they became due, so that a tight rate limit delays all of them alike. Places that failed go
+    last, and only as often as the rate limit allows retries.
     """
 
     def __init__(self) -> None:

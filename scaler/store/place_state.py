@@ -100,8 +100,7 @@ class PlaceState:
         """Note the outcome of a read that began at `started`; return its fault, and whether anything has changed.
 
         An outcome that is neither `Found` nor a `Fault` is a fault, and so is a value that cannot be compared. A fault
-        always
-        counts as a change, because the last good reading has aged since the fault before.
+        always counts as a change, because the last good reading has aged since the fault before.
         """
         fault: Fault
         try:

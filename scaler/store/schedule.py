@@ -32,8 +32,7 @@ class Schedule:
     """Reads all places when they are due: each waits in the queue of its backend until the rate limit lets it be read.
 
     An exception of a reader, of a value's comparison or of a callback is logged, and never keeps a leased place from
-    being
-    due again. One of a reader or a value is a fault of the place.
+    being due again. One of a reader or a value is a fault of the place.
     """
 
     def __init__(self, clock: Clock, limits: Mapping[str, float], dice: Callable[[], float]) -> None:
@@ -187,8 +186,7 @@ class Schedule:
         """Read `states`; whatever happens, each of them has an outcome and a new due time in the end.
 
         Places of a reader that takes many at once get the same jitter, so those with equal intervals are due together
-        again
-        and take one heap entry. Others get a jitter each, so they drift apart.
+        again and take one heap entry. Others get a jitter each, so they drift apart.
         """
         first = states[0]
         reader, together = first.reader, first.reader.together

@@ -53,8 +53,7 @@ class Snapshots:
     """Keeps one reading for each leased place.
 
     While a lease lasts, the place is refreshed in the background. `current` returns its reading, and `wait` waits for
-    one.
-    All methods belong to one event loop, unless they say otherwise.
+    one. All methods belong to one event loop, unless they say otherwise.
     """
 
     def __init__(
@@ -96,8 +95,7 @@ class Snapshots:
         """Keep the reading of `place` at most `interval` seconds old until monotonic time `until`, for `lessee`.
 
         Returns the state of the place, for `current`, which may be used as long as the lease lasts. Raises `LimitError`
-        if
-        the place is new and the store is full, or the namespace `owner` has used up its share.
+        if the place is new and the store is full, or the namespace `owner` has used up its share.
         """
         state = self._states.get(place)
         if state is None:
@@ -122,8 +120,7 @@ class Snapshots:
         """Return the reading of a leased place if it may be used now, or None if the caller has to wait for a read.
 
         A reading is used if its read began at `wanted_at` or later; while the place fails or waits for its rate limit,
-        also
-        if it began at `stale_at` or later. Raises the `Fault` of a failing place without such a reading.
+        also if it began at `stale_at` or later. Raises the `Fault` of a failing place without such a reading.
         """
         reading = state.reading
         if reading is not None:
@@ -139,8 +136,7 @@ class Snapshots:
         """Wait until each of `states` was read again or has failed; with `anew`, by a read that begins after this call.
 
         The wait ends `patience_seconds` after the read has begun, so that a backend that hangs makes one caller wait,
-        and not
-        also those that come later.
+        and not also those that come later.
         """
         now = self._clock.now()
         waits: list[tuple[PlaceState, float, float]] = []

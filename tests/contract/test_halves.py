@@ -6,10 +6,10 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from redis.exceptions import NoPermissionError
 
 from scaler.clients.http.reader import HttpReader
 from scaler.clients.pages.prometheus import PrometheusReader
+from scaler.clients.redis.resp import RedisError
 from scaler.core.domain import Found, Place
 from scaler.core.errors import Fault
 from scaler.sources import SOURCES
@@ -21,7 +21,7 @@ from tests.contract.conftest import NOW
 from tests.contract.test_trouble import assert_true, backend_of, read, truth_of
 
 MOST_PARTS = 200
-REFUSED = NoPermissionError("NOPERM User default has no permissions to run this command")
+REFUSED = RedisError("NOPERM User default has no permissions to run this command")
 Change = Callable[[Any], Any]
 Outcomes = dict[Place, Found | Fault]
 

@@ -7,7 +7,7 @@ from botocore.configprovider import ConfiguredEndpointProvider  # private; the t
 from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import InvalidEndpointConfigurationError
 from botocore.loaders import Loader
-from botocore.utils import is_valid_endpoint_url, validate_region_name
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url, validate_region_name
 
 _ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
 """The services in use: SQS, and those for credentials."""
@@ -43,7 +43,7 @@ def endpoint_of(session: Any, service: str, region: str, url: str | None) -> str
     if not url and not session.get_config_variable("ignore_configured_endpoint_urls"):
         url = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), service).provide()
     if url:
-        if not is_valid_endpoint_url(url):
+        if not (is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)):
             raise InvalidEndpointConfigurationError(msg=f"{url} is no URL of an endpoint")
         return str(url)
     variants = {

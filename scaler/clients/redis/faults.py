@@ -1,15 +1,13 @@
-"""Turns errors of redis-py and error texts of Redis into faults that say what to do."""
+"""Turns errors of Redis and of the network into faults that say what to do."""
 
 import re
 import socket
 import ssl
 from collections.abc import Iterable
 
-from redis import exceptions as errors
-
 from scaler.clients.http.problems import unreachable
 from scaler.clients.http.quoting import MASK, SHORTEST_SECRET, quoted
-from scaler.clients.redis.resp import TooLongError
+from scaler.clients.redis.resp import LOGIN_REFUSED, RedisError, TooLongError
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 
 Command = tuple[str | bytes | int | float, ...]
@@ -21,43 +19,46 @@ _DENIED = "the Redis user may not run {command}; give it the access rules of {ri
 _LOGIN_WANTED = "Redis asks for a password; put it into the URL or passwordFile"
 _CLUSTER = "this is a Redis Cluster, which is not supported; use a Redis without cluster mode"
 ASKS = "; if it asks for a client certificate, a connection under `redis` of the configuration has certFile for one"
-_TABLE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, type[Fault], str], ...] = (
-    # exception of redis-py, a part of its text, class of the fault, text of the fault; the first match is used
-    (errors.NoPermissionError, "", Refused, _DENIED),
-    (errors.AuthenticationError, "required", Refused, _LOGIN_WANTED),
-    (errors.AuthenticationError, "HELLO must be called", Refused, _LOGIN_WANTED),
-    (
-        (errors.AuthenticationError, errors.AuthenticationWrongNumberOfArgsError),
-        "",
-        Refused,
-        "Redis refuses the user name or password; check the URL and passwordFile",
-    ),
-    (errors.MasterDownError, "", Unavailable, "Redis answers: {text}"),  # in redis-py a subclass of ClusterDownError
-    ((errors.MovedError, errors.AskError, errors.ClusterDownError), "", Refused, _CLUSTER),
-    (errors.ClusterCrossSlotError, "", Refused, _CLUSTER),
-    (errors.BusyLoadingError, "", Unavailable, "Redis is loading its data"),
-    (
-        errors.ResponseError,
-        "WRONGTYPE",
-        Refused,
-        "{command}: the key holds something else; check the names in the metadata and the database",
-    ),
-    (TooLongError, "", Unavailable, "{command}: {text}, which is not read"),
-    (errors.ResponseError, "DB index", Refused, "Redis has no such database: {text}"),
-    (errors.ResponseError, "max requests limit", Throttled, "Redis answers: {text}"),  # Upstash counts requests
-    (errors.ResponseError, "", Unavailable, "Redis answers: {text}"),
-    ((TimeoutError, errors.TimeoutError), "", Unavailable, "no answer within {seconds:g} s"),
+_REPLIES: tuple[tuple[re.Pattern[str], type[Fault], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kind, form)
+    for pattern, kind, form in (
+        # the beginning of what Redis answers, class of the fault, text of the fault; the first match is used
+        (r"NOPERM\b", Refused, _DENIED),
+        (r"NOAUTH\b", Refused, _LOGIN_WANTED),
+        (LOGIN_REFUSED, Refused, "Redis refuses the user name or password; check the URL and passwordFile"),
+        (r"(MOVED|ASK|CLUSTERDOWN|CROSSSLOT)\b", Refused, _CLUSTER),
+        (r"LOADING\b", Unavailable, "Redis is loading its data"),
+        (
+            r"WRONGTYPE\b",
+            Refused,
+            "{command}: the key holds something else; check the names in the metadata and the database",
+        ),
+        (r"ERR .*DB index", Refused, "Redis has no such database: {text}"),
+        (r"ERR .*max requests limit", Throttled, "Redis answers: {text}"),  # Upstash counts requests
+        ("", Unavailable, "Redis answers: {text}"),
+    )
+)
+_FAILURES: tuple[tuple[type[BaseException], str, str], ...] = (
+    # exception, a part of its text, text of the fault; the first match is used
+    (TimeoutError, "", "no answer within {seconds:g} s"),
     (
         ssl.SSLCertVerificationError,
         "",
-        Unavailable,
         "the TLS certificate is refused ({text}); a connection under `redis` of the configuration has caFile for it",
     ),
-    (ssl.SSLError, "_ALERT_", Unavailable, f"the server refuses the TLS handshake ({{text}}){ASKS}"),
-    (socket.gaierror, "", Unavailable, "the host name cannot be resolved"),
-    ((errors.ConnectionError, OSError), "", Unavailable, "{text}"),
-    (BaseException, "", Unavailable, "an answer that cannot be understood ({name})"),
+    (ssl.SSLError, "_ALERT_", f"the server refuses the TLS handshake ({{text}}){ASKS}"),
+    (socket.gaierror, "", "the host name cannot be resolved"),
+    (OSError, "", "{text}"),
+    (BaseException, "", "an answer that cannot be understood ({name})"),
 )
+
+
+def _kind_and_form(error: BaseException, text: str) -> tuple[type[Fault], str]:
+    if isinstance(error, TooLongError):
+        return Unavailable, "{command}: {text}, which is not read"
+    if isinstance(error, RedisError):
+        return next((kind, form) for pattern, kind, form in _REPLIES if pattern.match(text))
+    return Unavailable, next(form for kind, part, form in _FAILURES if isinstance(error, kind) and part in text)
 
 
 def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
@@ -69,7 +70,7 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
     secrets: Iterable[str] = (),
     rights: str = RIGHTS,
 ) -> Fault:
-    """Return the fault at `where` for `error`, of redis-py or of the network.
+    """Return the fault at `where` for `error`, of Redis or of the network.
 
     `command` is the command with this answer, `seconds` the time waited, `rights` the documentation of the needed ACL
     rules. The text contains no part of `secrets`: Redis quotes, and cuts off, the arguments of a command that it does
@@ -82,10 +83,8 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
     if isinstance(error, Fault):  # our own text, in which a short secret may occur by chance
         kind, message = type(error), _without(text, (secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     else:
-        kind, form = next(
-            (kind, form) for types, part, kind, form in _TABLE if isinstance(error, types) and part in text
-        )
-        said = _without(quoted(text.encode(), secrets), secrets)
+        kind, form = _kind_and_form(error, text)
+        said = _without(quoted(text.removeprefix("ERR ").encode(), secrets), secrets)
         message = form.format(
             text=said, command=_shown(command, said), seconds=seconds, name=type(error).__name__, rights=rights
         )

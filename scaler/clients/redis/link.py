@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import hiredis
-from redis import exceptions as errors
 
 from scaler.clients.redis.faults import Command
-from scaler.clients.redis.resp import MORE, ProtocolError, Push, Replies, Shape
+from scaler.clients.redis.resp import MORE, ProtocolError, Push, RedisError, Replies, Shape
 from scaler.core.turns import rest
 
 MAX_ANSWER_BYTES = 32 << 20
@@ -84,9 +83,12 @@ class Link:
             auth = ("AUTH", username or "default", password) if password else ()
             (answer,) = await self.round_trip([("HELLO", 3, *auth)])
         elif password:
-            (answer,) = await self.round_trip([("AUTH", *filter(None, [username]), password)])
-            if isinstance(answer, errors.AuthenticationWrongNumberOfArgsError):  # Redis before 6 has no users
-                (answer,) = await self.round_trip([("AUTH", password)])
+            try:
+                (answer,) = await self.round_trip([("AUTH", *filter(None, [username]), password)])
+            except RedisError as error:
+                if not (username and "wrong number of arguments" in str(error)):
+                    raise
+                (answer,) = await self.round_trip([("AUTH", password)])  # Redis before 6 has no users
         else:
             return
         if isinstance(answer, Exception):
@@ -112,7 +114,7 @@ class Link:
                 counted = self._replies.bytes
                 await self._feed()
                 answer = self._next(shape)
-            if isinstance(answer, Exception) and not isinstance(answer, errors.ResponseError):
+            if isinstance(answer, RedisError) and answer.of_server:
                 raise answer
             answers.append(answer)
         grow(self._replies.bytes - counted)

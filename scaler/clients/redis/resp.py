@@ -6,11 +6,8 @@ value, hiredis 0.06 µs.
 """
 
 import math
-from collections.abc import Callable
+import re
 from typing import Any, Final, NamedTuple
-
-from redis._parsers import BaseParser  # its table of exceptions by error text has no public name
-from redis.exceptions import ResponseError
 
 from scaler.core.errors import Unavailable
 
@@ -31,7 +28,28 @@ class ProtocolError(Unavailable):
     """The bytes are not an answer of Redis, or it is larger than the command allows."""
 
 
-class TooLongError(ResponseError):
+class RedisError(Exception):
+    """An error that Redis answered, as its text, whose first word is the code (redis.io, RESP: simple errors)."""
+
+    @property
+    def code(self) -> str:
+        """The kind of error, such as `NOPERM`; `ERR` for any."""
+        return str(self).partition(" ")[0]
+
+    @property
+    def of_server(self) -> bool:
+        """Whether it concerns every command, not only the one that it answers."""
+        return _OF_SERVER.match(str(self)) is not None
+
+
+LOGIN_REFUSED = (
+    r"WRONGPASS\b|ERR (invalid password|Client sent AUTH|AUTH <password> called|wrong number of arguments for 'auth')"
+)
+"""How servers of all versions answer a login that they do not take."""
+_OF_SERVER = re.compile(rf"NOAUTH\b|LOADING\b|ERR max number of clients|{LOGIN_REFUSED}", re.IGNORECASE)
+
+
+class TooLongError(RedisError):
     """Takes the place of a string that was left out of an answer."""
 
 
@@ -172,7 +190,6 @@ class Replies:
 _NOT_REDIS = "an answer that cannot be understood: it is not Redis' protocol"
 _BULK, _MAP, _PUSH, _CR, _LF = b"$%>\r\n"
 _LISTS = frozenset(b"*%~>")
-_error: Callable[[str], Exception] = BaseParser.parse_error
 _SIZES = {b"%d" % size: size for size in range(1_024)}
 
 
@@ -191,7 +208,7 @@ def _one_line(kind: int, line: bytes) -> Any:
         case "+":
             return line
         case "-":
-            return _error(line.decode("utf-8", "replace"))
+            return RedisError(line.decode("utf-8", "replace"))
         case ":" if line.removeprefix(b"-").isdigit() and len(line) <= 20:
             return int(line)
         case "_" if not line:

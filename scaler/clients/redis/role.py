@@ -3,9 +3,8 @@
 import re
 from typing import Any, Literal
 
-from redis.exceptions import NoPermissionError, ResponseError
-
 from scaler.clients.redis.faults import Command
+from scaler.clients.redis.resp import RedisError
 from scaler.core.errors import Unavailable
 
 Role = Literal["master", "replica", "unknown"]
@@ -30,9 +29,7 @@ _REFUSED = re.compile("(unknown|unsupported) command|not (supported|allowed|avai
 
 def is_refused(answer: Any) -> bool:
     """Tell whether the server forbids the command, as ACLs, hosted services and proxies do."""
-    return isinstance(answer, NoPermissionError) or (
-        isinstance(answer, ResponseError) and _REFUSED.search(str(answer)) is not None
-    )
+    return isinstance(answer, RedisError) and (answer.code == "NOPERM" or _REFUSED.search(str(answer)) is not None)
 
 
 def judge_role(answer: Any) -> Role:

@@ -34,6 +34,7 @@ ENDPOINTS = [
     {"region": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:2"},
     {"region": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
     {"region": "eu-west-1", "url": "https://vpce-0a-b1.sqs.eu-west-1.vpce.amazonaws.com"},
+    {"region": "eu-west-1", "url": "http://[::1]:3"},
     {"region": "eu-west-1", "url": "http://127.0.0.1:3", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:2"},
 ]  # fmt: skip
 

@@ -7,7 +7,6 @@ import hiredis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.exceptions import NoPermissionError, ResponseError
 
 from scaler.clients.redis.link import MAX_ELEMENTS, shape_of
 from scaler.clients.redis.resp import (
@@ -17,6 +16,7 @@ from scaler.clients.redis.resp import (
     PUSHED,
     ProtocolError,
     Push,
+    RedisError,
     Replies,
     Shape,
     TooLongError,
@@ -68,9 +68,32 @@ def test_each_kind_of_answer(data: bytes, value: Any) -> None:
 
 def test_errors_are_answers_inside_others_too() -> None:
     first, (inner, _) = parsed(b"-NOPERM no\r\n*2\r\n-ERR caf\xc3\xa9\r\n:1\r\n")
-    assert isinstance(first, NoPermissionError)
-    assert isinstance(inner, ResponseError)
-    assert str(inner) == "café"
+    assert isinstance(first, RedisError)
+    assert (first.code, str(first)) == ("NOPERM", "NOPERM no")
+    assert isinstance(inner, RedisError)
+    assert str(inner) == "ERR café"
+
+
+@pytest.mark.parametrize(
+    ("text", "of_server"),
+    [
+        ("NOAUTH Authentication required.", True),
+        ("WRONGPASS invalid username-password pair or user is disabled.", True),
+        ("LOADING Redis is loading the dataset in memory", True),
+        ("ERR max number of clients reached", True),
+        ("ERR invalid password", True),
+        ("ERR Client sent AUTH, but no password is set", True),
+        ("ERR wrong number of arguments for 'auth' command", True),
+        ("ERR wrong number of arguments for 'AUTH' command", True),
+        ("ERR wrong number of arguments for 'llen' command", False),
+        ("NOPERM no permissions to access a key", False),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", False),
+        ("NOAUTHORITY", False),
+        ("", False),
+    ],
+)
+def test_errors_that_concern_every_command_are_told_apart(text: str, of_server: bool) -> None:  # noqa: FBT001 - a value
+    assert RedisError(text).of_server == of_server
 
 
 def test_pushed_message_without_content_is_no_answer() -> None:

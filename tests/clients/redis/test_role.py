@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from redis.exceptions import NoPermissionError, ResponseError
 
+from scaler.clients.redis.resp import RedisError
 from scaler.clients.redis.role import fields_of, is_refused, judge_info, judge_role, running_seconds
 from scaler.core.errors import Unavailable
 
@@ -83,11 +83,11 @@ def test_info_of_everybody_else_is_a_fault(info: Any, told: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "refused"),
     [
-        (NoPermissionError("User x has no permissions to run the 'role' command"), True),
-        (ResponseError("unknown command 'ROLE', with args beginning with: "), True),
-        (ResponseError("unsupported command"), True),
-        (ResponseError("Command is not available: 'INFO'"), True),
-        (ResponseError("BUSY Redis is busy running a script"), False),
+        (RedisError("NOPERM User x has no permissions to run the 'role' command"), True),
+        (RedisError("ERR unknown command 'ROLE', with args beginning with: "), True),
+        (RedisError("ERR unsupported command"), True),
+        (RedisError("ERR Command is not available: 'INFO'"), True),
+        (RedisError("BUSY Redis is busy running a script"), False),
         ([b"master"], False),
         (None, False),
     ],
@@ -101,5 +101,5 @@ def test_uptime() -> None:
     info = b"# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nuptime_in_seconds:1234\r\n"
     assert running_seconds(info) == 1234
     assert fields_of(info)[b"run_id"] == b"abc"
-    for strange in (b"", b"uptime_in_seconds:-1\r\n", b"uptime_in_seconds:x", ResponseError("no"), None, [b"uptime"]):
+    for strange in (b"", b"uptime_in_seconds:-1\r\n", b"uptime_in_seconds:x", RedisError("no"), None, [b"uptime"]):
         assert running_seconds(strange) is None
