@@ -44,6 +44,7 @@ class Attack:
 
 SIDEKIQ = {"source": "sidekiq", "queues": "q0", "redisURL": "{redis}", "settleSeconds": "0"}
 PAGES = {"source": "workqueue", "queues": "queue-1", "metricsURL": "{pages}"}
+PODS = {"source": "workqueue", "queues": "queue-1", "podSelector": "{selector}", "port": "8080"}
 
 
 def attacks(share: float = 1.0) -> Sequence[Attack]:
@@ -61,6 +62,8 @@ def attacks(share: float = 1.0) -> Sequence[Attack]:
         Attack(f"{size(20_000):,} honest processes", "processes", size(20_000), 5, SIDEKIQ, healthy=True),
         Attack(f"{size(600)} due retries of 70 kB", "retries", size(600), 5, SIDEKIQ, healthy=True),
         Attack(f"{size(1_000):,} half-sent HTTP requests", "half_sent", size(1_000), 0),
+        Attack(f"{size(40)} TLS servers that insist on ffdhe8192", "handshakes", 1, size(40), PAGES),
+        Attack(f"{size(40)} label selectors of 60 kB of blanks", "blanks", 60_000, size(40), PODS),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from scaler.core.clock import SystemClock
 from scaler.demo.name_server import NameServer
+from scaler.demo.picky_tls import PickyTls
 from scaler.demo.resp import RespServer
 from scaler.demo.sidekiq import SidekiqOptions, SidekiqProcess
 from scaler.demo.valkey import Valkey
@@ -135,6 +136,20 @@ async def names(_: int) -> AsyncIterator[Told]:
 
 
 @asynccontextmanager
+async def handshakes(_: int) -> AsyncIterator[Told]:
+    """Run a TLS server that costs each client as much as it can, 180 ms, unless the client refuses."""
+    server = PickyTls(260)
+    yield {"pages": f"https://127.0.0.1:{await server.start()}/{{number}}"}
+    await server.close()
+
+
+@asynccontextmanager
+async def blanks(size: int) -> AsyncIterator[Told]:
+    """Run nothing: its triggers have a label selector that can be parsed in ever so many ways, and not to its end."""
+    yield {"selector": "a in (" + ", " * (size // 2) + "!{number}"}
+
+
+@asynccontextmanager
 async def half_sent(_: int) -> AsyncIterator[Told]:
     """Run nothing: all that it does is in `DEEDS`."""
     yield {}
@@ -160,7 +175,19 @@ async def send_halves(count: int, port: int) -> None:
 
 
 KINDS: dict[str, Callable[[int], AbstractAsyncContextManager[Told]]] = {
-    each.__name__: each for each in (announced, heartbeats, pages, names, passwords, processes, retries, half_sent)
+    each.__name__: each
+    for each in (
+        announced,
+        heartbeats,
+        pages,
+        names,
+        passwords,
+        processes,
+        retries,
+        handshakes,
+        blanks,
+        half_sent,
+    )
 }
 
 DEEDS: dict[str, Callable[[int, int], Coroutine[Any, Any, None]]] = {"half_sent": send_halves}

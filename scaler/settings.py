@@ -20,6 +20,7 @@ from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import CONNECTION_NAME, RedisServer
 from scaler.core.errors import SettingsError
 from scaler.core.section import Section
+from scaler.core.version import page
 from scaler.keda.yaml_lines import Broken, documents
 from scaler.keda.yaml_nodes import Document
 from scaler.sources import SOURCES
@@ -111,7 +112,8 @@ class JournalSettings(Section):
 
 NAME = "[A-Za-z0-9_.-]{1,80}"
 """What keys and names of the file look like."""
-_SECTION_HELP = "see docs/configuration.md"
+_HELP = f"see {page('configuration.md')}"
+_PLAIN = {"tuple_type": "must be a list, such as [a, b]", "dict_type": "must be keys and values"}
 
 
 class Settings(BaseSettings):
@@ -211,13 +213,11 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     except ValidationError as error:
         findings = "; ".join(map(_finding_text, error.errors(include_url=False)))
         raise SettingsError(
-            f"{where}{findings} (configuration file, or SCALER_… in the environment; {_SECTION_HELP})"
+            f"{where}{findings} (configuration file, or SCALER_… in the environment; {_HELP})"
         ) from None
     except NotJsonError as error:
         field = str(error).split('"')[1]
-        raise SettingsError(
-            f"SCALER_{field.upper()}, or a variable that begins so: not JSON ({_SECTION_HELP})"
-        ) from None
+        raise SettingsError(f"SCALER_{field.upper()}, or a variable that begins so: not JSON ({_HELP})") from None
 
 
 def _finding_text(finding: ErrorDetails) -> str:
@@ -231,7 +231,7 @@ def _finding_text(finding: ErrorDetails) -> str:
         free = field is not None and get_origin(field.annotation) in {dict, tuple}
         if field is not None:
             model = _section(field.annotation)
-    text = finding["msg"].removeprefix("Value error, ")
+    text = _PLAIN.get(finding["type"]) or finding["msg"].removeprefix("Value error, ")
     if finding["type"] == "extra_forbidden" and model is not None:
         known = [_written(name, field) for name, field in model.model_fields.items()]
         near = difflib.get_close_matches(names[-1], known, n=1)

@@ -45,8 +45,7 @@ MERGES = f"a0: &a0 {{{', '.join(f'k{number}: v' for number in range(1_000))}}}\n
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str], Path]:
     def write(content: str) -> Path:
-        path = tmp_path / "config.yaml"
-        path.write_text(content)
+        (path := tmp_path / "config.yaml").write_text(content)
         return path
 
     return write
@@ -65,8 +64,7 @@ def test_everything_has_a_default() -> None:
     assert (settings.listen, settings.http, settings.health_listen) == ("0.0.0.0:9090", "0.0.0.0:9091", "0.0.0.0:9092")
     assert (settings.limits.max_scaled_objects, settings.limits.max_streams) == (50_000, 20_000)
     assert settings.limits.rpc_deadline_seconds == 2
-    assert settings.tls is None
-    assert settings.access == ()
+    assert (settings.tls, settings.access) == (None, ())
 
 
 def test_a_file_is_read(written: Callable[[str], Path]) -> None:
@@ -161,6 +159,10 @@ def test_a_section_of_the_file_is_completed_by_the_environment(
             "limits.maxStreams: Input should be a valid integer",
             id="as the file writes it",
         ),
+        pytest.param(
+            "access: [{namespaces: shop}]", "access.0.namespaces: must be a list, such as [a, b]", id="no list"
+        ),
+        pytest.param("redis: [main]", "redis: must be keys and values", id="no mapping"),
         pytest.param("limits: {maxStreams: 0}", "limits.maxStreams: Input should be greater than 0", id="out of range"),
         pytest.param(
             "limits: {requestsPerSecond: {sqs: .inf}}",
@@ -190,8 +192,7 @@ def test_a_section_of_the_file_is_completed_by_the_environment(
     ],
 )
 def test_a_mistake_names_file_key_and_what_is_allowed(written: Callable[[str], Path], content: str, said: str) -> None:
-    path = written(content)
-    told = refusal(path)
+    told = refusal(path := written(content))
     assert told.startswith(str(path))
     assert said in told
 

@@ -161,7 +161,6 @@ _MORE: dict[str, types.Schema] = {
         "minItems": 1,
         "uniqueItems": True,
         "items": {"enum": ["Deny", "Warn", "Audit"]},
-        "not": {"allOf": [{"contains": {"const": "Deny"}}, {"contains": {"const": "Warn"}}]},
     },
     "admissionPolicy.failurePolicy": {"enum": ["Fail", "Ignore"]},
     "admissionPolicy.namespaceSelector": types.keys("matchLabels", "matchExpressions"),

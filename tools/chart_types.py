@@ -89,6 +89,7 @@ def probe(*, success: Schema = COUNT) -> Schema:
     return keys(*counts, each=COUNT, successThreshold=success)
 
 
+# What is about several keys of an entry is in `_checks.tpl`: of `not` helm says no more than that it failed.
 ENV: Schema = {
     "type": "array",
     "items": {
@@ -98,7 +99,6 @@ ENV: Schema = {
             valueFrom=one_of("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"),
             required=["name"],
         ),
-        "not": {"required": ["value", "valueFrom"]},
     },
 }
 ENV_FROM: Schema = {
@@ -118,26 +118,6 @@ TOLERATIONS: Schema = {
             effect={"enum": ["", "NoSchedule", "PreferNoSchedule", "NoExecute"]},
             tolerationSeconds={"type": "integer"},
         ),
-        "allOf": [
-            {  # without a key only `Exists` is taken
-                "anyOf": [
-                    {"required": ["key"], "properties": {"key": {"minLength": 1}}},
-                    {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}},
-                ]
-            },
-            {
-                "anyOf": [
-                    {"not": {"required": ["tolerationSeconds"]}},
-                    {"required": ["effect"], "properties": {"effect": {"const": "NoExecute"}}},
-                ]
-            },
-            {
-                "anyOf": [
-                    {"not": {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}}},
-                    {"properties": {"value": {"const": ""}}},
-                ]
-            },
-        ],
     },
 }
 SPREAD: Schema = {
@@ -153,10 +133,6 @@ SPREAD: Schema = {
             nodeTaintsPolicy={"enum": ["Honor", "Ignore"]},
             required=["maxSkew", "topologyKey", "whenUnsatisfiable"],
         ),
-        "anyOf": [
-            {"not": {"required": ["minDomains"]}},
-            {"properties": {"whenUnsatisfiable": {"const": "DoNotSchedule"}}},
-        ],
     },
 }
 _RULES = keys(
@@ -171,7 +147,7 @@ def mounts(reference: str) -> Schema:
     """Return volumes of Secrets or ConfigMaps, whose key `reference` names the object."""
     item = keys(
         key={"type": "string", "minLength": 1},
-        path={"type": "string", "minLength": 1, "not": {"pattern": r"^/|(^|/)\.\.(/|$)"}},
+        path={"type": "string", "minLength": 1},
         mode={"type": "integer", "minimum": 0, "maximum": 0o777},
         required=["key", "path"],
     )

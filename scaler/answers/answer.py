@@ -131,7 +131,7 @@ class Answers:
             self._note_error(scaled_object, error)
             raise
         except Exception:
-            if self._once(scaled_object.key):
+            if self._once(scaled_object.key, scaled_object.namespace):
                 log.exception("cannot judge", namespace=scaled_object.namespace, scaledobject=scaled_object.name)
             return self._failed(scaled_object, Defect("internal error of the scaler; its log says more"))
 
@@ -243,7 +243,7 @@ class Answers:
         if held is None:
             self._note_error(scaled_object, fault)
             raise fault
-        if self._once(("held", scaled_object.key)):
+        if self._once(("held", scaled_object.key), scaled_object.namespace):
             about = {"namespace": scaled_object.namespace, "scaledobject": scaled_object.name}
             log.warning("the last answer is held", why=str(fault), hold_seconds=trigger.hold_seconds, **about)
         return self._note(scaled_object, Answer((), None, held, "held", fault=fault.untraced()))

@@ -154,7 +154,7 @@ class Registry:
 
     def _forget(self, key: Key, found: ScaledObject) -> None:
         del self._known[key]
-        for on_forget in self.on_forget:
-            on_forget(found)
         self._quota.give_back(found.namespace)
         self._bytes.give_back(found.namespace, len(key))
+        for on_forget in self.on_forget:
+            on_forget(found)

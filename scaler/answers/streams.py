@@ -133,8 +133,10 @@ class Streams:
 async def repeat(stream: OpenStream, active: Callable[[], bool], send: Callable[[], Awaitable[None]]) -> None:
     """Call `send` when `active` is true at first and at every wake, then after 1, 2, 4 … and every 60 s."""
     pause = FIRST_REPEAT_SECONDS
-    while not stream.ended:
+    while True:
         is_active = active()
+        if stream.ended:
+            return
         stream.catch_up()
         if is_active:
             await send()

@@ -49,6 +49,10 @@ def run_explain(options: ExplainOptions, *, as_json: bool) -> int:
     """Print the explanations, and return the exit code: 1 if a trigger fails."""
     if bool(options.files) == bool(options.namespace):
         raise typer.BadParameter("give either FILE… or --namespace")
+    if options.name and not options.namespace:
+        raise typer.BadParameter("--name chooses one of --namespace; of FILE… all are explained")
+    if options.reach.http and options.at is None:
+        raise typer.BadParameter("--http is where --at reads the journal: give --at too, or --address for the present")
     options.reach.check()
     if options.at is not None:
         return _run_at(options, options.at, as_json=as_json)

@@ -11,10 +11,9 @@ import typer
 
 from scaler.commands.text import counted
 from scaler.commands.validate import Report
-from scaler.core.version import version
+from scaler.core.version import HOME, page, version
 from scaler.keda.findings import Finding
 
-HOME = "https://github.com/keda-queue-scaler/keda-queue-scaler"
 _RULES = {
     "finding": "KEDA, the API server or the scaler refuses or ignores this",
     "caution": "This is accepted, but does not do what its author probably thinks",
@@ -69,7 +68,7 @@ def sarif(report: Report) -> str:
             {
                 "id": rule,
                 "shortDescription": {"text": meaning},
-                "helpUri": f"{HOME}/blob/main/docs/explain.md#scaler-validate-before-it-is-applied",
+                "helpUri": page("explain.md#scaler-validate-before-it-is-applied"),
                 "defaultConfiguration": {"level": "warning" if rule == "caution" else "error"},
             }
             for rule, meaning in _RULES.items()

@@ -65,10 +65,8 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
         return {"replicas": replicas, "desired": desired, "lines": lines}
     if failed:
         lines.append(f"{len(failed)} of {len(triggers)} triggers fail")
-    fallback_to_zero = owner.fallback is not None and owner.fallback.replicas == 0
-    if failed and not active and not (owner.sleeps and fallback_to_zero):
-        lines += _while_failing(owner, replicas)
-        return {"replicas": replicas, "desired": replicas, "lines": lines}
+    if failed and not active:
+        return {"replicas": replicas, "desired": _while_failing(owner, replicas, lines), "lines": lines}
     metrics = _metrics(triggers)
     if modifiers is not None and formula:
         value = _worked_out(formula, owner, triggers) if modifiers.target_value > 0 else None
@@ -77,7 +75,9 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
             f"that value, with target {modifiers.target}"
         )
         if value is None:
-            lines.append("not worked out here: it is more than arithmetic over these triggers, or not all have a value")
+            lines.append(
+                "not worked out here: it is more than arithmetic and choices over these triggers, or not all have a value"
+            )
             return {"replicas": replicas, "desired": None, "lines": lines}
         lines.append(f"{formula} = {value:g}")
         active = active or value > modifiers.activation_above
@@ -85,9 +85,8 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
     asleep = owner.idle_replica_count or 0
     if not active and not others and owner.sleeps:
         if not owner.paused_scale_in:
-            ground = "fallback.replicas is 0" if failed else "inactive"
             lines.append(
-                f"{ground}: KEDA scales to {asleep} once nothing was active for cooldownPeriod {owner.cooldown_period} s"
+                f"inactive: KEDA scales to {asleep} once nothing was active for cooldownPeriod {owner.cooldown_period} s"
             )
             return {"replicas": replicas, "desired": asleep, "lines": lines}
         lines.append(f"inactive: but for the annotation KEDA would scale to {asleep} after cooldownPeriod")
@@ -98,14 +97,17 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
     return {"replicas": before, "desired": _by_hpa(owner, metrics, replicas, lines), "lines": lines}
 
 
-def _then(owner: ScaledObject) -> str:
+def _then(owner: ScaledObject, replicas: int) -> str:
     """Return what fallback does in the end, as the end of a sentence."""
-    fallback = owner.fallback
+    fallback, modifiers = owner.fallback, owner.advanced.scaling_modifiers
     if fallback is None:
         return "; there is no fallback"
     if owner.working_fallback is None:
         return "; fallback does nothing beside a scalingModifiers.target that is not a whole number"
     count = f"goes to fallback.replicas {fallback.replicas}"
+    possible = min(max(fallback.replicas, owner.min_replica_count, 1), owner.max_replica_count)
+    if possible != fallback.replicas:
+        count = f"goes to {possible}, the nearest to fallback.replicas {fallback.replicas} that the HPA may choose,"
     goes_on = {
         "static": count,
         "currentReplicas": "fallback keeps those that there are then",
@@ -113,17 +115,27 @@ def _then(owner: ScaledObject) -> str:
         "currentReplicasIfLower": f"{count}, unless there are fewer,",
         "scalingModifiers": "works the formula out with nil for that trigger",
     }
+    if modifiers is not None and owner.sleeps_on_errors(replicas):
+        asleep = f"scales to {owner.idle_replica_count or 0} after cooldownPeriod {owner.cooldown_period} s"
+        value = f"{modifiers.target_value * fallback.count(replicas):g}"
+        goes_on[fallback.behavior] = f"{asleep}, because fallback's value {value} is not above activationTarget,"
     return f", and {goes_on[fallback.behavior]} after more than {fallback.failure_threshold} failures in a row"
 
 
-def _while_failing(owner: ScaledObject, replicas: int) -> list[str]:
-    lines = [f"KEDA keeps the {replicas} replicas that there are while a trigger fails{_then(owner)}"]
-    if replicas and owner.sleeps and not owner.paused_scale_in:
-        lines.append(
-            "unless it misses the error: KEDA 2.20 does when the HPA asks during a slow failing poll, and then scales to "
-            f"{owner.idle_replica_count or 0} after cooldownPeriod {owner.cooldown_period} s"
-        )
-    return lines
+def _while_failing(owner: ScaledObject, replicas: int, lines: list[str]) -> int:
+    """Return the replicas in the end while nothing is active and a trigger fails, and say why in `lines`."""
+    asleep = f"{owner.idle_replica_count or 0} after cooldownPeriod {owner.cooldown_period} s"
+    may_fall = owner.sleeps and not owner.paused_scale_in
+    if may_fall and owner.fallback is not None and owner.fallback.replicas == 0:
+        lines.append(f"fallback.replicas is 0: while a trigger fails KEDA scales to {asleep}{_then(owner, replicas)}")
+    else:
+        lines.append(f"KEDA keeps the {replicas} replicas that there are while a trigger fails{_then(owner, replicas)}")
+        if may_fall and replicas:
+            lines.append(
+                "unless it misses the error: KEDA 2.20 does when the HPA asks during a slow failing poll, and then scales to "
+                + asleep
+            )
+    return (owner.idle_replica_count or 0) if may_fall and owner.sleeps_on_errors(replicas) else replicas
 
 
 def _by_keda(owner: ScaledObject, replicas: int, lines: list[str], *, active: bool) -> int:
@@ -151,7 +163,7 @@ def _metrics(triggers: Sequence[Explained]) -> list[Metric]:
 
 
 def _worked_out(formula: str, owner: ScaledObject, triggers: Sequence[Explained]) -> float | None:
-    """Evaluate `formula`; None if it is more than arithmetic over `triggers`, or one of them fails."""
+    """Evaluate `formula`; None if it is more than arithmetic and choices over `triggers`, or one of them fails."""
     values = {
         owner.triggers[trigger["index"]].name: metric["value"]
         for trigger in triggers

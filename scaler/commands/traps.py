@@ -144,7 +144,6 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             )
         return
     yield from _of_fallback(owner)
-    sleeps = owner.min_replica_count == 0 or owner.idle_replica_count == 0
     if owner.idle_replica_count:
         yield Trap(
             owner.line,
@@ -152,16 +151,16 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             f"only 0 works: the HPA undoes {owner.idle_replica_count} at its next sync, since its minimum is "
             f"minReplicaCount {owner.min_replica_count}, so the replicas flap; use 0, or leave it out",
         )
-    if owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
+    if owner.sleeps and owner.advanced.scaling_modifiers is not None and owner.advanced.scaling_modifiers.formula:
         pushes = any(trigger.type == "external-push" for trigger in owner.triggers)
         yield Trap(
             owner.line,
             "scalingModifiers",
             "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
-            "so work in progress does not keep the workload alive"
-            + (", but a push wakes it even below activationTarget, which type external would not" if pushes else ""),
+            "so work in progress does not keep the workload alive; with minReplicaCount 1 or more it need not"
+            + ("; and a push wakes it even below activationTarget, which type external would not" if pushes else ""),
         )
-    if sleeps and owner.cooldown_period < 60:
+    if owner.sleeps and owner.cooldown_period < 60:
         yield Trap(
             owner.line,
             "cooldownPeriod",
@@ -196,7 +195,14 @@ def _of_fallback(owner: ScaledObject) -> Iterator[Trap]:
     if fallback is None:
         return
     if fallback.replicas == 0 and owner.sleeps:
-        yield Trap(owner.line, "fallback.replicas", "0 lets an outage scale the workload to zero; use 1 or more")
+        text = "0 lets an outage scale the workload down to 1 or to zero; use 1 or more"
+        yield Trap(owner.line, "fallback.replicas", text)
+    elif owner.sleeps_on_errors(fallback.replicas) and modifiers is not None:
+        text = (
+            f"beside the formula {fallback.replicas} of them have the value {modifiers.target_value * fallback.replicas:g}, "
+            "which is not above activationTarget, so that an outage scales the workload to zero; use more"
+        )
+        yield Trap(owner.line, "fallback.replicas", text)
     if owner.working_fallback is None and modifiers is not None:
         yield Trap(
             owner.line,

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from scaler.commands import traps
-from scaler.commands.manifests import TEMPLATE, File, is_ours, survey_file, texts, together
+from scaler.commands.manifests import EXTERNAL, TEMPLATE, File, is_ours, survey_file, texts, together
 from scaler.keda.authentications import Authentication
 from scaler.keda.findings import Finding
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
+from scaler.sources import SOURCES
 from scaler.sources.triggers import FROM_ENV, check
 
 _ADDRESS = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5})")
@@ -57,8 +58,8 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
         for owner in manifests.objects:
             ours = [trigger for trigger in owner.triggers if is_ours(trigger)]
             triggers += len(ours)
-            for trigger in ours:
-                here += of_trigger(owner, trigger, authentications)
+            for trigger in owner.triggers:
+                here += of_trigger(owner, trigger, authentications) if trigger in ours else of_other(owner, trigger)
             if ours:
                 here += (_caution(owner, trap) for trap in traps.of_owner(owner))
                 here += (_caution(owner, trap) for trap in traps.of_rivals(owner, everything.objects))
@@ -103,6 +104,33 @@ def of_trigger(
     found = (*traps.of_connection(trigger), *traps.of_authentication(owner, trigger, authentications))
     for trap in (*found, *(traps.of_trigger(owner, trigger, parsed) if parsed is not None else ())):
         yield _caution(owner, trap)
+
+
+def of_other(owner: ScaledObject | ScaledJob, trigger: Trigger) -> Iterator[Finding]:
+    """Yield what keeps a trigger that is not ours from being one, or from being one of an external scaler at all."""
+    line = trigger.key_lines.get("scalerAddress", trigger.line)
+    address = trigger.metadata.get("scalerAddress", "")
+    if trigger.type in EXTERNAL:
+        if not address:
+            yield Finding(owner.file, line, "scalerAddress", address_problem(address))
+        return
+    meant = next((name for name in EXTERNAL if _letters(name) == _letters(trigger.type)), None)
+    if meant is not None:
+        yield Finding(owner.file, trigger.line, "type", f"KEDA knows no type {trigger.type}; did you mean {meant}?")
+    elif address:
+        text = (
+            f"KEDA's own {trigger.type} takes no scalerAddress; an external scaler has type external or external-push"
+        )
+        yield Finding(owner.file, line, "type", text)
+    elif trigger.metadata.get("source") in SOURCES:
+        text = (
+            f"KEDA's own {trigger.type} is asked, not this scaler, whose triggers have type external or external-push"
+        )
+        yield Finding(owner.file, trigger.line, "type", text, caution=True)
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z]", "", name.casefold())
 
 
 def _caution(owner: ScaledObject | ScaledJob, trap: traps.Trap) -> Finding:

@@ -30,6 +30,8 @@ with _hidden("rich"):  # structlog would import it for its tracebacks, which are
 
 get_logger = structlog.get_logger
 MAX_REMEMBERED = 10_000
+MAX_LINES = 200
+"""Lines of one namespace in the time of `Once`; its triggers can fail in any number of ways."""
 
 
 def crash(error: BaseException) -> str:
@@ -100,13 +102,28 @@ class Once:
         """Allow one event every `seconds` for each key."""
         self._clock, self._seconds = clock, seconds
         self._last: dict[object, float] = {}
+        self._lines: dict[str, tuple[float, int]] = {}  # since when they are counted, and how many
 
-    def __call__(self, key: object) -> bool:
-        """Tell whether the event of `key` is to be logged now."""
+    def __call__(self, key: object, namespace: str | None = None) -> bool:
+        """Tell whether the event of `key` is to be logged now; those of a `namespace` are at most `MAX_LINES`."""
         now = self._clock.now()
         if now - self._last.get(key, float("-inf")) < self._seconds:
+            return False
+        if namespace is not None and not self._has_room(namespace, now):
             return False
         if len(self._last) >= MAX_REMEMBERED:
             self._last.clear()
         self._last[key] = now
         return True
+
+    def _has_room(self, namespace: str, now: float) -> bool:
+        """Count a line of `namespace`, and say once that there are too many."""
+        since, lines = self._lines.get(namespace, (now, 0))
+        if now - since >= self._seconds:
+            since, lines = now, 0
+        if namespace not in self._lines and len(self._lines) >= MAX_REMEMBERED:
+            self._lines.clear()
+        self._lines[namespace] = since, lines + 1
+        if lines == MAX_LINES:
+            get_logger().warning("more errors are left out of the log", namespace=namespace, seconds=self._seconds)
+        return lines < MAX_LINES

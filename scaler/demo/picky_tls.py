@@ -29,10 +29,10 @@ class PickyTls:
         try:
             head = await reader.readexactly(5)
             hello = head + await reader.readexactly(int.from_bytes(head[3:]))
-            writer.write(_hello(hello, _RETRY, struct.pack("!H", self._group)))
+            writer.write(server_hello(hello, _RETRY, struct.pack("!H", self._group)))
             self.then.put_nowait(await reader.read(1))
             size = FFDHE.get(self._group, 0)
-            writer.write(_hello(hello, os.urandom(32), struct.pack("!HH", self._group, size) + b"\x7f" * size))
+            writer.write(server_hello(hello, os.urandom(32), struct.pack("!HH", self._group, size) + b"\x7f" * size))
             await reader.read()
         except (OSError, EOFError):
             pass  # the client has closed the connection
@@ -46,7 +46,7 @@ class PickyTls:
             await self._server.wait_closed()
 
 
-def _hello(hello: bytes, random: bytes, share: bytes) -> bytes:
+def server_hello(hello: bytes, random: bytes, share: bytes) -> bytes:
     """Return the ServerHello to the record `hello`, with the extension `key_share`."""
     session = hello[43 : 44 + hello[43]]
     extensions = struct.pack("!HHHHH", 43, 2, 0x0304, 51, len(share)) + share

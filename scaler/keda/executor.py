@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scaler.keda.arithmetic import Metric, MetricType, Pods
 from scaler.keda.formula import Formula
-from scaler.keda.scalable import Fallback, ScaledObject, ScalingModifiers
+from scaler.keda.scalable import ScaledObject, ScalingModifiers
 
 COMPOSITE = "composite-metric"
 """KEDA's name for the metric of `scalingModifiers`, the only external one that the HPA then gets."""
@@ -175,7 +175,7 @@ class Executor:
         kind, target = result.type, result.target
         if self.formula is not None:
             kind, target = self._modifiers.metric_type, self._modifiers.target_value
-        replicas: float = _fallback_replicas(fallback, pods.replicas)
+        replicas: float = fallback.count(pods.replicas)
         if kind == "Value":
             if not pods.ready:
                 return _Read(result)
@@ -222,15 +222,3 @@ class Executor:
         if self._last_active is None:
             return int(self.created) + self.scaled_object.initial_cooldown_period < now
         return self._last_active + self.scaled_object.cooldown_period < now
-
-
-def _fallback_replicas(fallback: Fallback, replicas: int) -> int:
-    match fallback.behavior:
-        case "currentReplicas":
-            return replicas
-        case "currentReplicasIfHigher":
-            return max(replicas, fallback.replicas)
-        case "currentReplicasIfLower":
-            return min(replicas, fallback.replicas)
-        case _:
-            return fallback.replicas

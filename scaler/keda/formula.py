@@ -1,11 +1,12 @@
-"""The formula of `scalingModifiers`, if it is plain arithmetic; KEDA's language (expr-lang.org) has more."""
+"""The formula of `scalingModifiers`: arithmetic, comparisons and choices; KEDA's language (expr-lang.org) has more."""
 
 import ast
 import math
 import operator
 import re
 import statistics
-from collections.abc import Callable, Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from scaler.keda.quantity import milli
@@ -22,6 +23,14 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: lambda above, below: above / below if below else math.inf * above,  # 0 / 0 is NaN
     ast.Pow: lambda value, other: other if value is None else value,  # `??`
 }
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+}
 _OF_NUMBERS: dict[str, Callable[..., float]] = {
     "abs": abs,
     "ceil": math.ceil,
@@ -37,26 +46,37 @@ _OF_A_LIST: dict[str, Callable[..., float]] = {
     "sum": sum,
 }
 _WORDS = frozenset({"true", "false", "nil", "and", "or", "not", "in", "if", "else"})
+_OF_PYTHON = {"if", "else", "is", "lambda"}
+"""Words that would mean something else to Python's parser, or nothing to KEDA."""
+_PYTHON = {"??": f" {_COALESCE} ", "&&": " and ", "||": " or ", "!": " not "}
+_TOKEN = re.compile(r"\s+|\?\?|&&|\|\||[<>=!]=|[\w.]+|.")
+
+
+class _Trial(dict[str, float | None]):
+    """Values with which every branch is evaluated, to find out whether all of them can be."""
 
 
 def compiled(text: str, names: Collection[str]) -> Formula | None:
-    """Return a function of the values by trigger name, or None if `text` is more than arithmetic over `names`.
+    """Return a function of the values by trigger name, or None if `text` is more than what is supported.
 
-    Supported are `+ - * /`, `??`, brackets, abs, ceil, floor, and max, min, mean, median and sum of numbers or a list.
-    The result is what the HPA gets: in thousandths, and 0 for a negative or undefined number (KEDA
-    pkg/scaling/modifiers/formula.go). It is None for `nil`, and NaN where KEDA fails because of a `nil`.
+    Supported are `+ - * /`, `??`, comparisons, `&& || !`, `? :`, brackets, abs, ceil, floor, and max, min, mean, median
+    and sum of numbers or a list. The result is what the HPA gets: in thousandths, and 0 for a negative or undefined
+    number (KEDA pkg/scaling/modifiers/formula.go). It is None for `nil`, and NaN where KEDA fails because of a `nil`.
     """
-    if _COALESCE in text:
+    tokens = deque(_TOKEN.findall(text))
+    if not _OF_PYTHON.isdisjoint(tokens) or _COALESCE in text:
         return None
     try:
-        tree = ast.parse(text.strip().replace("??", _COALESCE), mode="eval").body
-        _value(tree, dict.fromkeys(names, 1.0))
-    except (SyntaxError, ValueError, KeyError, RecursionError, ArithmeticError):
+        tree = ast.parse(_translated(tokens), mode="eval").body
+        trial = _value(tree, _Trial(dict.fromkeys(names, 1.0), nil=None))
+    except (SyntaxError, ValueError, KeyError, TypeError, RecursionError, ArithmeticError):
+        return None
+    if tokens or isinstance(trial, bool):
         return None
 
     def formula(values: Mapping[str, float | None]) -> float | None:
         try:
-            value = _value(tree, values)
+            value = _value(tree, {"nil": None, **values})
         except ArithmeticError:
             return 0.0
         except TypeError:  # a `nil` beside an operator or in a function
@@ -64,6 +84,26 @@ def compiled(text: str, names: Collection[str]) -> Formula | None:
         return None if value is None else milli(value) / 1000
 
     return formula
+
+
+def _translated(tokens: deque[str]) -> str:
+    """Return the tokens up to the end of an expression in Python's words: `(b if a > 5 else c)` for `a > 5 ? b : c`."""
+    text = ""
+    while tokens and tokens[0] not in {",", ")", "]", ":"}:
+        word = tokens.popleft()
+        if word == "?":
+            chosen = _translated(tokens)
+            if not tokens or tokens.popleft() != ":":
+                raise SyntaxError("a choice without its other half")
+            return f"(({chosen}) if ({text}) else ({_translated(tokens)}))"
+        text += _PYTHON.get(word, word)
+        if word in {"(", "["}:
+            while tokens and tokens[0] not in {")", "]"}:
+                text += _translated(tokens)
+                if tokens and tokens[0] in {",", ":"}:
+                    text += tokens.popleft()
+            text += tokens.popleft() if tokens else ""
+    return text.strip()
 
 
 def unknown_names(text: str, names: Collection[str]) -> list[str]:
@@ -81,22 +121,62 @@ def unknown_names(text: str, names: Collection[str]) -> list[str]:
 def _value(node: ast.expr, values: Mapping[str, float | None]) -> Any:
     """Evaluate `node`; raises `KeyError` for an unknown name or function, `ValueError` for anything else unknown."""
     match node:
+        case ast.Constant() | ast.Name():
+            return _leaf(node, values)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, values)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_value(left, values), _value(right, values))
+        case ast.IfExp():
+            return _choice(node, values)
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if arguments:
+            return _called(name, arguments, values)
+        case _:
+            return _truth(node, values)
+
+
+def _leaf(node: ast.Constant | ast.Name, values: Mapping[str, float | None]) -> float | None:
+    match node:
         case ast.Constant(value=bool()):
             raise ValueError("a truth value")
         case ast.Constant(value=int() | float() as number):
             return float(number)
         case ast.Name(id=name):
             return values[name]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_value(operand, values)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_value(left, values), _value(right, values))
-        case ast.Call(func=ast.Name(id=name), args=[ast.List(elts=items)], keywords=[]) if items:
+    raise ValueError("neither a number nor a name")
+
+
+def _choice(node: ast.IfExp, values: Mapping[str, float | None]) -> Any:
+    chosen, other = (node.body, node.orelse) if _truth(node.test, values) else (node.orelse, node.body)
+    value = _value(chosen, values)
+    if isinstance(values, _Trial) and isinstance(_value(other, values), bool) != isinstance(value, bool):
+        raise ValueError("a choice of a number and a condition")
+    return value
+
+
+def _called(name: str, arguments: list[ast.expr], values: Mapping[str, float | None]) -> float:
+    match arguments:
+        case [ast.List(elts=items)] if items:
             return float(_OF_A_LIST[name]([_value(item, values) for item in items]))
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if arguments:
-            return _of_numbers(name, [_value(argument, values) for argument in arguments])
         case _:
-            raise ValueError("more than arithmetic")
+            return _of_numbers(name, [_value(argument, values) for argument in arguments])
+
+
+def _truth(node: ast.expr, values: Mapping[str, float | None]) -> bool:
+    """Evaluate a condition; raises as `_value`, also for a number, which is none here."""
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
+            return bool(_COMPARISONS[type(op)](_value(left, values), _value(right, values)))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _truth(operand, values)
+        case ast.BoolOp(op=op, values=parts):
+            truths: Iterable[bool] = (_truth(part, values) for part in parts)
+            truths = list(truths) if isinstance(values, _Trial) else truths
+            return all(truths) if isinstance(op, ast.And) else any(truths)
+        case ast.IfExp() if isinstance(found := _choice(node, values), bool):
+            return found
+        case _:
+            raise ValueError("neither a condition nor anything else that is known")
 
 
 def _of_numbers(name: str, arguments: list[Any]) -> float:

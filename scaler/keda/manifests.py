@@ -1,6 +1,5 @@
 """Reads ScaledObjects and ScaledJobs from YAML, with the line of everything for messages."""
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from scaler.keda import scalable
 from scaler.keda.authentications import KINDS as AUTHENTICATION_KINDS
 from scaler.keda.authentications import Authentication, authentication
+from scaler.keda.field_names import dotted, meant, nearest, places
 from scaler.keda.findings import Finding, ManifestError, Manifests
 from scaler.keda.refusals import refusals
 from scaler.keda.scalable import ScaledJob, ScaledObject
@@ -18,6 +18,7 @@ from scaler.keda.yaml_lines import Broken, documents
 from scaler.keda.yaml_nodes import Document, Path
 
 _API_VERSION = "keda.sh/v1alpha1"
+_ROOT = {"apiVersion", "kind", "metadata", "spec", "status"}
 _KINDS: dict[str, type[ScaledObject | ScaledJob]] = {"ScaledObject": ScaledObject, "ScaledJob": ScaledJob}
 _ADAPTERS: dict[str, TypeAdapter[ScaledObject | ScaledJob]] = {name: TypeAdapter(kind) for name, kind in _KINDS.items()}
 _ANNOTATION = "autoscaling.keda.sh/"
@@ -112,12 +113,15 @@ class _Reader:
         if self._data.get("apiVersion") != _API_VERSION:
             self._refuse(("apiVersion",), f"must be {_API_VERSION}")
         kind: str = self._data["kind"]
+        for key in sorted(self._data.keys() - _ROOT):
+            self._find((key,), f"KEDA knows no such field{meant((key,), _ADAPTERS[kind])}")
         values = self._plain(("spec",), self._mapping("spec"))
         for index, trigger in enumerate(values["triggers"] if isinstance(values.get("triggers"), list) else ()):
             if isinstance(trigger, dict):
                 self._add_lines(("spec", "triggers", index), trigger)
         values = {key: value for key, value in values.items() if key not in _KINDS[kind].unread}
         given, least = dict(values), values.get("minReplicaCount")
+        self._job_template(kind)
         if kind == ScaledJob.kind and isinstance(least, int) and least > 0:
             values.setdefault("maxReplicaCount", 100 + least)  # as KEDA: 100 beyond the minimum (scaledjob_types.go)
         values |= {scalable.FILE: self._file, scalable.LINE: self._line(()), **self._names(), **self._annotations(kind)}
@@ -129,6 +133,17 @@ class _Reader:
             if isinstance(annotations, dict) and annotations.get(_TRANSFER) == "true":
                 self._find(("metadata", "annotations", _TRANSFER), _UNNAMED)
         return result
+
+    def _job_template(self, kind: str) -> None:
+        """Find a ScaledJob without what KEDA makes its Jobs of; the rest of it is the business of Kubernetes."""
+        spec = self._mapping("spec")
+        job = spec.get("jobTargetRef")
+        if kind != ScaledJob.kind or "scaleTargetRef" in spec:
+            return
+        if not isinstance(job, dict):
+            self._find(("spec", "jobTargetRef"), "must be given: KEDA makes the Jobs of its template")
+        elif not isinstance(job.get("template"), dict):
+            self._find(("spec", "jobTargetRef", "template"), "must be given: the pods of the Jobs")
 
     def _names(self) -> dict[str, str]:
         metadata = {"namespace": "default"} | self._plain(("metadata",), self._mapping("metadata"))
@@ -155,7 +170,7 @@ class _Reader:
         known = {_PAUSED} if kind == ScaledJob.kind else {*_FLAGS, _PAUSED_REPLICAS}
         elsewhere = {f"{_ANNOTATION}{each.rpartition('/')[2]}" for each in (_TRANSFER, _EXCLUDED)}
         for key in sorted(texts.keys() - known - elsewhere):
-            self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{_nearest(key, known)}")
+            self._find((*path, key), f"KEDA 2.20 knows no such annotation of a {kind}{nearest(key, known)}")
         falsehoods = {"0", "f", "F", "false", "False", "FALSE"}  # Go's ParseBool; KEDA takes everything else for true
         values: dict[str, Any] = {
             ours: texts[key] not in falsehoods for key, ours in _FLAGS.items() if key in texts.keys() & known
@@ -226,7 +241,7 @@ class _Reader:
             for step in parents:
                 holder = holder[step]
             del holder[key]
-            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{_nearest(str(key), fields_of(kind))}")
+            self._find(("spec", *problem["loc"]), f"KEDA knows no such field{meant(problem['loc'], _ADAPTERS[kind])}")
         return self._validated(kind, values)
 
     def _mapping(self, key: str) -> dict[str, Any]:
@@ -240,10 +255,10 @@ class _Reader:
         return self._document.line((*self._path, *path))
 
     def _find(self, path: Path, problem: str) -> None:
-        self.findings.append(Finding(self._file, self._line(path), _dotted(path), problem))
+        self.findings.append(Finding(self._file, self._line(path), dotted(path), problem))
 
     def _refuse(self, path: Path, problem: str) -> None:
-        self.refusals.append(Finding(self._file, self._line(path), _dotted(path), problem))
+        self.refusals.append(Finding(self._file, self._line(path), dotted(path), problem))
 
 
 def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) -> None:
@@ -269,24 +284,9 @@ def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) 
         holder.pop(target[-1], None)  # may already be removed because of another error
 
 
-def _nearest(key: str, known: set[str]) -> str:
-    """Return "; did you mean …?" if one of `known` is similar to `key`, else ""."""
-    nearest = difflib.get_close_matches(key, sorted(known), n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
-
-
 def fields_of(kind: str) -> set[str]:
     """Return the names of all fields that objects of `kind` (`ScaledObject` or `ScaledJob`) have, at any depth."""
-    schema = _ADAPTERS[kind].json_schema()
-    parts = (schema, *schema["$defs"].values())
-    return {name for part in parts for name in part.get("properties", ())} | _KINDS[kind].unread
-
-
-def _dotted(path: Path) -> str:
-    """Write a path as kubectl does: `spec.triggers[0].metadata.queueLength`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    text = text.removeprefix(".")
-    return text if len(text) <= MAX_NAME else f"{text[:MAX_NAME]}…"
+    return set(places(_ADAPTERS[kind]))
 
 
 def _sentence(message: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from scaler.keda.formula import unknown_names
 from scaler.keda.jobs import running_share
-from scaler.keda.scalable import ScaledJob, ScaledObject, ScalingModifiers
+from scaler.keda.scalable import ScaledJob, ScaledObject, ScaleTargetRef, ScalingModifiers
 from scaler.keda.yaml_nodes import Path
 
 LONGEST_NAME = 63
@@ -28,6 +28,7 @@ def refusals(manifest: ScaledObject | ScaledJob, given: Mapping[str, Any]) -> It
         idle = manifest.idle_replica_count
         if idle is not None and idle >= (max(least, 1) if "minReplicaCount" in given else least):
             yield ("spec", "idleReplicaCount"), f"must be below minReplicaCount {least}"
+        yield from _target(manifest.scale_target_ref)
         yield from _modifiers(manifest)
     elif manifest.scaling_strategy.strategy == "custom":
         strategy, path = given["scalingStrategy"], ("spec", "scalingStrategy")
@@ -40,6 +41,34 @@ def refusals(manifest: ScaledObject | ScaledJob, given: Mapping[str, Any]) -> It
                 "custom needs customScalingQueueLengthDeduction, if only 0: KEDA fails without it",
             )
     yield from _triggers(manifest)
+
+
+_SCALED = {
+    "apps/v1": ("Deployment", "StatefulSet", "ReplicaSet"),
+    "v1": ("ReplicationController",),
+    "batch/v1": (),
+}
+"""The kinds of Kubernetes itself that have the subresource `scale`, by their apiVersion."""
+
+
+def _target(target: ScaleTargetRef) -> Iterator[tuple[Path, str]]:
+    """Yield a kind that there is not in its apiVersion, or that has no replicas (KEDA gvkr_types.go, ParseGVKR)."""
+    kinds = _SCALED.get(target.api_version)
+    if kinds is None or target.kind in kinds:
+        return
+    home = next((version for version, theirs in _SCALED.items() if target.kind in theirs), None)
+    meant = next((kind for kind in kinds if kind.casefold() == target.kind.casefold()), None)
+    if home is not None:
+        hint = f"; it is of apiVersion {home}"
+    elif meant is not None:
+        hint = f"; did you mean {meant}?"
+    elif target.kind in {"Job", "CronJob"}:
+        hint = "; write a ScaledJob"
+    elif target.kind == "DaemonSet":
+        hint = ""
+    else:
+        hint = "; give its apiVersion"
+    yield ("spec", "scaleTargetRef", "kind"), f"{target.api_version} has no {target.kind} that can be scaled{hint}"
 
 
 def _triggers(manifest: ScaledObject | ScaledJob) -> Iterator[tuple[Path, str]]:

@@ -76,6 +76,18 @@ class Fallback:
         "static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower", "scalingModifiers"
     ] = "static"
 
+    def count(self, replicas: int) -> int:
+        """Return how many replicas it asks for while there are `replicas`."""
+        match self.behavior:
+            case "currentReplicas":
+                return replicas
+            case "currentReplicasIfHigher":
+                return max(replicas, self.replicas)
+            case "currentReplicasIfLower":
+                return min(replicas, self.replicas)
+            case _:
+                return self.replicas
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingModifiers:
@@ -187,6 +199,20 @@ class ScaledObject(Scalable):
         modifiers = self.advanced.scaling_modifiers
         whole = modifiers is None or modifiers == ScalingModifiers() or re.fullmatch(r"\+?0*[1-9]\d*", modifiers.target)
         return self.fallback if whole else None
+
+    def sleeps_on_errors(self, replicas: int) -> bool:
+        """Tell whether KEDA scales it to 0 or `idleReplicaCount` in the end if its triggers go on failing.
+
+        A fallback that stands in counts as active, but beside a formula by its value.
+        """
+        if self.fallback is None or not self.sleeps or self.force_activation:
+            return False
+        fallback, modifiers = self.working_fallback, self.advanced.scaling_modifiers
+        if fallback is None:
+            return self.fallback.replicas == 0  # KEDA holds it on an error only for another number
+        if modifiers is None or not modifiers.formula or fallback.behavior == "scalingModifiers":
+            return False
+        return modifiers.target_value * fallback.count(replicas) <= modifiers.activation_above
 
     def held_by(self) -> tuple[str, ...]:
         """Return one sentence for each annotation that is set, about its effect."""

@@ -66,7 +66,7 @@ class StandIn:
     notes_closed_scalers: bool = False
     """True for a KEDA without that bug: a call that was interrupted by closed scalers counts as an error."""
     formula: Formula | None = None
-    """The formula of `scalingModifiers`, for one that is more than arithmetic over the external triggers.
+    """The formula of `scalingModifiers`, for one that is more than arithmetic and choices over the external triggers.
 
     If the manifest's is more than that and this is None, the modifiers are ignored.
     """

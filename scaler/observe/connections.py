@@ -18,7 +18,7 @@ SILENT_SECONDS = 15.0
 """Timeout for the head of a request, from when the connection was made or the last answer was sent."""
 
 http_log = logging.getLogger(__name__)
-"""The log of aiohttp's server, without requests that are no valid HTTP: the client is told, and could flood the log."""
+"""The log of aiohttp's server, without requests that are no valid HTTP: the client gets an error, and could flood the log."""
 http_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -5,6 +5,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -27,7 +28,7 @@ from scaler.core.clock import Clock, SystemClock, deadline, sleep
 from scaler.core.domain import Reader
 from scaler.core.logs import Once, get_logger
 from scaler.core.quota import Quota
-from scaler.core.version import version
+from scaler.core.version import page, version
 from scaler.observe.connections import Connections, http_log, only_for
 from scaler.observe.explainer import Explainer
 from scaler.observe.journal import Journal, View
@@ -186,9 +187,8 @@ class Server:
         self._stack.callback(sparing.cancel)
         log.info("serving", grpc=self.port, http=self.http_port, tls=self.settings.tls is not None, version=version())
         if not self.settings.access:
-            log.warning(
-                "no access rules: every namespace may read everything that the scaler can; see docs/security.md"
-            )
+            text = "no access rules: every namespace may read everything that the scaler can"
+            log.warning(text, see=page("security.md#access-rules"))
 
     async def _listen_http(self) -> None:
         connections = Connections(self._clock)
@@ -227,11 +227,12 @@ class Server:
     async def _sweep(self) -> None:
         while True:
             await sleep(self._clock, FORGET_SECONDS)
-            self.registry.forget_old()
-            self.leases.rest(self.registry)
-            self.journal.tidy()
-            self.snapshots.revive()
-            self.garbage.tidy()
+            registry, rest = self.registry, partial(self.leases.rest, self.registry)
+            for part in (registry.forget_old, rest, self.journal.tidy, self.snapshots.revive, self.garbage.tidy):
+                try:
+                    part()
+                except Exception:  # else one defect would let everything grow from then on
+                    log.exception("cannot tidy up")
 
     async def drain(self) -> None:
         """Stop in such a way that KEDA only has to reconnect.

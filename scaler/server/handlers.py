@@ -139,7 +139,7 @@ class Calls:
         ref = named(name, request)
         about = {"rpc": name, "namespace": ref.namespace[:253], "scaledobject": ref.name[:253]}
         code = error.code if isinstance(error, ScalerError) else "INTERNAL"
-        if self._once((code, about["namespace"], about["scaledobject"])):
+        if self._once((code, about["namespace"], about["scaledobject"]), about["namespace"]):
             if isinstance(error, ScalerError):
                 log.warning("answered with an error", code=code, error=str(error), **about)
             else:

@@ -28,7 +28,7 @@ def reload(server: Running, load: Callable[[], Settings]) -> None:
     """Apply to `server` what `load` returns, as far as that is possible, and log which sections need a restart.
 
     A wrong configuration changes nothing. ScaledObjects that the new access rules do not allow are forgotten, and get
-    an error at their next call.
+    an error at their next call; their streams end instead of sending.
     """
     try:
         new = load()

@@ -52,6 +52,10 @@ class RequestCache:
         self._metrics = Meanings[tuple[ScaledObject, int]]()
         registry.on_forget.append(lambda _scaled_object: self._clear())
 
+    def __contains__(self, scaled_object: ScaledObject) -> bool:
+        """Tell whether `scaled_object` is still known, and so allowed."""
+        return scaled_object in self._registry
+
     def find(self, raw: bytes) -> ScaledObject:
         """Return the ScaledObject of a ScaledObjectRef's bytes, noting its call; raises as `Registry.find_ref`."""
         if (found := self._refs.get(raw)) is not None:

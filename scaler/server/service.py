@@ -63,16 +63,23 @@ class Service:
         """Send `true` at every change to active, and again after growing pauses while active.
 
         KEDA loses a `true` that arrives just after it scaled to 0, so one is not enough. `false` is never sent: old
-        versions of KEDA deactivate on it without asking the other triggers.
+        versions of KEDA deactivate on it without asking the other triggers. A stream that new access rules do not allow
+        ends instead of sending; KEDA gets the error when it opens the next.
         """
         scaled_object = self._requests.find(request)
+
+        def active() -> bool:
+            if scaled_object not in self._requests:
+                stream.end()
+            return self._listeners.says_active(scaled_object)
+
         with (
             self._streams.open(scaled_object.namespace) as stream,
             self._listeners.listening(scaled_object, stream.wake),
         ):
             with suppress(Fault):  # nothing is sent then; the store tries again, and wakes the stream
                 await self._answers.answer(scaled_object, self._wait_seconds)
-            await repeat(stream, lambda: self._listeners.says_active(scaled_object), lambda: send(ACTIVE))
+            await repeat(stream, active, lambda: send(ACTIVE))
 
     async def stream_metric_spec(self, request: bytes, send: Send) -> None:
         """Send what `get_metric_spec` returns at once and every minute, because KEDA forgets it after an error.

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from yarl import URL
 
 from scaler.clients.http.fetch import checked_url, shown
+from scaler.clients.kubernetes.selectors import parse_selector
 from scaler.core.domain import Assessment, MetricSpec, Place, Reader, Readings
 
 
@@ -59,6 +60,25 @@ def _interval(value: float) -> float:
     return value
 
 
+def matching(pattern: str, allowed: str) -> AfterValidator:
+    """Require a text that matches `pattern` from end to end; the error says what is `allowed`."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(allowed)
+        return text
+
+    return AfterValidator(check)
+
+
+def _label_selector(text: str) -> str:
+    try:
+        parse_selector(text)
+    except ValueError:
+        raise ValueError("a label selector, such as app=x, x in (a, b), x notin (a), x or !x") from None
+    return text
+
+
 MAX_LIST = 200
 """Items of one comma-separated value; each is a place to read, so the limit keeps a trigger from naming 10,000."""
 
@@ -70,6 +90,8 @@ Seconds = Annotated[float, BeforeValidator(_decimal), Field(ge=0, le=86_400)]
 Interval = Annotated[float, BeforeValidator(_decimal), AfterValidator(_interval), Field(ge=0, le=3_600)]
 Flag = Annotated[bool, BeforeValidator(_boolean)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
+LabelSelector = Annotated[str, AfterValidator(_label_selector)]
+NamespaceName = Annotated[str, matching("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "the name of a namespace")]
 Url = Annotated[str, AfterValidator(checked_url)]
 """`http` or `https`, in a field of `url_field`, as it may have a user name and password."""
 

@@ -85,19 +85,27 @@ _PAGES = {
     ),
 }  # fmt: skip
 _WORKQUEUE = {**_PAGES, "namespace": "write podNamespace, the namespace of the pods of podSelector"}
-_ARGOCD = {**_PAGES, "algorithm": "write shardingAlgorithm"}
+_ACTIVATION = ("activationThreshold", "activationValue", "activationTargetValue")
+_ARGOCD = {
+    **_PAGES,
+    "algorithm": "write shardingAlgorithm",
+    **dict.fromkeys(
+        ("threshold", "value", "targetValue"), "write queueLength, or pendingRequests for component repo-server"
+    ),
+    **dict.fromkeys(_ACTIVATION, "leave it out: it is always active, and a fixed shard while it owns a cluster"),
+}
 _FLUX = {
     **dict.fromkeys(("threshold", "value", "targetValue", "queueLength"), "write pendingObjects, for each replica"),
     **dict.fromkeys(("serverAddress", "query"), "Flux's objects are read from the Kubernetes API; leave it out"),
+    **dict.fromkeys(_ACTIVATION, "leave it out: one object that waits is enough"),
     "namespace": "write namespaces",
     "shardKey": "write shard for the value of the label, and shardLabel for another label than Flux's own",
 }
 _BY_SOURCE = {"sqs": _SQS, "sidekiq": _SIDEKIQ, "workqueue": _WORKQUEUE, "argocd": _ARGOCD, "flux": _FLUX}
-_FOLDED = {
-    source: {key.casefold(): text for key, text in (_EVERY | keys).items()} for source, keys in _BY_SOURCE.items()
-}
+HINTS = {source: {key.casefold(): text for key, text in (_EVERY | keys).items()} for source, keys in _BY_SOURCE.items()}
+"""By source and key, in lower case."""
 
 
 def hint(key: str, source: str) -> str | None:
     """Return what to use instead of `key` in `source`, however its letters' case; None if no scaler has that key."""
-    return _FOLDED.get(source, {}).get(key.casefold())
+    return HINTS.get(source, {}).get(key.casefold())

@@ -1,17 +1,27 @@
 """The metadata keys that say where pages of metrics are, for every source that reads pages."""
 
-import re
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from scaler.clients.http.fetch import checked_url
-from scaler.clients.kubernetes.selectors import parse_selector
 from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
 from scaler.clients.pages.reader import PodPages, UrlPages, Wanted
+from scaler.clients.pages.settings import API_PATH
 from scaler.core.domain import Place
-from scaler.sources.base import Claim, CommaList, Count, Trigger, Url, url_claim, url_field
+from scaler.sources.base import (
+    Claim,
+    CommaList,
+    Count,
+    LabelSelector,
+    NamespaceName,
+    Trigger,
+    Url,
+    matching,
+    url_claim,
+    url_field,
+)
 
 WAYS = {
     "metricsURL": "metrics_url",
@@ -43,20 +53,24 @@ class PageKeys(Trigger):
         "URL of the metrics page, or several with commas; a host name with several addresses (a headless Service) means every one of them.",
         None,
     )
-    pod_selector: str | None = Field(
+    pod_selector: LabelSelector | None = Field(
         None, description="Label selector of the pods whose pages are read; they are found through the Kubernetes API."
     )
-    pod_namespace: str | None = Field(None, description="Namespace of these pods; without it that of the ScaledObject.")
+    pod_namespace: NamespaceName | None = Field(
+        None, description="Namespace of these pods; without it that of the ScaledObject."
+    )
     scheme: Literal["http", "https"] = Field(
         "http", description="`https`: the configuration's `pages` says whose certificates count and with which token."
     )
     port: Count = Field(8080, ge=1, le=65_535, description="Port of the pages of these pods.")
-    path: str = Field("/metrics", description="Path of the pages of these pods.")
+    path: Annotated[str, matching(r'/[!"$->@-~]*', "a path such as /metrics")] = Field(
+        "/metrics", description="Path of the pages of these pods."
+    )
     prometheus: str | None = Field(
         None, description="A Prometheus named in the configuration, which has read the pages already."
     )
     prometheus_url: Url | None = url_field("prometheusURL", "Base URL of a Prometheus, instead of a name.", None)
-    selector: str = Field(
+    selector: Annotated[str, AfterValidator(label_matchers)] = Field(
         "", description='Label matchers for the series in Prometheus: `namespace="argocd",job="argocd-metrics"`.'
     )
 
@@ -65,35 +79,12 @@ class PageKeys(Trigger):
     def _check_urls(cls, urls: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if urls is None else tuple(map(checked_url, urls))
 
-    @field_validator("pod_selector")
+    @field_validator("prometheus_url")
     @classmethod
-    def _check_pod_selector(cls, selector: str | None) -> str | None:
-        try:
-            parse_selector(selector or "")
-        except ValueError:
-            raise ValueError(
-                "a label selector of Kubernetes, such as app=argocd-repo-server or app in (a, b)"
-            ) from None
-        return selector
-
-    @field_validator("pod_namespace")
-    @classmethod
-    def _check_pod_namespace(cls, namespace: str | None) -> str | None:
-        if namespace is not None and not re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
-            raise ValueError("the name of a namespace")
-        return namespace
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, path: str) -> str:
-        if not re.fullmatch("/[!-~]*", path) or "?" in path or "#" in path:
-            raise ValueError("a path such as /metrics")
-        return path
-
-    @field_validator("selector")
-    @classmethod
-    def _check_selector(cls, selector: str) -> str:
-        return label_matchers(selector)
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and API_PATH.search(url):
+            raise ValueError("the base URL of a Prometheus, without the /api/v1/query that is added to it")
+        return url
 
     @model_validator(mode="after")
     def _check_ways(self) -> "PageKeys":

@@ -1,18 +1,23 @@
 """The metadata keys that say which Redis to read, for every source on Redis."""
 
-import re
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from scaler.clients.redis.server import CONNECTION_NAME, RedisRef, address, parse_url
-from scaler.sources.base import Claim, Trigger
+from scaler.sources.base import Claim, Trigger, matching
+
+_ALLOWED = (
+    "the name of a connection in the scaler's configuration: letters, digits and `.` `_` `-`; "
+    "a URL belongs under redisURL, better as redisURLFromEnv"
+)
+Connection = Annotated[str, matching(CONNECTION_NAME, _ALLOWED)]
 
 
 class RedisKeys(Trigger):
     """A trigger on one Redis, named in the configuration or given by its URL."""
 
-    redis: str | None = Field(
+    redis: Connection | None = Field(
         None,
         json_schema_extra={"secret": True},  # a user who takes it for `redisURL` writes a password here
         description="A connection named in the scaler's configuration. Either this or `redisURL`.",
@@ -23,16 +28,6 @@ class RedisKeys(Trigger):
         description="`redis://`, `rediss://` or `redis+sentinel://host:port,…/master/db`; typically `redisURLFromEnv: REDIS_URL`.",
         json_schema_extra={"secret": True},
     )
-
-    @field_validator("redis")
-    @classmethod
-    def _check_name(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch(CONNECTION_NAME, name):
-            raise ValueError(
-                "the name of a connection in the scaler's configuration: letters, digits and `.` `_` `-`; "
-                "a URL belongs under redisURL, better as redisURLFromEnv"
-            )
-        return name
 
     @field_validator("redis_url")
     @classmethod

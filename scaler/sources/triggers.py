@@ -1,9 +1,9 @@
 """Parses trigger metadata into a `Trigger`; every error says how to correct it."""
 
 import difflib
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +16,10 @@ KEDA_KEYS = frozenset({"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tls
 """Keys for KEDA itself, which it forwards nevertheless (KEDA pkg/scalers/external_scaler.go)."""
 FROM_ENV = "FromEnv"
 MAX_SHOWN = 80
+MAX_PROBLEMS = 10
+"""Unknown keys that are told; a search for what was meant takes 0.1 ms each."""
+MAX_KEYS = 100
+"""Keys among which `source` is looked for."""
 LIKE = 0.75
 """Minimum similarity of a suggested key: `queueLenght` to `queueLength` 0.9, `metricName` to `metricType` 0.7."""
 
@@ -62,7 +66,10 @@ def check(
     if source is None:
         return None, (*problems, *(() if "source" in open_keys else (_unknown_source(values, from_env),)))
     known = keys_of(source.trigger)
-    problems += [_unknown_key(key, source.name, known) for key in values if key not in known]
+    unknown = [key for key in values if key not in known]
+    problems += [_unknown_key(key, source.name, known) for key in unknown[:MAX_PROBLEMS]]
+    if len(unknown) > MAX_PROBLEMS:
+        problems.append(Problem(clipped(unknown[MAX_PROBLEMS]), f"unknown, too, as {len(unknown)} keys are in all"))
     if problems:
         return None, tuple(problems)
     given = {key: value for key, value in values.items() if key not in open_keys}
@@ -101,14 +108,14 @@ def _unknown_source(values: Mapping[str, str], from_env: set[str]) -> Problem:
     if "source" in values:
         value = shown(values["source"], secret="source" in from_env)
         return Problem("source", f"{value} is not a source; allowed: {allowed}")
-    near = difflib.get_close_matches("source", list(values), n=1, cutoff=0.7)
+    near = difflib.get_close_matches("source", [key[:MAX_SHOWN] for key in islice(values, MAX_KEYS)], n=1, cutoff=0.7)
     hint = f"; is {clipped(near[0])!r} meant to be it?" if near else ""
     return Problem("source", f"required, one of {allowed}{hint}")
 
 
 def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     folded = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=LIKE)
+    near = difflib.get_close_matches(key[:MAX_SHOWN].lower(), folded, n=1, cutoff=LIKE)
     own = folded.get(key.lower())
     elsewhere = sorted(name for name, other in SOURCES.items() if key in keys_of(other.trigger))
     foreign = foreign_keys.hint(key, source)
@@ -178,6 +185,6 @@ def clipped(text: str) -> str:
 def shown(value: object, *, secret: bool = False) -> str:
     """Return `value` quoted for a message, or a mask if it is or may contain a secret."""
     text = str(value)
-    if secret or re.search("://.*@", text, re.DOTALL):  # a password that is not percent-encoded may have a slash
+    if secret or "@" in text.partition("://")[2]:  # a password that is not percent-encoded may have a slash
         return "the value (not shown, it may hold a secret)"
     return f"'{clipped(text)}'"

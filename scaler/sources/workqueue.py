@@ -1,12 +1,11 @@
 """Source `workqueue`: the items in the work queues of a controller built on client-go or controller-runtime."""
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from scaler.clients.pages.exposition import Family, Page
 from scaler.clients.pages.prometheus import PrometheusReader
@@ -14,7 +13,18 @@ from scaler.clients.pages.reader import PagesReader, Wanted
 from scaler.core.domain import Assessment, Component, Metric, MetricSpec, Place, Readings
 from scaler.core.errors import Unavailable
 from scaler.sources import names
-from scaler.sources.base import Claim, CommaList, Count, Flag, Interval, Rate, Source, Target, idle_refresh_field
+from scaler.sources.base import (
+    Claim,
+    CommaList,
+    Count,
+    Flag,
+    Interval,
+    Rate,
+    Source,
+    Target,
+    idle_refresh_field,
+    matching,
+)
 from scaler.sources.page_keys import WAYS, PageKeys
 
 ACTIVE_WORKERS = "controller_runtime_active_workers"
@@ -23,6 +33,9 @@ WHY_MISSING = (
     "controller that imports k8s.io/component-base before controller-runtime loses the series without a word), or it "
     "prefixes them (metricName: prometheus_operator_workqueue_depth)"
 )
+_DEPTH = "the name of a series that ends in depth, such as prometheus_operator_workqueue_depth"
+DepthName = Annotated[str, matching("[a-zA-Z_:][a-zA-Z0-9_:]*depth", _DEPTH)]
+WRONG_NAME = f"check the names in `queues`; if they are right, {WHY_MISSING}"
 MAX_NAMED = 10
 """Queues named in one message."""
 
@@ -94,16 +107,11 @@ class WorkqueueTrigger(PageKeys):
     aggregate: Literal["sum", "max"] = Field(
         "sum", description="`max`: the items of the busiest pod times the pods, for shards that cannot help each other."
     )
-    metric_name: str = Field("workqueue_depth", description="Name of the depth series, for controllers that prefix it.")
+    metric_name: DepthName = Field(
+        "workqueue_depth", description="Name of the depth series, for controllers that prefix it."
+    )
     # A controller with zero pods has no page, so it cannot be woken by this; a longer interval is good enough.
     idle_refresh_seconds: Interval = idle_refresh_field(5)
-
-    @field_validator("metric_name")
-    @classmethod
-    def _check_metric_name(cls, name: str) -> str:
-        if not re.fullmatch("[a-zA-Z_:][a-zA-Z0-9_:]*depth", name):
-            raise ValueError("the name of a series that ends in depth, such as prometheus_operator_workqueue_depth")
-        return name
 
     @model_validator(mode="after")
     def _check_way(self) -> "WorkqueueTrigger":
@@ -184,7 +192,7 @@ class WorkqueueTrigger(PageKeys):
                 where = lacking[0].name if lacking else "the series"
                 raise Unavailable(
                     f"queue {queue} is not in {series.depth} or {series.adds} of {where}, which know {_listed(known)}: "
-                    f"{WHY_MISSING}"
+                    f"{WRONG_NAME if known else WHY_MISSING}"
                 )
         return telling
 

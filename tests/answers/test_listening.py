@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from scaler.answers.scaledobject import ScaledObject
 from scaler.core.domain import Assessment
-from scaler.core.errors import LimitError, Unavailable
+from scaler.core.errors import Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
@@ -76,6 +76,9 @@ async def test_who_listens_and_sleeps_reads_fast_and_slow_when_awake(
     assert interval() == 10
     await clock.advance(121)
     assert interval() is None
+    with objects.listening(objects.who(refreshSeconds="3", idleRefreshSeconds="60"), lambda: None):
+        await clock.advance(4)
+        assert interval() == 3, "the shorter of the two"
 
 
 async def test_the_shortest_interval_of_all_triggers_on_a_place_counts(
@@ -281,17 +284,3 @@ async def test_a_defect_in_one_trigger_keeps_nobody_else_from_being_told(
     ]
     assert bad.error is not None
     assert str(bad.error.error) == "internal error of the scaler; its log says more"
-
-
-async def test_a_full_store_refuses_a_listener_and_keeps_nothing_of_it(
-    reader: ScriptedReader, make_objects: Make, clock: ManualClock, open_store: Callable[..., Snapshots]
-) -> None:
-    store = open_store(reader, max_places=2)
-    objects = make_objects(store=store)
-    who = objects.who(spots="a,b,c")
-    with pytest.raises(LimitError, match=r"limits\.maxPlaces"), objects.listening(who, lambda: None):
-        pytest.fail("it listens")
-    assert not who.listeners
-    assert len(objects.listeners) == 0
-    await clock.advance(121)
-    assert len(store) == 0

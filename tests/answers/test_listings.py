@@ -1,4 +1,4 @@
-"""Listeners whose trigger reads a listing: what it names is read too, and refused where there is no room."""
+"""Listeners whose trigger reads a listing: what it names is read too, and who finds no room is refused."""
 
 import asyncio
 from collections.abc import Callable
@@ -119,10 +119,10 @@ async def test_a_stream_without_room_for_new_names_leaves_nothing(
     with objects.listening(who, lambda: None):
         await objects.told(who)
         reader.answers["q*"] = ("q3", "q4", "q5", "q6", "x")
-        await clock.advance(61)
+        await clock.advance(130)  # the second time there is room for some of them
         assert isinstance(who.error.error, LimitError)
     assert len(objects.listeners) == 0
-    await clock.advance(121)
+    await clock.advance(181)
     assert len(store) == 0
 
 
@@ -145,7 +145,23 @@ async def test_what_has_lost_its_room_is_never_told_without_it(
     with objects.listening(objects.who("q1"), lambda: None):
         with pytest.raises(LimitError), objects.listening(who, lambda: None):
             pytest.fail("it listens")
+        assert [state.place for state in who.lease.states] == [Map("q")], "the others have left the store"
         with pytest.raises(LimitError):
             await objects.told(who)
     await clock.advance(300)
     assert (await objects.told(who)).metrics[0].value == 3
+
+
+async def test_a_full_store_refuses_a_listener_and_keeps_nothing_of_it(
+    reader: ScriptedReader, make_objects: Make, clock: ManualClock, open_store: Callable[..., Snapshots]
+) -> None:
+    store = open_store(reader, max_places=2)
+    objects = make_objects(store=store)
+    who = objects.who(spots="a,b,c")
+    refused = pytest.raises(LimitError, match=r"namespace shop has reached its share, 1 of 2 .*limits\.maxPlaces")
+    with refused, objects.listening(who, lambda: None):
+        pytest.fail("it listens")
+    assert not who.listeners
+    assert len(objects.listeners) == 0
+    await clock.advance(121)
+    assert len(store) == 0

@@ -48,9 +48,27 @@ def test_who_is_refused_is_not_remembered(
 def test_all_that_is_remembered_counts_for_the_size(make_objects: Make, namespace: str, name: str, value: str) -> None:
     objects = make_objects(max_metadata_bytes=100)
     with pytest.raises(
-        LimitError, match=r"have 1\d\d bytes; at most 100 are read \(setting limits\.maxMetadataBytes\)"
+        LimitError,
+        match=r"^name and metadata have 1\d\d bytes; at most 100 are read \(setting limits\.maxMetadataBytes\)",
     ):
         objects.find(namespace, name, {"source": "scripted", "k": value})
+    with pytest.raises(MetadataError, match="k: "):
+        objects.find("n" * 83, "o", {"source": "scripted", "k": "v"})
+
+
+def test_all_metadata_together_is_limited(make_objects: Make) -> None:
+    objects = make_objects(max_metadata_total_bytes=20)
+    with pytest.raises(LimitError, match=r"limits\.maxMetadataTotalBytes"):
+        objects.who()
+    assert len(objects) == objects.quota.total == 0
+
+
+async def test_who_has_not_asked_for_long_makes_room(make_objects: Make, clock: ManualClock) -> None:
+    objects = make_objects(per_namespace=1)
+    objects.who()
+    await clock.advance(901)
+    objects.who(spots="b")
+    assert len(objects) == 1
 
 
 def test_one_namespace_does_not_take_all(make_objects: Make) -> None:
@@ -63,7 +81,7 @@ def test_one_namespace_does_not_take_all(make_objects: Make) -> None:
 
 
 async def test_who_has_not_asked_for_long_is_forgotten(objects: Any, clock: ManualClock) -> None:
-    old, young = objects.who(spots="old"), objects.who(spots="young")
+    young, old = objects.who(spots="young"), objects.who(spots="old")
     await clock.advance(600)
     objects.who(spots="young")
     await clock.advance(301)

@@ -59,6 +59,7 @@ async def test_pauses_differ_a_little_so_that_a_fleet_does_not_speak_at_once(clo
 async def test_nothing_is_sent_while_inactive(clock: ManualClock) -> None:
     stream = Stream(clock, active=False)
     await clock.advance(HOUR / 2)
+    assert clock.pending == 1, "only its end"
     stream.opened.wake()
     await clock.advance(HOUR / 2 - 1)
     assert stream.sent == []

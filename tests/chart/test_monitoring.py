@@ -25,6 +25,7 @@ from scaler.server.app import Server
 from scaler.settings import Settings
 from scaler.sources.sqs.places import Counts, Queue
 from scaler.sources.triggers import parse
+from tests.docs.said import chart_texts, messages, page_texts
 from tools.binaries import HELM_4
 
 FILES = Path(__file__).parents[2] / "charts" / "keda-queue-scaler" / "files"
@@ -262,3 +263,15 @@ def test_without_a_monitor_there_are_annotations(chart: Any) -> None:
         "prometheus.io/port": "8080",
         "prometheus.io/path": "/metrics",
     }
+
+
+async def test_every_metric_that_a_text_names_is_shown(labels: Labels) -> None:
+    named = {
+        name: said.where
+        for said in (*messages(), *chart_texts(), *page_texts())
+        for name in re.findall(r"\bqueue_scaler_\w+\w", said.text)
+    }
+    assert len(named) >= 10
+    assert {
+        name: where for name, where in named.items() if not {name, name.removesuffix("_total")} & labels.keys()
+    } == {}

@@ -56,18 +56,25 @@ def test_the_address_follows_name_port_and_domain(chart: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "warning"),
+    ("values", "warning", "followed"),
     [
-        ({}, "WARNING: config.access is empty"),
-        ({"networkPolicy": {"enabled": False}}, "WARNING: without mTLS and without networkPolicy"),
-        ({"replicas": 1}, "WARNING: with one replica"),
-        ({"terminationGracePeriodSeconds": 20}, "WARNING: terminationGracePeriodSeconds is shorter"),
+        ({}, "config.access is empty", {"config": {"access": [{"namespaces": ["shop"], "sqs": ["*"]}]}}),
+        (
+            {"networkPolicy": {"enabled": False}},
+            "set networkPolicy.enabled, or tls.enabled with tls.clientAuth",
+            {"networkPolicy": {"enabled": False}, "tls": ISSUER},
+        ),
+        ({"replicas": 1}, "set replicas to 2", {"replicas": 2}),
+        ({"terminationGracePeriodSeconds": 20}, "0 lets the chart compute it", {"terminationGracePeriodSeconds": 0}),
     ],
     ids=["no access rules", "anybody may call", "one replica", "a short end"],
 )
-def test_a_weak_installation_is_warned_about(chart: Any, values: dict[str, Any], warning: str) -> None:
+def test_a_weak_installation_is_warned_about_until_the_advice_is_followed(
+    chart: Any, values: dict[str, Any], warning: str, followed: dict[str, Any]
+) -> None:
     strong = {"config": {"access": [{"namespaces": ["shop"], "sqs": ["*"]}]}, "tls": ISSUER}
-    assert warning in chart.notes(values)
+    assert re.search(f"WARNING: .*{warning}", chart.notes(values))
+    assert warning not in chart.notes(followed)
     assert "WARNING" not in chart.notes(strong)
 
 

@@ -1,10 +1,11 @@
 """What an API server, or an operator's webhook, would refuse is refused by the chart, which names the value."""
 
+import re
 from typing import Any
 
 import pytest
 
-from tests.chart.conftest import Case, together, values_of
+from tests.chart.conftest import CHART, Case, together, values_of
 from tools.binaries import HELM_4
 
 TLS = {"enabled": True, "secretName": "scaler-tls"}
@@ -34,13 +35,11 @@ OF_ONE_VALUE: list[tuple[dict[str, Any], str]] = [
     ({"secretMounts": [{**SECRET, "name": "a" * 60}]}, "secretMounts/0/name"),
     ({"secretMounts": [{**SECRET, "secretName": "Bad_Name"}]}, "secretMounts/0/secretName"),
     ({"secretMounts": [{**SECRET, "items": [{"key": "a"}]}]}, "secretMounts/0/items/0"),
-    ({"secretMounts": [{**SECRET, "items": [{"key": "a", "path": "../a"}]}]}, "secretMounts/0/items/0"),
     ({"secretMounts": [{**SECRET, "defaultMode": 1000}]}, "secretMounts/0/defaultMode"),
     ({"configMapMounts": [{"name": "ca"}]}, "configMapMounts/0"),
     ({"extraEnv": [{"name": "A", "value": 1}]}, "extraEnv/0/value"),
     ({"extraEnv": [{"name": "A", "value": True}]}, "extraEnv/0/value"),
     ({"extraEnv": [{"name": "A=B", "value": "c"}]}, "extraEnv/0/name"),
-    ({"extraEnv": [{"name": "A", "value": "b", "valueFrom": {"secretKeyRef": {}}}]}, "extraEnv/0"),
     ({"extraEnv": [{"name": "A", "valueFrom": {}}]}, "extraEnv/0/valueFrom"),
     ({"extraEnvFrom": [{"prefix": "A_"}]}, "extraEnvFrom/0"),
     ({"service": {"ipFamilies": ["IPv5"]}}, "service/ipFamilies/0"),
@@ -48,9 +47,6 @@ OF_ONE_VALUE: list[tuple[dict[str, Any], str]] = [
     ({"spareBusy": {"namespaces": ["*"]}}, "spareBusy/namespaces/0"),
     ({"sources": {"flux": {"namespaces": ["A"]}}}, "sources/flux/namespaces/0"),
     ({"tolerations": [{"operator": "Exist"}]}, "tolerations/0"),
-    ({"tolerations": [{"operator": "Equal", "value": "a"}]}, "tolerations/0"),
-    ({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "tolerations/0"),
-    ({"tolerations": [{"key": "a", "value": "b", "effect": "NoSchedule", "tolerationSeconds": 3}]}, "tolerations/0"),
     ({"topologySpreadConstraints": [{**SPREAD, "maxSkew": 0}]}, "topologySpreadConstraints/0/maxSkew"),
     ({"topologySpreadConstraints": [{**SPREAD, "whenUnsatisfiable": "Never"}]}, "topologySpreadConstraints/0"),
     ({"hostAliases": [{"ip": "redis", "hostnames": ["a"]}]}, "hostAliases/0/ip"),
@@ -68,7 +64,6 @@ OF_ONE_VALUE: list[tuple[dict[str, Any], str]] = [
     ({"extraVolumeMounts": [{"name": "config"}]}, "extraVolumeMounts/0"),
     ({"extraContainers": [{"image": "envoy"}]}, "extraContainers/0"),
     ({"metrics": {"prometheusRule": {"extraRules": [{"alert": "A"}]}}}, "metrics/prometheusRule/extraRules/0"),
-    ({"topologySpreadConstraints": [{**SPREAD, "minDomains": 2}]}, "topologySpreadConstraints/0"),
     ({"hostAliases": [{"ip": "10.0.1", "hostnames": ["a"]}]}, "hostAliases/0/ip"),
     ({"replicas": -1}, "replicas"),
     ({"updateStrategy": {"type": "OnDelete"}}, "updateStrategy/type"),
@@ -80,8 +75,28 @@ OF_ONE_VALUE: list[tuple[dict[str, Any], str]] = [
     ({"metrics": {"prometheusRule": {"renderMode": "never"}}}, "metrics/prometheusRule/renderMode"),
 ]
 OF_SEVERAL: list[tuple[dict[str, Any], str]] = [
-    ({"ports": {"grpc": 9091}}, "ports must differ, and 9091 is there twice"),
-    ({"ports": {"health": 9090}, "tls": TLS}, "ports must differ, and 9090 is there twice"),
+    ({"ports": {"grpc": 9091}}, "must differ, and 9091 is there twice"),
+    ({"ports": {"health": 9090}, "tls": TLS}, "that of health, too) must differ, and 9090 is there twice"),
+    ({"secretMounts": [{**SECRET, "items": [{"key": "a", "path": "../a"}]}]}, "path ../a of redis must be relative"),
+    (
+        {"configMapMounts": [{"name": "ca", "configMapName": "ca", "items": [{"key": "a", "path": "/a"}]}]},
+        "path /a of ca must",
+    ),
+    (
+        {"extraEnv": [{"name": "A", "value": "b", "valueFrom": {"secretKeyRef": {}}}]},
+        "extraEnv: A has value and valueFrom: give one of them",
+    ),
+    ({"tolerations": [{"operator": "Equal", "value": "a"}]}, "needs operator: Exists"),
+    ({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}, "of a compares no value: leave value out"),
+    (
+        {"tolerations": [{"key": "a", "value": "b", "effect": "NoSchedule", "tolerationSeconds": 3}]},
+        "tolerationSeconds of a needs effect: NoExecute",
+    ),
+    (
+        {"topologySpreadConstraints": [{**SPREAD, "minDomains": 2}]},
+        "minDomains of zone needs whenUnsatisfiable: DoNotSchedule",
+    ),
+    ({"admissionPolicy": {"validationActions": ["Deny", "Warn"]}}, "refuses Warn beside it: leave Warn out"),
     (
         {"autoscaling": {"enabled": True, "minReplicas": 7}},
         "autoscaling.minReplicas (7) is above autoscaling.maxReplicas (6)",
@@ -178,6 +193,12 @@ def test_a_release_that_no_service_can_be_named_after(chart: Any, release: str) 
     assert objects.one("Service")["metadata"]["name"] == "scaler"
 
 
+def test_no_message_of_the_schema_is_a_riddle() -> None:
+    """Of `not` helm says no more than that it failed, and of `if` not what it was about."""
+    schema = (CHART / "values.schema.json").read_text()
+    assert not {"not", "if", "contains"} & set(re.findall(r'"(\w+)": [{\[]', schema))
+
+
 RIGHT: list[dict[str, Any]] = [
     {"resources": {"requests": {"cpu": 2, "memory": "0.5Gi"}, "limits": {"cpu": "2000m", "memory": "512Mi"}}},
     {"resources": {"limits": {"memory": 1073741824}}},
@@ -188,6 +209,9 @@ RIGHT: list[dict[str, Any]] = [
     {"metrics": {"podMonitor": {"enabled": True, "interval": "1m30s", "scrapeTimeout": "90s"}}},
     {"tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b"}]},
     {"extraEnv": [{"name": "A", "value": "1"}, {"name": "a.b-c", "value": ""}]},
+    {"secretMounts": [{**SECRET, "items": [{"key": "a", "path": "b/..c/d"}]}]},
+    {"tolerations": [{"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 3}]},
+    {"admissionPolicy": {"enabled": True, "validationActions": ["Warn", "Audit"]}},
     {"image": {"repository": "localhost:5000/scaler"}},
     {"extraEnv": [{"name": "SCALER_HTTP_ALLOWED_HOSTS", "value": '["localhost"]'}]},
     {"podSecurityContext": {"runAsUser": 0, "runAsNonRoot": False}},

@@ -1,13 +1,14 @@
 """The chart's values: documented, closed, and refused where they are wrong, with the path."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import yaml
 
 from scaler.settings import load
-from tests.chart.conftest import Case, together, values_of
+from tests.chart.conftest import CHART, Case, together, values_of
 from tools import binaries
 from tools.chart_values import documented
 
@@ -35,7 +36,7 @@ from tools.chart_values import documented
             ({"probes": {"liveness": {"period": 3}}}, "probes/liveness"),
             ({"podDisruptionBudget": {"maxUnavailable": "half"}}, "podDisruptionBudget/maxUnavailable"),
             ({"metrics": {"serviceMonitor": {"enabled": "yes"}}}, "metrics/serviceMonitor/enabled"),
-            ({"admissionPolicy": {"validationActions": ["Deny", "Warn"]}}, "admissionPolicy/validationActions"),
+            ({"admissionPolicy": {"validationActions": ["Refuse"]}}, "admissionPolicy/validationActions"),
             ({"extraEnv": [{"value": "a"}]}, "extraEnv/0"),
         ]
     ),
@@ -136,3 +137,26 @@ def test_a_change_of_the_configuration_restarts_the_pods(chart: Any) -> None:
 
     assert checksum({}) == checksum({"replicas": 3})
     assert checksum({}) != checksum({"config": {"leaseSeconds": 60}})
+
+
+def test_the_examples_in_the_comments_are_taken(chart: Any) -> None:
+    """What a comment shows as a list is set, all of it at once; names that it leaves open are `a`."""
+    values: dict[str, Any] = {}
+    shown = [
+        (value.path, yaml.safe_load(code.replace("…", "a")))
+        for value in documented((CHART / "values.yaml").read_text())
+        for code in re.findall(r"`(\[[^`]*\])`", value.comment)
+        if isinstance(value.default, list)
+    ]
+    assert len(shown) >= 6
+    for path, example in shown:
+        *folders, name = map(str, path)
+        folder = values
+        for each in folders:
+            folder = folder.setdefault(each, {})
+        folder[name] = example
+    pod = chart.render(values).pod
+    assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} >= {
+        "/etc/keda-queue-scaler/secrets/redis",
+        "/etc/keda-queue-scaler/configmaps/internal-ca",
+    }

@@ -131,6 +131,8 @@ def test_no_address(address: str) -> None:
         (["-n", "shop", "--at", "-5m", "--forward", "--http", "h:1"], "leave the address away"),
         (["-n", "shop", "--service", "a/b"], "--service says where --forward goes to"),
         (["--at", "-5m"], "give either FILE"),
+        (["so.yaml", "--name", "orders"], "--name chooses one of --namespace"),
+        (["-n", "shop", "--http", "h:1"], "--http is where --at reads the journal"),
     ],
 )
 def test_a_wrong_command_line(

@@ -36,7 +36,7 @@ BUSY, IDLE, BELOW, FAILED = (
 )
 IN, OUT, FORCED = {"paused_scale_in": True}, {"paused_scale_out": True}, {"force_activation": True}
 MIN_IDLE = {"min_replica_count": 3, "idle_replica_count": 0}
-TO_ZERO = Fallback(failure_threshold=3, replicas=0)
+TO_ZERO, TO_MANY = (Fallback(failure_threshold=3, replicas=replicas) for replicas in (0, 50))
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,9 @@ TO_ZERO = Fallback(failure_threshold=3, replicas=0)
         pytest.param({"paused": True, "paused_replicas": 2, **FORCED}, BUSY, 3, 2, "KEDA holds it at 2 replicas", id="paused at a count"),
         pytest.param({}, FAILED, 4, 4, "unless it misses the error", id="a failure holds, mostly"),
         pytest.param({"min_replica_count": 1}, FAILED, 4, 4, "KEDA keeps the 4 replicas", id="with a minimum it holds"),
-        pytest.param({"fallback": TO_ZERO}, FAILED, 4, 0, "fallback.replicas is 0: KEDA scales to 0", id="fallback to zero"),
-        pytest.param({"fallback": TO_ZERO, **IN}, FAILED, 4, 4, "but for the annotation", id="fallback to zero, in"),
+        pytest.param({"fallback": TO_ZERO}, FAILED, 4, 4, "fallback.replicas is 0: while a trigger fails KEDA scales to 0 after cooldownPeriod 300 s, and goes to 1, the nearest to fallback.replicas 0 that the HPA may choose, after more than 3", id="fallback to zero"),
+        pytest.param({"fallback": TO_ZERO, **IN}, FAILED, 4, 4, "KEDA keeps the 4 replicas", id="fallback to zero, in"),
+        pytest.param({"fallback": TO_MANY, "max_replica_count": 10}, FAILED, 4, 4, "and goes to 10, the nearest to", id="fallback beyond the maximum"),
         pytest.param({"min_replica_count": 3}, IDLE, 1, 3, "below minReplicaCount: KEDA scales from 1 to 3", id="up to the minimum"),
         pytest.param({"min_replica_count": 3, **OUT}, IDLE, 1, 3, "below minReplicaCount", id="which no pause stops"),
     ],
@@ -90,7 +91,9 @@ def with_formula(formula: str, activation_target: str = "2", **spec: Any) -> Sca
         (with_formula("a + b / 2"), 0, 4, "active: KEDA scales from 0 to 1 at once"),
         (with_formula("a + b / 2", "32"), 4, 0, "inactive: KEDA scales to 0 once nothing was active"),
         (with_formula("a - 100", **FORCED), 0, 1, "active: KEDA scales from 0 to 1 at once"),
-        (with_formula("a > 5 ? a : 0"), 4, None, "not worked out here"),
+        (with_formula("a > 5 ? a : 0"), 4, 6, "a > 5 ? a : 0 = 30"),
+        (with_formula("a > 50 ? a : 0"), 4, 0, "inactive: KEDA scales to 0"),
+        (with_formula("count([a, b], {# > 5})"), 4, None, "not worked out here"),
         (with_formula("a + cron"), 4, None, "not worked out here"),
     ],
 )
@@ -118,6 +121,29 @@ def test_what_fallback_will_do(behavior: Any, said: str) -> None:
     assert "fallback does nothing beside a scalingModifiers.target" in "\n".join(
         of_object(halves, [FAILED], 0, 4)["lines"]
     )
+
+
+@pytest.mark.parametrize(
+    ("replicas", "behavior", "target", "desired", "said"),
+    [
+        (0, "static", "5", 0, "fallback's value 0 is not above activationTarget"),
+        (2, "static", "5", 0, "KEDA keeps the 4 replicas that there are while a trigger fails, and scales to 0 after"),
+        (3, "static", "5", 4, "goes to fallback.replicas 3 after more than 3 failures"),
+        (0, "currentReplicas", "5", 4, "fallback keeps those that there are then"),
+        (2, "currentReplicasIfLower", "5", 0, "fallback's value 10 is not above activationTarget"),
+        (2, "currentReplicasIfHigher", "5", 4, "unless there are more"),
+        (0, "scalingModifiers", "5", 4, "works the formula out with nil"),
+        (0, "static", "2.5", 0, "fallback does nothing beside a scalingModifiers.target"),
+    ],
+)
+def test_fallback_beside_a_formula_is_active_by_its_value(
+    replicas: int, behavior: Any, target: str, desired: int, said: str
+) -> None:
+    fallback = Fallback(failure_threshold=3, replicas=replicas, behavior=behavior)
+    modifiers = ScalingModifiers(formula="a ?? b", target=target, activation_target="12")
+    owner = replace(with_formula("a", fallback=fallback), advanced=Advanced(scaling_modifiers=modifiers))
+    found = of_object(owner, [FAILED], 0, 4)
+    assert (found["desired"], said in "\n".join(found["lines"])) == (desired, True), found["lines"]
 
 
 def test_an_error_of_one_trigger_makes_the_formula_inactive_and_holds() -> None:

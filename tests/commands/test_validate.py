@@ -1,5 +1,6 @@
 """Findings about manifests, each with its line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,16 @@ TRAPS = {
         "up to pollingInterval old",
     ),
     "cooldown": (SCALED_OBJECT.replace("120", "20") + TRIGGER, "20 s is shorter"),
+    "fallback below activation": (
+        SCALED_OBJECT
+        + "  fallback: {failureThreshold: 3, replicas: 2}\n"
+        + '  advanced: {scalingModifiers: {formula: a + 1, target: "5", activationTarget: "10"}}\n'
+        + TRIGGER.replace(PUSH, f"{PULL}\n      name: a"),
+        "beside the formula 2 of them have the value 10, which is not above activationTarget",
+    ),
     "fallback": (
         SCALED_OBJECT + "  fallback: {failureThreshold: 3, replicas: 0}\n" + TRIGGER,
-        "scale the workload to zero",
+        "scale the workload down to 1 or to zero",
     ),
     "push job": (SCALED_JOB + TRIGGER, "does not act on pushes"),
     "old counts": (SCALED_JOB + TRIGGER.replace(PUSH, PULL), 'write refreshSeconds: "0"'),
@@ -186,6 +194,25 @@ def test_a_scaled_job_without_traps(tmp_path: Path) -> None:
     assert found(tmp_path, job + '        refreshSeconds: "0"\n') == []
     older = SCALED_JOB + "  rolloutStrategy: gradual\n" + TRIGGER.replace(PUSH, PULL)
     assert found(tmp_path, older + '        refreshSeconds: "0"\n') == []
+
+
+AWS = TRIGGER.replace("external-push", "aws-sqs-queue")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TRIGGER.replace("external-push", "External-Push"), ["10: type: KEDA knows no type External-Push; did you mean external-push?"]),
+        (TRIGGER.replace("external-push", "external_push"), ["10: type: KEDA knows no type external_push; did you mean external-push?"]),
+        (AWS, ["12: type: KEDA's own aws-sqs-queue takes no scalerAddress; an external scaler has type external or external-push"]),
+        (re.sub(" *scalerAddress.*\n", "", AWS), ["10: type: KEDA's own aws-sqs-queue is asked, not this scaler, whose triggers have type external or external-push"]),
+        (TRIGGER.replace("        source: sqs\n", "").replace("scalerAddress", "scaler"), ["10: scalerAddress: required by KEDA: HOST:PORT of the scaler's gRPC"]),
+        (TRIGGER.replace("        source: sqs\n", "").replace("keda-queue-scaler", "other"), []),
+        (re.sub(" *(scalerAddress|source).*\n", "", AWS), []),
+    ],
+)  # fmt: skip
+def test_a_trigger_that_is_none_of_ours_by_mistake(tmp_path: Path, text: str, said: list[str]) -> None:
+    assert found(tmp_path, SCALED_OBJECT + text) == said
 
 
 def test_advice_about_metrics_that_are_too_many_can_be_followed(tmp_path: Path) -> None:

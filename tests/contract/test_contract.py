@@ -10,6 +10,7 @@ from scaler.answers.streams import Streams
 from scaler.clients.aws.settings import AwsSettings, RoleGrant
 from scaler.core.domain import Assessment, Place, Reader
 from scaler.core.quota import Quota
+from scaler.core.version import page
 from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
 from scaler.pb import externalscaler_pb2 as pb
@@ -25,6 +26,7 @@ from scaler.sources.names import MAX_LENGTH
 from scaler.sources.triggers import keys_of, parse
 from scaler.store.snapshots import Snapshots
 from tests.contract.conftest import EXAMPLES, HERE, NOW, SECRET, Example, each_example, each_source
+from tools.markdown import anchors
 
 pytestmark = pytest.mark.usefixtures("offline")
 AMOUNTS = (0, 1, 3, 12, 10**6)
@@ -208,4 +210,6 @@ async def test_readers_open_nothing_before_they_are_asked(source: str) -> None:
 def test_the_page_with_the_access_rules_that_a_fault_names_is_there(source: str) -> None:
     for make in SOURCES[source].readers:
         if rights := getattr(make, "rights", ""):
-            assert (HERE.parents[1] / rights).is_file()
+            name, _, anchor = rights.removeprefix(page("")).partition("#")
+            text = (HERE.parents[1] / "docs" / name).read_text()
+            assert not anchor or anchor in anchors(text)

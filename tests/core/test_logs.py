@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from scaler.core.logs import MAX_REMEMBERED, Once, configure
+from scaler.core.logs import MAX_LINES, MAX_REMEMBERED, Once, configure
 from scaler.demo.clock import ManualClock
 
 
@@ -98,6 +98,21 @@ def test_once_remembers_a_bounded_number(clock: ManualClock) -> None:
     assert not once(0)
     assert once("one more")
     assert once(0), "forgotten for its sake"
+
+
+async def test_a_namespace_fills_no_log(
+    clock: ManualClock, configured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured("info", "json")
+    once = Once(clock, seconds=300)
+    assert sum(once(number, "greedy") for number in range(3 * MAX_LINES)) == MAX_LINES
+    assert once("a", "modest")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "more errors are left out of the log" in told[0]
+    assert "greedy" in told[0]
+    await clock.advance(300)
+    assert once("a", "greedy")
 
 
 def test_a_server_loads_neither_rich_nor_redis_py() -> None:

@@ -20,12 +20,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-async def work(name: str, pieces: int, done: list[str], clock: list[float], each: float = 2 * TURN_SECONDS) -> None:
-    """Do `pieces` that take `each` seconds."""
+async def work(
+    name: str, pieces: int, done: list[str], clock: list[float], each: float = 2 * TURN_SECONDS, *, waits: bool = False
+) -> None:
+    """Do `pieces` that take `each` seconds; with `waits` it waits for something else after each."""
     for _ in range(pieces):
         await rest()
         done.append(name)
         clock[0] += each
+        if waits:
+            await asyncio.sleep(0)
 
 
 def of_tenant(tenant: str, name: str, pieces: int, done: list[str], clock: list[float]) -> asyncio.Task[None]:
@@ -42,6 +46,16 @@ async def test_tenants_take_turns_however_much_one_of_them_has_to_do(clock: list
     assert len(done) <= 8  # one of the other's before each, and what had begun
     await asyncio.gather(*greedy)
     assert len(done) == 203
+
+
+async def test_long_work_that_comes_later_has_its_turn(clock: list[float]) -> None:
+    done: list[str] = []
+    for name in "abc":
+        async with asyncio.timeout(5):
+            await work(name, 2, done, clock)
+        for _ in range(5):  # until nothing is left to be done
+            await asyncio.sleep(0)
+    assert "".join(done) == "aabbcc"
 
 
 async def test_a_turn_is_as_many_small_pieces_as_fit(clock: list[float]) -> None:
@@ -79,8 +93,16 @@ async def test_others_run_between_two_turns(clock: list[float]) -> None:
     assert rounds[0] >= 50
 
 
+@pytest.mark.parametrize(
+    ("each", "pause"),
+    [
+        (2 * TURN_SECONDS, turns.PAUSE * 2 * TURN_SECONDS),
+        (TURN_SECONDS / 10, turns.LEAST_PAUSE_SECONDS),
+        (20 * TURN_SECONDS, turns.LONGEST_PAUSE_SECONDS),
+    ],
+)
 async def test_turns_come_with_pauses_while_others_are_busy(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
+    clock: list[float], monkeypatch: pytest.MonkeyPatch, each: float, pause: float
 ) -> None:
     loop = asyncio.get_running_loop()
     pauses: list[float] = []
@@ -101,10 +123,10 @@ async def test_turns_come_with_pauses_while_others_are_busy(
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(busy())
-    await work("long", 10, done, clock)
+    await work("long", 10, done, clock, each, waits=True)
     beside.cancel()
     assert len(pauses) >= 9
-    assert min(pauses) >= turns.PAUSE * TURN_SECONDS
+    assert pauses[1:] == pytest.approx([pause] * (len(pauses) - 1))  # the first is after the work before
 
 
 async def test_one_that_is_cancelled_keeps_nobody_waiting(clock: list[float]) -> None:
@@ -115,6 +137,16 @@ async def test_one_that_is_cancelled_keeps_nobody_waiting(clock: list[float]) ->
         task.cancel()
     await tasks[4]
     assert done == ["4"]
+
+
+async def test_one_that_is_cancelled_as_its_turn_comes_keeps_nobody_waiting(clock: list[float]) -> None:
+    done: list[str] = []
+    first, second = (of_tenant(tenant, tenant, 1, done, clock) for tenant in "ab")
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(first.cancel)  # after it was given the turn, and before it runs
+    async with asyncio.timeout(5):
+        await second
+    assert done == ["b"]
 
 
 async def test_all_tenants_have_a_turn_before_one_has_the_next(clock: list[float]) -> None:

@@ -42,7 +42,7 @@ def messages() -> Iterator[Said]:
                 text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 text = node.value
-            if " " in text:
+            if " " in text or ".md" in text:
                 yield Said(str(path.relative_to(ROOT)), node.lineno, text)
 
 

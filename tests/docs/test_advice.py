@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from scaler.cli import app
+from scaler.core.version import HOME
 from scaler.keda.manifests import fields_of
 from scaler.observe.page.rows import STATES
 from scaler.settings import Settings
@@ -114,23 +116,38 @@ def test_a_flag_is_an_option_of_some_command() -> None:
 # Pages
 
 
+def exists_on(link: str) -> bool:
+    name, _, anchor = link.partition("#")
+    page = ROOT / "docs" / name
+    return page.exists() and (not anchor or anchor in anchors(page.read_text()))
+
+
 def test_a_page_and_its_heading_exist() -> None:
-    told = found(
-        r"(?<![\w/-])(?:https://github\.com/keda-queue-scaler/keda-queue-scaler/blob/[^/]+/)?(docs/[\w.-]+\.md(?:#[\w-]+)?)",
-        EVERY,
-    )
+    told = found(rf"(?:{HOME}/blob/[^/]+/|(?<![\w/-]))docs/([\w.-]+\.md(?:#[\w-]+)?)", EVERY)
     told |= found(r"{}/([\w-]+\.md(?:#[\w-]+)?)", MESSAGES)  # of the chart's notes, below docs/
     assert len(told) > 10
-    for link, where in told.items():
-        name, _, anchor = link.partition("#")
-        page = ROOT / name if name.startswith("docs/") else ROOT / "docs" / name
-        assert page.exists(), (link, where)
-        assert not anchor or anchor in anchors(page.read_text()), (link, where)
+    assert {link: where for link, where in told.items() if not exists_on(link)} == {}
+
+
+def test_a_message_names_a_page_by_its_url() -> None:
+    """Who has the image, the package or the chart does not have the folder `docs/`."""
+    program = [said for said in MESSAGES if said.file.startswith("scaler/")]
+    assert found(r"(?<!/)(docs/[\w-]+\.md)", program) == {}
+    sources = [Said(str(path), 1, path.read_text()) for path in (ROOT / "scaler").rglob("*.py")]
+    named = found(r"""page\(["']([\w-]+\.md(?:#[\w-]+)?)["']\)""", sources)
+    assert len(named) >= 5
+    assert {link: where for link, where in named.items() if not exists_on(link)} == {}
 
 
 def test_a_test_that_is_named_exists() -> None:
     for name, where in found(r"`pytest (tests/[\w/.]+)`", EVERY).items():
         assert (ROOT / name).exists(), where
+
+
+def test_an_extra_of_the_package_that_is_named_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = found(r"keda-queue-scaler\[([\w,]+)\]", EVERY)
+    assert {extra for names in named for extra in names.split(",")} == extras.keys()
 
 
 # Settings, values and keys

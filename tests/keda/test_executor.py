@@ -254,6 +254,24 @@ def test_fallback_to_zero_replicas_lets_errors_fall_to_zero() -> None:
     assert keda.poll(START + 1, pods(4), [FAILED]).replicas == 0
 
 
+@pytest.mark.parametrize("behavior", ["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"])
+@pytest.mark.parametrize("replicas", [0, 2, 3])
+@pytest.mark.parametrize("modifiers", [None, ("2", ""), ("2", "4"), ("2", "9"), ("2.5", "4")])
+def test_what_an_outage_that_goes_on_ends_at(behavior: Any, replicas: int, modifiers: tuple[str, str] | None) -> None:
+    """A fallback that stands in counts as active, but beside a formula by its value."""
+    spec: dict[str, Any] = {"fallback": Fallback(failure_threshold=1, replicas=replicas, behavior=behavior)}
+    if modifiers is None:
+        keda = executor(**spec, cooldown_period=120)
+    else:
+        formula = ScalingModifiers(formula="a", target=modifiers[0], activation_target=modifiers[1])
+        keda = with_formula(formula, **spec, cooldown_period=120)
+    keda.poll(START, pods(4), [BUSY])
+    count = 4
+    for poll in range(1, 10):
+        count = keda.poll(START + 30 * poll, pods(count), [FAILED]).replicas
+    assert count == (0 if keda.scaled_object.sleeps_on_errors(4) else 4)
+
+
 def test_cached_metrics_are_those_of_the_last_poll_until_a_read_fails() -> None:
     keda = executor()
     polled = BUSY._replace(cached=True)

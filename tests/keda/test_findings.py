@@ -20,6 +20,17 @@ from tests.keda.written import JOB, SHORT, parsed, problems
         ("  triggers:", "  minReplicaCout: 1\n  triggers:", "8: spec.minReplicaCout: KEDA knows no such field; did you mean minReplicaCount?"),
         ("      metadata:", "      metadat: {}\n      metadata:", "10: spec.triggers[0].metadat: KEDA knows no such field; did you mean metadata?"),
         ("  triggers:", "  zzz: 1\n  triggers:", "8: spec.zzz: KEDA knows no such field"),
+        ("  triggers:", "  paused: true\n  triggers:", "8: spec.paused: KEDA knows no such field; pauses are annotations: autoscaling.keda.sh/paused"),
+        ("  triggers:", "  scalingModifiers: {formula: a}\n  triggers:", "8: spec.scalingModifiers: KEDA knows no such field; did you mean spec.advanced.scalingModifiers?"),
+        ("  triggers:", "  advanced: {behavior: {}}\n  triggers:", "8: spec.advanced.behavior: KEDA knows no such field; did you mean spec.advanced.horizontalPodAutoscalerConfig.behavior?"),
+        ("    - type: external\n", "    - type: external\n      fallback: {}\n", "10: spec.triggers[0].fallback: KEDA knows no such field; did you mean spec.fallback?"),
+        ("spec:\n", "pollingInterval: 5\nspec:\n", "5: pollingInterval: KEDA knows no such field; did you mean spec.pollingInterval?"),
+        ("spec:\n", "zzz: 5\nspec:\n", "5: zzz: KEDA knows no such field"),
+        ("    name: shop-worker", "    name: shop-worker\n    kind: deployment", "8: spec.scaleTargetRef.kind: apps/v1 has no deployment that can be scaled; did you mean Deployment?"),
+        ("    name: shop-worker", "    name: shop-worker\n    kind: DaemonSet", "8: spec.scaleTargetRef.kind: apps/v1 has no DaemonSet that can be scaled"),
+        ("    name: shop-worker", "    name: shop-worker\n    kind: Rollout", "8: spec.scaleTargetRef.kind: apps/v1 has no Rollout that can be scaled; give its apiVersion"),
+        ("    name: shop-worker", "    {name: w, kind: StatefulSet, apiVersion: v1}", "7: spec.scaleTargetRef.kind: v1 has no StatefulSet that can be scaled; it is of apiVersion apps/v1"),
+        ("    name: shop-worker", "    {name: w, kind: CronJob, apiVersion: batch/v1}", "7: spec.scaleTargetRef.kind: batch/v1 has no CronJob that can be scaled; write a ScaledJob"),
         ("  triggers:", "  minReplicaCount: 101\n  triggers:", "8: spec.minReplicaCount: 101 is above maxReplicaCount 100"),
         ("  triggers:", "  idleReplicaCount: 0\n  triggers:", "8: spec.idleReplicaCount: must be below minReplicaCount 0"),
         ("    - type: external\n", "    - type: external\n      metricType: Utilization\n", "10: spec.triggers[0].metricType: must be AverageValue or Value; Utilization is for cpu and memory"),
@@ -45,6 +56,19 @@ def test_findings(old: str, new: str, finding: str) -> None:
     """Each leaves an object that can be read."""
     assert old in SHORT
     assert problems(SHORT.replace(old, new, 1)) == [f"f.yaml:{finding}"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "{name: w, kind: StatefulSet}",
+        "{name: w, kind: ReplicationController, apiVersion: v1}",
+        "{name: w, kind: Rollout, apiVersion: argoproj.io/v1alpha1}",
+        "{name: w, kind: DaemonSet, apiVersion: apps.example/v1}",
+    ],
+)
+def test_kinds_that_can_be_scaled(target: str) -> None:
+    assert problems(SHORT.replace("\n    name: shop-worker", f" {target}")) == []
 
 
 def test_an_hpa_that_is_taken_over_by_its_name() -> None:
@@ -107,6 +131,18 @@ def test_what_the_api_server_refuses_in_a_scaled_job(line: str, error: str) -> N
     assert str(raised.value) == f"f.yaml:6: spec.{error}"
 
 
+@pytest.mark.parametrize(
+    ("given", "finding"),
+    [
+        ("", "5: spec.jobTargetRef: must be given: KEDA makes the Jobs of its template"),
+        ("  jobTargetRef: worker\n", "6: spec.jobTargetRef: must be given: KEDA makes the Jobs of its template"),
+        ("  jobTargetRef: {backoffLimit: 3}\n", "6: spec.jobTargetRef.template: must be given: the pods of the Jobs"),
+    ],
+)
+def test_a_scaled_job_needs_a_template(given: str, finding: str) -> None:
+    assert problems(JOB.replace("  jobTargetRef: {template: {}}\n", given)) == [f"f.yaml:{finding}"]
+
+
 def test_an_empty_metric_type_is_none() -> None:
     """A template with nothing to fill in."""
     text = SHORT.replace("    - type: external\n", '    - type: external\n      metricType: ""\n')
@@ -130,11 +166,8 @@ def test_of_the_annotations_a_scaled_job_knows_only_paused() -> None:
 
 
 def test_more_findings() -> None:
-    job = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace(
-        "  scaleTargetRef:\n    name: shop-worker\n", ""
-    )
-    assert problems(job + "      metricType: Value\n") == [
-        "f.yaml:11: spec.triggers[0].metricType: is not allowed in a ScaledJob"
+    assert problems(JOB + "      metricType: Value\n") == [
+        "f.yaml:12: spec.triggers[0].metricType: is not allowed in a ScaledJob"
     ]
     no_triggers = re.sub(r"triggers:\n.*", "triggers: []\n", SHORT, flags=re.DOTALL)
     assert problems(no_triggers) == ["f.yaml:8: spec.triggers: needs at least one trigger"]

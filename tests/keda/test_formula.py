@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scaler.keda.formula import compiled, unknown_names
 
-VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "nil": None}
+VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "gone": None}
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,21 @@ VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "nil": None}
         ("ceil(a / zero)", 0),
         ("  a\n", 12),
         ("a ?? b", 12),
-        ("nil ?? b", 3),
-        ("nil ?? nil ?? 8", 8),
-        ("2 * nil ?? b + 1", 7),  # binds tighter than the others
-        ("10 - nil ?? b", 7),
-        ("max(nil ?? b, 2)", 3),
-        ("nil", None),
-        ("nil ?? nil", None),
+        ("gone ?? b", 3),
+        ("gone ?? gone ?? 8", 8),
+        ("2 * gone ?? b + 1", 7),  # binds tighter than the others
+        ("10 - gone ?? b", 7),
+        ("max(gone ?? b, 2)", 3),
+        ("a > 5 ? b : 0", 3),
+        ("a <= 5 ? b : zero > 0 ? 1 : 7", 7),
+        ("max(a > 5 ? 2 * b : 0, 1) + 1", 7),
+        ("(a > 5 && b > 5 || !(zero != 0)) ? a : b", 12),
+        ("sum([a > 5 ? 1 : 0, b > 5 ? 1 : 0])", 1),
+        ("gone == nil ? 9 : gone + 1", 9),
+        ("gone != nil && gone > 3 ? 1 : 2", 2),
+        ("a>5?b:0", 3),
+        ("gone", None),
+        ("gone ?? gone", None),
     ],
 )
 def test_arithmetic(text: str, value: float | None) -> None:
@@ -45,7 +53,7 @@ def test_arithmetic(text: str, value: float | None) -> None:
     assert formula(VALUES) == value
 
 
-@pytest.mark.parametrize("text", ["nil + 1", "-nil", "max(nil, 1)", "sum([nil])", "abs(nil)", "2 * nil"])
+@pytest.mark.parametrize("text", ["gone + 1", "-gone", "max(gone, 1)", "sum([gone])", "abs(gone)", "2 * gone"])
 def test_keda_cannot_calculate_with_a_trigger_that_failed_too_often(text: str) -> None:
     formula = compiled(text, VALUES)
     assert formula is not None
@@ -56,13 +64,25 @@ def test_keda_cannot_calculate_with_a_trigger_that_failed_too_often(text: str) -
     "text",
     [
         "",
-        "a > 5 ? b : 0",
         "a > 5",
+        "a > 5 ? true : false",
+        "a > 5 ? b",
+        "a > 5 ? b > 1 : 0",
+        "a > 5 ? unknown : 0",
+        "a > 500 ? 0 : unknown",
+        "a ? b : 0",
+        "1 < a < 20 ? 1 : 0",
+        "a > 5 ? b : 0)",
+        "a : b",
+        "a > 5 ? 1 : a % 2",
         "count([a, b], {# > 1})",
         "a % b",
         "a ** b",
         "unknown + 1",
         "true ? 1 : 2",
+        "[a, b][0]",
+        "1 if a > 5 else 2",
+        "not a",
         "True",
         "a.b",
         "a[0]",
@@ -81,7 +101,7 @@ def test_what_is_more_than_arithmetic_is_not_worked_out(text: str) -> None:
     assert compiled(text, VALUES) is None
 
 
-@given(st.text(alphabet="ab+-*/(),.0123456789 maxinsu[]", max_size=30), st.floats(0, 1e9), st.floats(0, 1e9))
+@given(st.text(alphabet="ab+-*/(),.0123456789 maxinsu[]?:<>=!&|", max_size=30), st.floats(0, 1e9), st.floats(0, 1e9))
 def test_a_formula_is_worked_out_or_not_but_never_fails(text: str, a: float, b: float) -> None:
     formula = compiled(text, {"a", "b"})
     if formula is not None:

@@ -19,7 +19,7 @@ from scaler.keda.executor import Missing
 from scaler.keda.findings import ManifestError
 from scaler.keda.jobs import JobCounts
 from scaler.keda.scalable import ScaledJob, ScalingStrategy, Trigger
-from scaler.keda.standin_jobs import JobEvent, JobStandIn
+from tests.keda.standin_jobs import JobEvent, JobStandIn
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 EXTERNAL = Trigger(type="external", metadata={"source": "sqs"})

@@ -31,4 +31,6 @@ def problems(text: str) -> list[str]:
     return [str(finding) for finding in parse(text, "f.yaml").findings]
 
 
-JOB = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace("  scaleTargetRef:\n    name: shop-worker\n", "")
+JOB = SHORT.replace("kind: ScaledObject", "kind: ScaledJob").replace(
+    "  scaleTargetRef:\n    name: shop-worker\n", "  jobTargetRef: {template: {}}\n"
+)

@@ -33,8 +33,16 @@ def url_canary(where: str) -> str:
 def leaks(text: str) -> list[str]:
     """Return the lines of `text` that hold a canary in any of its spellings."""
     spellings = {CANARY, quote(CANARY, safe=""), quote(CANARY), json.dumps(CANARY)[1:-1], CANARY.encode().hex()}
-    spellings |= {CANARY.replace("ö", "Ã¶"), "canary", base64.b64encode(b"canar").decode()[:6]}
+    spellings |= {CANARY.replace("ö", "Ã¶"), "canary", "".join(f"%{byte:02x}" for byte in b"canary")}
+    spellings |= {"".join(f"{mark}{byte:02x}" for byte in b"canary") for mark in ("\\x", "\\u00", "&#x")}
+    spellings |= {_within_base64(before) for before in range(3)}
     return [line for line in text.splitlines() if any(spelling in line for spelling in spellings)]
+
+
+def _within_base64(before: int) -> str:
+    """Return what the word looks like in base64 after `before` other bytes (modulo 3)."""
+    text = base64.b64encode(bytes(before) + b"canary").decode()
+    return text[-(-before * 8 // 6) : (before + 6) * 8 // 6]
 
 
 class Program:

@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import html
+import itertools
 import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import grpc.aio
@@ -24,18 +27,34 @@ from tests.security.canaries import CANARY, NAMES, Program, leaks, url_canary
 
 
 def test_a_leak_would_be_found() -> None:
-    said = [CANARY, url_canary("x"), json.dumps(CANARY), base64.b64encode(f"{CANARY}:x".encode()).decode()]
+    said = [CANARY, url_canary("x"), json.dumps(CANARY)]
+    said += [base64.b64encode(f"{'x' * before}{CANARY}:x".encode()).decode() for before in range(6)]
+    said += ["".join(f"\\u00{byte:02x}" for byte in b"canary"), "%63%61%6e%61%72%79"]
     assert len(leaks("\n".join(["nothing", *said]))) == len(said)
 
 
 @pytest.fixture
 async def echo() -> AsyncIterator[RawServer]:
-    """A web server that answers each request with an error which quotes it whole, credentials included."""
+    """A web server that answers each request with an error which quotes it whole, in one way after the other."""
+    ways = itertools.cycle(range(6))
 
     def tell(head: str) -> bytes:
         said = head.encode("latin-1").decode(errors="replace")
         body = {"status": "error", "error": said, "__type": said, "message": said, "kind": "Status", "code": 400}
-        return answer(json.dumps(body).encode(), status=400, headers={"x-amzn-query-error": "leak"})
+        whole, line = json.dumps(body).encode(), quote(said)
+        match next(ways):
+            case 0:
+                return answer(whole, status=401, headers={"WWW-Authenticate": f'Basic realm="{line}"'})
+            case 1:
+                return answer(whole, status=302, headers={"Location": f"http://{line[:60]}@elsewhere/?token={line}"})
+            case 2:
+                return answer(whole, status=301, headers={"Location": f"/again?token={line}"})
+            case 3:
+                warned = {"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": [said]}
+                return answer(json.dumps({**warned, "infos": [said]}).encode())
+            case 4:
+                return answer(html.escape(said).encode(), status=500, headers={"x-amzn-query-error": f"{line};Sender"})
+        return answer(whole, status=400, headers={"x-amzn-query-error": "leak"})
 
     server = RawServer(tell)
     await server.start()

@@ -1,6 +1,8 @@
 """The server as a whole: health, reflection, HTTP, and how it ends."""
 
 import asyncio
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -48,6 +50,32 @@ async def test_reflection_lists_the_services(serve: Serve) -> None:
         names = {service.name for service in listed.list_services_response.service}
         assert {NAME, "grpc.health.v1.Health"} <= names
         assert b"StreamMetricSpec" in described.file_descriptor_response.file_descriptor_proto[0]
+
+
+async def test_it_tidies_up_now_and_then_though_a_part_fails(
+    serve: Serve, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with serve() as keda:
+        server = keda.server
+        await keda.get_metrics(keda.ref())
+        (who,) = server.registry
+        server.registry.on_forget.append(broken)
+        with monkeypatch.context() as patched, capture_logs() as logs:
+            patched.setattr(server, "journal", SimpleNamespace(tidy=broken))
+            patched.setattr(server, "snapshots", SimpleNamespace(revive=partial(done.append, "revive")))
+            patched.setattr(server, "garbage", SimpleNamespace(tidy=partial(done.append, "garbage")))
+            await clock.advance(150)
+            assert not who.lease.states
+            assert done == ["revive", "garbage"] * 5
+            await clock.advance(780)
+            assert len(server.registry) == 0
+            assert len(done) == 62
+        assert {entry["event"] for entry in logs} == {"cannot tidy up"}
 
 
 async def test_own_metrics_are_served(serve: Serve, reader: ScriptedReader) -> None:

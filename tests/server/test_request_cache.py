@@ -20,7 +20,17 @@ def requests(objects: Any) -> RequestCache:
     return RequestCache(objects.registry)
 
 
-METADATA = {"source": "scripted", "spots": "a", "second": "2"}
+METADATA = {
+    "source": "scripted",
+    "spots": "a",
+    "second": "2",
+    "target": "5",
+    "activation": "1",
+    "refreshSeconds": "9",
+    "staleSeconds": "50",
+    "settleSeconds": "5",
+    "holdSeconds": "60",
+}
 
 
 def spelled(*order: str, name: str = "orders") -> bytes:
@@ -35,14 +45,17 @@ def asked(ref: bytes, metric: str) -> bytes:
 
 
 def test_every_spelling_of_a_request_finds_the_same_one(objects: Any, requests: RequestCache) -> None:
-    orders = [("source", "spots", "second"), ("second", "source", "spots"), ("spots", "second", "source")]
-    found = {requests.find(spelled(*order)) for order in orders * 2}
-    assert len(found) == len(objects) == 1
+    keys = (*METADATA,)
+    orders = [(*keys[first:], *keys[:first])[::step] for first in range(len(keys)) for step in (1, -1)]
+    found = {requests.find(spelled(*order)) for order in orders}
+    found |= {requests.find(spelled(*keys) + bytes([15 << 3, number])) for number in range(4)}  # an unknown field
+    found.add(objects.registry.look_up("shop", "orders", METADATA))
+    assert len(found) == len(objects) == objects.quota.total == 1
     (who,) = found
-    assert who.calls == 6
+    assert who.calls == 22
     assert requests.find_metric(asked(spelled(*orders[0]), "Scripted-SECOND")) == (who, 1)
     assert requests.find_metric(asked(spelled(*orders[0]), "Scripted-SECOND")) == (who, 1)
-    assert who.calls == 8
+    assert who.calls == 24
 
 
 def test_a_request_that_came_lately_is_not_parsed_again(

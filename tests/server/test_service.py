@@ -15,7 +15,7 @@ from scaler.demo.scripted import HANG, ScriptedReader, Spot, Work
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
-from scaler.sources.access import Access
+from scaler.sources.access import Access, AccessRule
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
@@ -40,8 +40,12 @@ def streams(clock: ManualClock) -> Streams:
 
 
 @pytest.fixture
-def service(clock: ManualClock, store: Snapshots, streams: Streams) -> Service:
-    desk = Desk(store, Access(), clock, limit=1_000)
+def desk(clock: ManualClock, store: Snapshots) -> Desk:
+    return Desk(store, Access(), clock, limit=1_000)
+
+
+@pytest.fixture
+def service(desk: Desk, streams: Streams) -> Service:
     return Service(RequestCache(desk.registry), desk.answers, desk.listeners, streams, 2.0)
 
 
@@ -212,6 +216,19 @@ async def test_a_stream_falls_silent_when_readings_are_too_old_and_returns(
     assert 300 < listener.times[5] <= 315
     await streams.drain()
     await listener.task
+
+
+async def test_a_stream_that_is_no_longer_allowed_ends_instead_of_saying_more(
+    service: Service, reader: ScriptedReader, clock: ManualClock, desk: Desk
+) -> None:
+    listener = Listener(service.stream_is_active, ref(), clock)
+    await clock.advance(5)
+    desk.registry.allow([AccessRule(namespaces=["blog"])])
+    reader.answers["a"] = Work(1)
+    await clock.advance(2)
+    await listener.task
+    assert listener.got == []
+    assert len(desk.listeners) == 0
 
 
 async def test_a_stream_of_bad_metadata_is_refused(service: Service, streams: Streams) -> None:

@@ -96,6 +96,10 @@ def test_keys_lead_to_places(metadata: dict[str, str], places: tuple[Place, ...]
         pytest.param({"metricsURL": "http://a/\r\nX: y"}, "http://HOST", id="a line end"),
         pytest.param({"metricsURL": "http://a,,http://b"}, "empty items", id="an empty item"),
         pytest.param({"prometheusURL": "p:9090"}, "http://HOST", id="Prometheus without scheme"),
+        pytest.param({"prometheusURL": "http://p:9090/api/v1/query"}, "without the /api/v1/query", id="with the path"),
+        pytest.param(
+            {"prometheusURL": "http://p/select/0/prometheus/api/v1/"}, "without the /api", id="VictoriaMetrics"
+        ),
         pytest.param({"podSelector": "app=c&limit=1"}, "label selector", id="more than a selector"),
         pytest.param({"podSelector": "app in a"}, "label selector", id="no list"),
         pytest.param({"podSelector": ","}, "label selector", id="nothing"),

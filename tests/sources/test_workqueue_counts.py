@@ -119,7 +119,7 @@ def test_work_in_hand_keeps_it_active() -> None:
             "not in prometheus_operator_workqueue_depth or prometheus_operator_workqueue_adds_total",
             id="the wrong prefix",
         ),
-        pytest.param({"prometheus": "main"}, [page(b=3)], "queue a is not in", id="Prometheus without the queue"),
+        pytest.param({"prometheus": "main"}, [page(b=3)], "know b: check the names", id="Prometheus without the queue"),
         pytest.param({"prometheus": "main", "queues": "a,b"}, [page(a=3)], "queue b is not in", id="one of two"),
     ],
 )

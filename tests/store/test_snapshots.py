@@ -166,12 +166,16 @@ async def test_dates_that_were_superseded_are_not_kept(
     assert_empty(store)
 
 
-async def test_the_store_says_when_it_is_full(reader: ScriptedReader, open_store: OpenStore) -> None:
+async def test_the_store_says_when_it_is_full(
+    reader: ScriptedReader, clock: ManualClock, open_store: OpenStore
+) -> None:
     store = open_store(reader, max_places=1)
-    store.lease("me", A, 10, math.inf)
-    store.lease("you", A, 5, math.inf)
+    store.lease("me", A, 10, clock.now() + 5)
+    store.lease("you", A, 5, clock.now() + 5)
     with pytest.raises(LimitError, match=r"limit of 1 \(setting limits\.maxPlaces\)"):
         store.lease("me", B, 10, math.inf)
+    await clock.advance(20)
+    store.lease("me", B, 10, math.inf)  # there is room when the other is dropped
 
 
 async def test_cancelled_callers_leave_nothing(

@@ -8,7 +8,7 @@
 {{- if $v.tls.enabled }}
 {{- $ports = append $ports (int $v.ports.health) }}
 {{- end }}
-{{- include "scaler.once" (list "ports" $ports) }}
+{{- include "scaler.once" (list "ports (with tls.enabled that of health, too)" $ports) }}
 
 {{- with $v.autoscaling }}
 {{- if .enabled }}
@@ -89,10 +89,12 @@
 {{- end }}
 {{- range $v.secretMounts }}
 {{- $volumes = append $volumes (printf "secret-%s" .name) }}
+{{- include "scaler.relative" (list "secretMounts" .) }}
 {{- $paths = append $paths (printf "/etc/keda-queue-scaler/secrets/%s" .name) }}
 {{- end }}
 {{- range $v.configMapMounts }}
 {{- $volumes = append $volumes (printf "configmap-%s" .name) }}
+{{- include "scaler.relative" (list "configMapMounts" .) }}
 {{- $paths = append $paths (printf "/etc/keda-queue-scaler/configmaps/%s" .name) }}
 {{- end }}
 {{- range $v.extraVolumes }}
@@ -104,18 +106,21 @@
 {{- end }}
 {{- $paths = append $paths (trimSuffix "/" .mountPath) }}
 {{- end }}
-{{- include "scaler.once" (list "secretMounts, configMapMounts and extraVolumes: volumes" $volumes) }}
-{{- include "scaler.once" (list "extraVolumeMounts: mount paths" $paths) }}
+{{- include "scaler.once" (list "secretMounts, configMapMounts and extraVolumes: volumes (config, and tls with tls.enabled, are the chart's own)" $volumes) }}
+{{- include "scaler.once" (list "extraVolumeMounts: mount paths (those under /etc/keda-queue-scaler are the chart's own)" $paths) }}
 
 {{- $containers := list "scaler" }}
 {{- range concat (default list $v.extraContainers) (default list $v.extraInitContainers) }}
 {{- $containers = append $containers .name }}
 {{- end }}
-{{- include "scaler.once" (list "extraContainers and extraInitContainers: names" $containers) }}
+{{- include "scaler.once" (list "extraContainers and extraInitContainers: names (scaler is the chart's own)" $containers) }}
 
 {{- $names := list }}
 {{- range $v.extraEnv }}
 {{- $names = append $names .name }}
+{{- if and (hasKey . "value") (hasKey . "valueFrom") }}
+{{- fail (printf "extraEnv: %s has value and valueFrom: give one of them" .name) }}
+{{- end }}
 {{- if regexMatch "^SCALER_(LISTEN|HTTP|HEALTH_LISTEN|TLS|TLS__.*)$" .name }}
 {{- fail (printf "extraEnv: %s would win over the addresses and certificates that Service and probes agree with: set ports, listenHost and tls instead" .name) }}
 {{- end }}
@@ -136,6 +141,37 @@
 {{- $spreads = append $spreads (printf "%s with %s" .topologyKey .whenUnsatisfiable) }}
 {{- end }}
 {{- include "scaler.once" (list "topologySpreadConstraints:" $spreads) }}
+{{- range $v.topologySpreadConstraints }}
+{{- if and (hasKey . "minDomains") (ne .whenUnsatisfiable "DoNotSchedule") }}
+{{- fail (printf "topologySpreadConstraints: minDomains of %s needs whenUnsatisfiable: DoNotSchedule" .topologyKey) }}
+{{- end }}
+{{- end }}
+
+{{- range $v.tolerations }}
+{{- if and (not .key) (ne (default "Equal" .operator) "Exists") }}
+{{- fail "tolerations: one without a key tolerates every taint, and needs operator: Exists" }}
+{{- end }}
+{{- if and .value (eq (default "Equal" .operator) "Exists") }}
+{{- fail (printf "tolerations: operator Exists of %s compares no value: leave value out" .key) }}
+{{- end }}
+{{- if and (hasKey . "tolerationSeconds") (ne (default "" .effect) "NoExecute") }}
+{{- fail (printf "tolerations: tolerationSeconds of %s needs effect: NoExecute" (default "all" .key)) }}
+{{- end }}
+{{- end }}
+
+{{- if and (has "Deny" $v.admissionPolicy.validationActions) (has "Warn" $v.admissionPolicy.validationActions) }}
+{{- fail "admissionPolicy.validationActions: Deny warns already, and an API server refuses Warn beside it: leave Warn out" }}
+{{- end }}
+{{- end }}
+
+{{/* Fails for the path of a key that leads out of its volume: (list value mount) */}}
+{{- define "scaler.relative" -}}
+{{- $value := index . 0 }}
+{{- range (index . 1).items }}
+{{- if regexMatch "^/|(^|/)[.][.](/|$)" .path }}
+{{- fail (printf "%s: path %s of %s must be relative and without .." $value .path (index $ 1).name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Fails for what a list has twice: (list what items) */}}

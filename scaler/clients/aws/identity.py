@@ -41,6 +41,27 @@ RETRY_RENEWAL_SECONDS = 30.0
 MAX_IDENTITIES = 10_000
 MAX_ASSUMING = 8
 """Of one tenant at the same time, each in a thread; others find room beside it."""
+_IRSA = "AssumeRoleWithWebIdentity"
+"""The operation of IRSA: the service account's token is all that it needs."""
+_TRUST = (
+    "check that the role exists, that its trust policy lets this identity assume it (with the externalId of aws.roles, if "
+    "it asks for one), and that this identity is allowed sts:AssumeRole on it"
+)
+_WEB_TRUST = (
+    "check that the role in the service account's annotation exists, and that its trust policy lets this cluster's OIDC "
+    "provider and this service account assume it"
+)
+_STS_HINTS = {
+    **dict.fromkeys(
+        ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"),
+        "the role's account needs an IAM OIDC provider for this cluster",
+    ),
+    **dict.fromkeys(
+        EXPIRED, "the credentials or the token that it was asked with are not valid, or not in this partition"
+    ),
+    "SignatureDoesNotMatch": "check the secret key and this machine's clock",
+    "RegionDisabledException": "activate STS for this region in the account",
+}
 _CLIENT = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 2})
 
 T = TypeVar("T")
@@ -169,10 +190,7 @@ def _sts_fault(name: str, error: ClientError) -> Fault:
     said = f"{name}: AWS STS answered {shown_code} (HTTP {status})"
     if not 400 <= status < 500 or "Throttl" in code:
         return Unavailable(said)
-    return Refused(
-        f"{said}; check that the role exists, that its trust policy lets this identity assume it (with the externalId of "
-        "aws.roles, if it asks for one), and that this identity is allowed sts:AssumeRole on it"
-    )
+    return Refused(f"{said}; {_STS_HINTS.get(code, _WEB_TRUST if error.operation_name == _IRSA else _TRUST)}")
 
 
 class Identities:

@@ -21,7 +21,11 @@ _METADATA = tuple(
     )
 )
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
+_NAT64 = (
+    ipaddress.ip_network("64:ff9b::/96"),  # RFC 6052: the last 32 bits are the IPv4 address
+    ipaddress.ip_network("64:ff9b:1::/48"),  # RFC 8215: mostly those, too
+    ipaddress.ip_network("::/96"),  # "IPv4-compatible", given up by RFC 4291; `::` and `::1` are none
+)
 
 
 class Addresses:
@@ -63,6 +67,6 @@ def _within(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4
     """Return the IPv4 address that the IPv6 address `ip` stands for, else `ip` itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
-    if ip in _NAT64:
+    if int(ip) > 1 and any(ip in network for network in _NAT64):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or ip

@@ -57,8 +57,8 @@ def _problem(error: Exception, *, tls: bool, hint: str) -> str:
             reason = getattr(error.certificate_error, "verify_message", None) or "it cannot be verified"
             problem = f"the TLS certificate is refused: {reason}{hint}"
         case aiohttp.ClientConnectorSSLError() if alert := _ALERT.search(str(error.os_error)):
-            told = alert[1].replace("_", " ").lower()
-            problem = f"the server refuses the TLS handshake ({told}); does it ask for a client certificate?{hint}"
+            name = alert[1].replace("_", " ").lower()
+            problem = f"the server refuses the TLS handshake ({name}); does it ask for a client certificate?{hint}"
         case aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             problem = "no TLS connection; does the server speak https on this port?"
         case aiohttp.ClientConnectorError() if tls and isinstance(error.os_error, ConnectionResetError):

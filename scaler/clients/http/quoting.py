@@ -65,8 +65,9 @@ def _reason(body: bytes) -> str:
         return nested[:MAX_LOOKED_AT] if isinstance(nested, str) else ""
     text = text[:MAX_LOOKED_AT]
     if "<" in text:
-        text = re.sub(r"(?is)<(script|style|head)\b.*?</\1\s*>", " ", text)
-        text = re.sub(r"(?s)<!--.*?-->|<[^<>]*>", " ", text)
+        # One without an end takes the rest, as in a browser; or each of many would look for its end again.
+        text = re.sub(r"(?is)<(script|style|head)\b(?:.*?</\1\s*>|.*)", " ", text)
+        text = re.sub(r"(?s)<!--(?:.*?-->|.*)|<[^<>]*>", " ", text)
     return text
 
 

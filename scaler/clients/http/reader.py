@@ -1,4 +1,4 @@
-"""Reads places that one HTTP answer tells, for any source on an HTTP API."""
+"""Reads places that are one HTTP answer each, for any source on an HTTP API."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -27,14 +27,14 @@ SECONDS = 4.5
 
 @dataclass(frozen=True, slots=True)
 class HttpPlace(Place):
-    """A place that the answer to GET `url` tells. The user name and password of `url` are sent, and shown nowhere."""
+    """A place whose value is in the answer to GET `url`. The user name and password of `url` are sent, and shown nowhere."""
 
     url: str = field(repr=False)
 
     @property
     def backend(self) -> str:
         """The server, after the kind."""
-        return f"{self.kind}/{URL(self.url).authority.rpartition('@')[2]}"
+        return f"{self.kind}/{URL(self.url).host_port_subcomponent}"
 
     @abstractmethod
     def value(self, body: bytes) -> Any:

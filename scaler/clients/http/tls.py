@@ -1,14 +1,13 @@
 """TLS towards servers of the configuration: whose certificates count, and with which one the scaler shows itself."""
 
 import ssl
-import struct
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from scaler.core.errors import Unavailable
+from scaler.clients.http.key_exchange import Context
 from scaler.core.section import Section
 
 
@@ -28,56 +27,12 @@ class ClientTls(Section):
         return self
 
 
-class KeyExchangeError(Unavailable, ssl.SSLError):  # a fault, see core/errors.py
-    """A server has chosen a key exchange that would take too long; also an `OSError`, which libraries expect."""
-
-    __str__ = BaseException.__str__  # not that of SSLError, which needs a number
-
-
-_SHARES = tuple(
-    struct.pack("!5H", 51, size + 6, size + 4, 256 + number, size)
-    for number, size in enumerate((256, 384, 512, 768, 1024))
-)
-"""How the extension `key_share` of a ClientHello begins if it is for ffdhe2048 to ffdhe8192 (RFC 8446, 4.2.8)."""
-
-
-class _Handshake(ssl.SSLObject):
-    """A handshake that ends where a server asks for a key exchange in a finite field.
-
-    One with ffdhe8192 takes 180 ms of the event loop, before the certificate is looked at. OpenSSL offers it, and Python
-    before 3.15 cannot say otherwise. A server has to ask for it, and the cheap part of the work, 9 ms, is the answer.
-    """
-
-    outgoing: ssl.MemoryBIO
-
-    def do_handshake(self) -> None:
-        try:
-            super().do_handshake()
-        except ssl.SSLWantReadError:
-            hello = self.outgoing.read()
-            if any(share in hello for share in _SHARES):
-                raise KeyExchangeError(
-                    "the server insists on a key exchange in a finite field (FFDHE), which would take too long"
-                ) from None
-            self.outgoing.write(hello)
-            raise
-
-
-class _Context(ssl.SSLContext):
-    sslobject_class = _Handshake
-
-    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **more: Any) -> ssl.SSLObject:
-        made = super().wrap_bio(incoming, outgoing, *args, **more)
-        made.outgoing = outgoing  # type: ignore[attr-defined]  # of the class above
-        return made
-
-
 def client_context(ca_file: Path | str | None = None, *, ca: str | None = None) -> ssl.SSLContext:
     """Return how servers are checked: by the CAs of `ca_file` or of the PEM text `ca`, else the system's; TLS 1.2 or newer.
 
     Raises `OSError` for a file that cannot be used.
     """
-    context = _Context(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificates and names
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificates and names
     if ca_file or ca:
         context.load_verify_locations(ca_file, cadata=ca)
     else:
@@ -94,6 +49,15 @@ def client_context(ca_file: Path | str | None = None, *, ca: str | None = None) 
 def system_context() -> ssl.SSLContext:
     """Return the context for servers that the system's CAs vouch for."""
     return client_context()
+
+
+def unusable(error: OSError | ValueError) -> str:
+    """Return what is wrong with a file of a certificate, a key or a token, by the error that it was read with."""
+    if isinstance(error, ssl.SSLError):
+        return "no PEM, or a key of another certificate"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return "not UTF-8 text"
 
 
 def trust(section: ClientTls, *, verify: bool = True) -> ssl.SSLContext | bool:

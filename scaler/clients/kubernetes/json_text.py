@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator
 from typing import Any
 
-MAX_VALUE_SIZE = 4 * 2**20  # characters; etcd takes requests of 1.5 MiB unless it is told otherwise
+MAX_VALUE_SIZE = 4 * 2**20  # characters; etcd takes requests of 1.5 MiB unless its flags say otherwise
 WHOLE_SIZE = 2**14
 """Characters of a value that is decoded whole, in a millisecond; a larger one is built of parts."""
 
@@ -26,7 +26,7 @@ def _no_constant(name: str) -> None:
 
 DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
-# These only tell where values end; the decoder judges what is in them. Single characters are possessive and groups are not,
+# These only find where values end; the decoder judges what is in them. Single characters are possessive and groups are not,
 # because a group of Python 3.11.2 that matches in part loses the position.
 _SPACE = r"[ \t\r\n]*+"
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*"'

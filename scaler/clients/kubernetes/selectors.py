@@ -8,12 +8,14 @@ from typing import Literal
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 LABEL_KEY = rf"(?:(?=[^/]{{1,253}}/)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
 LABEL_VALUE = rf"(?:{_NAME})?"
-# Blanks are taken for good (`*+`): a value between them may be empty, and each way to share them out would be tried.
-_VALUES = rf"\(\s*+{LABEL_VALUE}\s*+(?:,\s*+{LABEL_VALUE}\s*+)*+\)"
+MAX_SELECTOR = 4_000
+"""Characters; each two of them may be a condition, which takes 2 µs."""
+_BLANKS = r"\s*+"  # which gives none back: where two of them meet, a pattern would try every way to share a thousand
+_VALUES = rf"\({_BLANKS}(?:{_NAME}{_BLANKS})?(?:,{_BLANKS}(?:{_NAME}{_BLANKS})?)*\)"
 _REQUIREMENT = re.compile(
-    rf"\s*+(?:!\s*+(?P<absent>{LABEL_KEY})"
-    rf"|(?P<key>{LABEL_KEY})(?:\s*+(?P<sign>==|=|!=)\s*+(?P<value>{LABEL_VALUE})"
-    rf"|\s++(?P<word>in|notin)\s*+(?P<values>{_VALUES}))?)\s*+(?:,(?!\s*+$)|$)"
+    rf"{_BLANKS}(?:!{_BLANKS}(?P<absent>{LABEL_KEY})"
+    rf"|(?P<key>{LABEL_KEY})(?:{_BLANKS}(?P<sign>==|=|!=){_BLANKS}(?P<value>{LABEL_VALUE})"
+    rf"|\s++(?P<word>in|notin){_BLANKS}(?P<values>{_VALUES}))?){_BLANKS}(?:,(?!\s*$)|$)"
 )
 
 
@@ -39,6 +41,8 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
 
     Kubernetes has `>` and `<` for nodes only.
     """
+    if len(text) > MAX_SELECTOR:
+        raise ValueError(f"a selector of more than {MAX_SELECTOR} characters")
     found, at = [], 0
     while at < len(text):
         match = _REQUIREMENT.match(text, at)

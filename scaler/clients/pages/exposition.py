@@ -113,6 +113,8 @@ class PageParser:
         """
         last = self._rest or self._last
         says_so = last.rstrip(b"\r") == END
+        if self._rest.lstrip().startswith(b"<"):
+            raise PageError("it is HTML, and no page of metrics; is it the right port and path?")
         if self._rest and not says_so:
             raise PageError("the last line has no end: the page was cut short")
         if openmetrics and not says_so:

@@ -26,7 +26,7 @@ def judged(where: str, wanted: Wanted, pages: Sequence[Page]) -> tuple[Page, ...
             raise Unavailable(f"{where}, {page.name}: the page has no {proof}: {wanted.hint}")
     if LEADER.name not in wanted.proof and all(page.stands_by for page in pages):
         raise Unavailable(
-            f"{where}: none of {len(pages)} pods leads at present ({LEADER.name} is 0), so that no page tells what waits; "
+            f"{where}: none of {len(pages)} pods leads at present ({LEADER.name} is 0), so that no page has what waits; "
             "if a Service is in front of several pods, use podSelector or a headless Service, which reach each of them"
         )
     return tuple(sorted(map(_counted, pages), key=lambda page: page.name))
@@ -53,7 +53,7 @@ class Changes:
         self._before: dict[Place, tuple[frozenset[str], frozenset[str]]] = {}  # who was there, and who led
 
     def note(self, place: Place, families: frozenset[Family], pages: Sequence[Page]) -> tuple[tuple[Page, ...], float]:
-        """Return `pages` without the start, unless it is one of `families`, and the monotonic time of the newest change, as far as they tell."""
+        """Return `pages` without the start, unless it is one of `families`, and the monotonic time of the newest change, as far as they show it."""
         starts = [page.sums.get(START.name, {}).get("", math.nan) for page in pages]
         ran = min((max(0.0, self._clock.wall() - start) for start in starts if math.isfinite(start)), default=math.inf)
         there, leads = frozenset(page.name for page in pages), frozenset(leading(pages))

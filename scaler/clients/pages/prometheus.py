@@ -11,7 +11,7 @@ from scaler.clients.http.fetch import Answer, Request, without_credentials
 from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.reader import MAX_ANSWER_BYTES, HttpReader
-from scaler.clients.http.tls import trust
+from scaler.clients.http.tls import trust, unusable
 from scaler.clients.pages.exposition import LEADER, START, Page, Sums, as_count
 from scaler.clients.pages.judge import Changes, judged
 from scaler.clients.pages.kept import Kept, bytes_of
@@ -88,8 +88,8 @@ def _check(place: PrometheusPages, labels: Mapping[str, str], value: str) -> Non
     target = f"{labels.get('instance')} of job {labels.get('job')}"
     if STALE in labels:
         raise Unavailable(
-            f"{place}: the newest sample of {target} is {float(value):.0f} s old, more than {OLDEST_SECONDS}; is Prometheus "
-            "being told, and is it the right one?"
+            f"{place}: the newest sample of {target} is {float(value):.0f} s old, more than {OLDEST_SECONDS}; does this "
+            "Prometheus still get samples of it, and is it the right one?"
         )
     if labels.get("__name__") == "up":
         raise Unavailable(
@@ -150,9 +150,7 @@ class PrometheusReader(HttpReader):
                 headers["Authorization"] = f"Bearer {server.token_file.read_text().strip()}"
             tls = trust(server)
         except (OSError, ValueError) as error:
-            raise Unavailable(
-                f"{place}: tokenFile, caFile or certFile cannot be read ({type(error).__name__})"
-            ) from None
+            raise Unavailable(f"{place}: tokenFile, caFile or certFile cannot be used: {unusable(error)}") from None
         long = len(query["query"]) > LONG_QUERY
         url = base / "api/v1/query"
         request = Request(

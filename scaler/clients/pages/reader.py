@@ -10,7 +10,7 @@ from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.fetch import Request, deadline, fetch, shown, without_credentials
 from scaler.clients.http.names import Names, NoAddress, of_one_family
 from scaler.clients.http.session import Sessions
-from scaler.clients.http.tls import trust
+from scaler.clients.http.tls import trust, unusable
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects
 from scaler.clients.pages.exposition import LEADER, MAX_SUM_BYTES, START, Page, PageError, PageParser
@@ -36,7 +36,7 @@ SCRAPE_BYTES = MAX_SUM_BYTES + 512 * 1024
 SCRAPE_SECONDS = 3.0
 TURN_SECONDS = 4.0
 ACCEPT = "text/plain;version=0.0.4, application/openmetrics-text;version=1.0.0;q=0.9, */*;q=0.1"
-HINT = "; `pages` of the configuration says which CA, certificate and token count for a URL"
+HINT = "; `pages` of the configuration says which CA, server name, certificate and token count for a URL"
 WITHOUT_PAGE = "a controller at zero replicas has no page, and what waits for it is not known"
 
 
@@ -187,7 +187,7 @@ class PagesReader(SingleReader):
                 headers.setdefault("Authorization", f"Bearer {entry.bearer_file.read_text().strip()}")
         except (OSError, ValueError) as error:
             raise Unavailable(
-                f"{where}: a certificate, its key or the token of pages: in the configuration cannot be read ({type(error).__name__})"
+                f"{where}: caFile, certFile, keyFile or tokenFile of its entry in `pages` cannot be used: {unusable(error)}"
             ) from None
 
         def hop(url: URL) -> Request:
@@ -205,7 +205,7 @@ class PagesReader(SingleReader):
             headers=headers,
             tls=tls,
             server_name=entry.server_name,
-            hint=HINT if target.url.scheme == "https" else "",
+            hint=HINT,
             hop=hop,
         )
 

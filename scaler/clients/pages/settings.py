@@ -19,6 +19,8 @@ _PATTERN = re.compile(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+API_PATH = re.compile(r"/api/v1(/query(_range)?)?/?$")
+"""The path of the HTTP API, which is added to a base URL."""
 _OWN_HEADERS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
 
 
@@ -42,6 +44,8 @@ class PrometheusServer(ClientTls):
     def _check_url(cls, url: SecretStr) -> SecretStr:
         if URL(checked_url(url.get_secret_value())).query_string:
             raise ValueError("http://HOST[:PORT]/PATH without a query; give it as `parameters`")
+        if API_PATH.search(url.get_secret_value()):
+            raise ValueError("the base URL, without the /api/v1/query that is added to it")
         return url
 
     @field_validator("headers")

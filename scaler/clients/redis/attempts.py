@@ -71,19 +71,13 @@ class Attempts:
 
     def worked(self, host: Hashable, identity: Hashable) -> None:
         """Note that an attempt has succeeded; identities that could not reach the host may try again."""
-        known = self._hosts.get(host)
-        if known is not None:
+        if (known := self._hosts.get(host)) is not None:
             known.worked += 1
-            known.failing.pop(identity, None)
-            self._tidy(host, known)
+            self.forget(host, identity)
 
     def forget(self, host: Hashable, identity: Hashable) -> None:
         """Forget the failures of `identity`."""
-        known = self._hosts.get(host)
-        if known is not None:
+        if (known := self._hosts.get(host)) is not None:
             known.failing.pop(identity, None)
-            self._tidy(host, known)
-
-    def _tidy(self, host: Hashable, known: _Host) -> None:
-        if not known.failing:
-            del self._hosts[host]
+            if not known.failing:
+                del self._hosts[host]

@@ -14,7 +14,7 @@ async def open_master(dialer: Dialer, clock: Clock, targets: Sequence[Target]) -
     """Return a connection to the master among `targets`, else to the first that is in step with one.
 
     Raises the `Fault` that hinders it, and `Unavailable` where several servers call themselves a master: a node that has
-    just been made does so until it is told whose replica it is, and it is empty. Those that cannot be reached do not count.
+    just been made does so until it learns whose replica it is, and it is empty. Those that cannot be reached do not count.
     """
     made: list[RedisConnection] = []
     chosen = None

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.names import Names
-from scaler.clients.http.tls import client_context, system_context
+from scaler.clients.http.tls import system_context, trust, unusable
 from scaler.clients.redis.faults import ASKS, RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
 from scaler.clients.redis.server import RedisServer
@@ -135,17 +135,11 @@ class Dialer:
         return sock
 
     def _context(self) -> ssl.SSLContext:
-        server = self.server
-        if not (server.ca_file or server.cert_file):
-            return system_context()
         try:
-            context = client_context(server.ca_file)
-            if server.cert_file:
-                context.load_cert_chain(server.cert_file, server.key_file)
+            context = trust(self.server)
         except OSError as error:  # also ssl.SSLError: no certificate in the file, or the key of another one
-            reason = error.strerror or type(error).__name__
-            raise Unavailable(f"cannot use caFile, certFile or keyFile: {reason}") from None
-        return context
+            raise Unavailable(f"cannot use caFile, certFile or keyFile: {unusable(error)}") from None
+        return context if isinstance(context, ssl.SSLContext) else system_context()
 
 
 class _SilentError(Exception):

@@ -169,7 +169,8 @@ class KeptConnection:
         else:
             server = reach.redis.get(ref.name or "")
             if server is None:
-                raise Refused(f"redis: the configuration has no connection named {ref.name}")
+                known_names = ", ".join(sorted(reach.redis)) or "none"
+                raise Refused(f"redis: the configuration has no connection named {ref.name}; it has: {known_names}")
             if known is None or known.server is not server:
                 self._reset()
                 guard = Addresses()  # the operator may name this machine, so loopback is allowed

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from scaler.core.section import Section
+from scaler.clients.http.tls import ClientTls
 
 CONNECTION_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """The form of a connection's name; no URL matches it, so a name has no secret and can be quoted."""
@@ -119,7 +119,7 @@ class RedisRef:
         return self.backend
 
 
-class RedisServer(Section):
+class RedisServer(ClientTls):
     """One entry of `redis:` in the configuration."""
 
     url: SecretStr = Field(
@@ -129,9 +129,6 @@ class RedisServer(Section):
         None,
         description="File with the password, read again for each connection; the URL then holds only a user name, if any.",
     )
-    ca_file: Path | None = Field(None, description="CA certificates for `rediss://`, instead of the system's.")
-    cert_file: Path | None = Field(None, description="Client certificate for `rediss://`.")
-    key_file: Path | None = Field(None, description="Key of the client certificate.")
     sentinel_password_file: Path | None = Field(None, description="File with the password of the Sentinels.")
 
     @field_validator("url")
@@ -144,8 +141,6 @@ class RedisServer(Section):
     def _check_tls(self) -> Self:
         if (self.ca_file or self.cert_file or self.key_file) and not self.where.tls:
             raise ValueError("caFile, certFile and keyFile need a rediss:// URL: redis:// is not encrypted")
-        if self.key_file and not self.cert_file:
-            raise ValueError("keyFile needs certFile")
         return self
 
     @property

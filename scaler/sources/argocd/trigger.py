@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from scaler.clients.kubernetes.objects import Objects
 from scaler.clients.pages.exposition import START
 from scaler.core.domain import Assessment, Metric, MetricSpec, Place, Readings
+from scaler.core.version import page
 from scaler.sources.argocd.applications import APPLICATIONS, application
 from scaler.sources.argocd.clusters import CLUSTER_SECRETS, SECRETS, cluster
 from scaler.sources.argocd.repo_server import WANTED, RepoServer
@@ -21,6 +22,7 @@ from scaler.sources.base import (
     Count,
     Flag,
     Interval,
+    NamespaceName,
     Seconds,
     Target,
     Trigger,
@@ -92,9 +94,7 @@ class ArgocdTrigger(PageKeys):
     component: Literal["repo-server", "application-controller", "applicationset-controller"] = Field(
         description="The component that is measured."
     )
-    argocd_namespace: str = Field(
-        "argocd", alias="namespace", pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="Namespace of Argo CD."
-    )
+    argocd_namespace: NamespaceName = Field("argocd", alias="namespace", description="Namespace of Argo CD.")
     pending_requests: Target = Field(3, description="`repo-server`: target, pending requests per replica.")
     queues: CommaList | None = Field(
         None, description="Names of the work queues; left out, those of the component that shards or replicas share."
@@ -229,7 +229,7 @@ class ArgocdTrigger(PageKeys):
         if drives and target_kind in {"Deployment", "StatefulSet"}:
             text = (
                 "Argo CD does not follow the replicas of its application-controller: without setting "
-                "ARGOCD_CONTROLLER_REPLICAS and a restart, clusters are orphaned or owned twice; see docs/argocd.md"
+                f"ARGOCD_CONTROLLER_REPLICAS and a restart, clusters are orphaned or owned twice; see {page('argocd.md#why-not-the-replicas-of-the-application-controller')}"
             )
             return (text,)
         if self.component == "applicationset-controller" and max_replicas > 1:

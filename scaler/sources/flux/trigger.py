@@ -3,7 +3,7 @@
 import re
 from binascii import crc32
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,10 +19,13 @@ from scaler.sources.base import (
     Count,
     Flag,
     Interval,
+    LabelSelector,
+    NamespaceName,
     Seconds,
     Target,
     Trigger,
     idle_refresh_field,
+    matching,
     refresh_field,
 )
 from scaler.sources.flux.judge import Findings, Rules, judge
@@ -32,6 +35,7 @@ from scaler.sources.flux.work import Artifact, Work
 from scaler.sources.names import metric_name
 
 SHARD_LABEL = "sharding.fluxcd.io/key"
+LabelKey = Annotated[str, matching(LABEL_KEY, "the key of a label, such as sharding.fluxcd.io/key")]
 COUNTED = {
     "requested": "asked to be reconciled",
     "changed": "spec changed",
@@ -53,8 +57,8 @@ class FluxTrigger(Trigger):
         pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
         description="Value of the label `shardLabel`; left out, the main controller is meant, which takes objects without it.",
     )
-    shard_label: str = Field(SHARD_LABEL, description="The label that tells to which shard an object belongs.")
-    watch_label_selector: str | None = Field(
+    shard_label: LabelKey = Field(SHARD_LABEL, description="The label that names the shard of an object.")
+    watch_label_selector: LabelSelector | None = Field(
         None,
         description="Instead of `shard`: the controller's own flag `--watch-label-selector`, word for word.",
     )
@@ -71,16 +75,12 @@ class FluxTrigger(Trigger):
     wake_on_interval: Flag = Field(
         True, description="Wake for `spec.interval` too; otherwise only changes and requests wake the controller."
     )
-    pod_selector: str | None = Field(
+    pod_selector: LabelSelector | None = Field(
         None,
         min_length=1,
-        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`. Needed where `watchLabelSelector` does not tell one shard.",
+        description="Labels of the controller's pods; left out, `app=<controller>` or `app=<controller>-<shard>`. Needed where `watchLabelSelector` does not name one shard.",
     )
-    pod_namespace: str = Field(
-        "flux-system",
-        pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-        description="Namespace of the controller's pods.",
-    )
+    pod_namespace: NamespaceName = Field("flux-system", description="Namespace of the controller's pods.")
     port: Count = Field(8080, ge=1, le=65_535, description="Port of the pods' metrics.")
     path: str = Field("/metrics", pattern="^/", description="Path of the pods' metrics.")
     # Watches keep the objects up to date, so reading them sends no request; at zero pods there is no page to fetch.
@@ -95,23 +95,6 @@ class FluxTrigger(Trigger):
                 raise ValueError("a comma-separated list of namespaces, without patterns")
         return namespaces
 
-    @field_validator("shard_label")
-    @classmethod
-    def _check_label(cls, label: str) -> str:
-        if not re.fullmatch(LABEL_KEY, label):
-            raise ValueError("the key of a label, such as sharding.fluxcd.io/key")
-        return label
-
-    @field_validator("watch_label_selector", "pod_selector")
-    @classmethod
-    def _check_selector(cls, selector: str | None) -> str | None:
-        if selector is not None:
-            try:
-                parse_selector(selector)
-            except ValueError:
-                raise ValueError("a label selector, such as app=x, x in (a, b), x notin (a), x or !x") from None
-        return selector
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.watch_label_selector is not None:
@@ -119,7 +102,7 @@ class FluxTrigger(Trigger):
                 raise ValueError("watchLabelSelector: says all of it; leave out shard and shardLabel")
             if self.pod_selector is None and self._shard() is None:
                 raise ValueError(
-                    "podSelector: required, because watchLabelSelector does not tell one shard, and so not whose pods "
+                    "podSelector: required, because watchLabelSelector does not name one shard, and so not whose pods "
                     f"are meant; give the labels of the controller's pods, such as app={self.controller}"
                 )
         return self

@@ -213,11 +213,15 @@ def _time(text: str) -> float:
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+MAX_DURATION = 100
+"""Characters of a duration; each digit of a long number is a place where the pattern below may begin."""
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 
 def _seconds(text: str) -> float:
     """Return the seconds of a duration as Flux's CRDs allow it: `1h30m`, `10m0s`, `500ms`."""
+    if len(text) > MAX_DURATION:
+        raise ValueError(f"a duration of {len(text)} characters")
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is no duration")

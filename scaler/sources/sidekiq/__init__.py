@@ -10,5 +10,5 @@ SOURCE = Source(
     (SidekiqReader,),
     (Rate("redis", 50, "Pipelined reads of one Redis."),),
     least_cooldown_seconds=60,  # a killed process beats on for a minute
-    least_window_seconds=60,  # a process tells its busy threads every 10 s
+    least_window_seconds=60,  # a process reports its busy threads every 10 s
 )

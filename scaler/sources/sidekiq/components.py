@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from scaler.core.domain import Component
 from scaler.sources.sidekiq.doubts import listed
-from scaler.sources.sidekiq.fleet import Processes
+from scaler.sources.sidekiq.fleet import Processes, remembered
 from scaler.sources.sidekiq.workload import Workload
 
 
@@ -60,15 +60,14 @@ def components(
 
 def _fetchers(processes: Processes, queue: str) -> str:
     """Return the processes that fetch `queue`, cached for each reading."""
-    found = processes.memo.get(("fetchers", queue))
-    if found is None:
+
+    def fetchers() -> str:
         groups = [processes.groups[position] for position in processes.having("queue", queue)]
         count = sum(len(group.members) for group in groups)
         owners = frozenset[str]().union(*(group.owners for group in groups))
-        found = f"fetched by {count} processes of {listed(owners)}" if count else "no process fetches it now"
-        processes.memo["fetchers", queue] = found
-    text: str = found
-    return text
+        return f"fetched by {count} processes of {listed(owners)}" if count else "no process fetches it now"
+
+    return remembered(processes.memo, ("fetchers", queue), fetchers)
 
 
 @lru_cache(maxsize=64)

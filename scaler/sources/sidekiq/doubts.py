@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from itertools import chain, islice
 
-from scaler.sources.sidekiq.fleet import Group, Processes, deployment_of, owner_of, stateful_set_of
+from scaler.sources.sidekiq.fleet import Group, Processes, deployment_of, owner_of, remembered, stateful_set_of
 from scaler.sources.sidekiq.known_queues import Elsewhere, Known
 from scaler.sources.sidekiq.state import Process
 from scaler.sources.sidekiq.workload import Selection, fits_host, members, select
@@ -91,15 +91,13 @@ class Scene:
 
     def _owners(self, belonging: frozenset[int]) -> frozenset[str]:
         """Return the Deployments or StatefulSets of the selected processes, cached for each reading."""
-        key = ("owners", belonging, self.selection.hostname_regex)
-        found = self.processes.memo.get(key)
-        if found is None:
+
+        def owners() -> frozenset[str]:
             groups = [self.processes.groups[position] for position in belonging]
             fitting = ((group, members(group, self.selection)) for group in groups)
-            found = frozenset[str]().union(*(_owners(group, fit) for group, fit in fitting if fit))
-            self.processes.memo[key] = found
-        owners: frozenset[str] = found
-        return owners
+            return frozenset[str]().union(*(_owners(group, fit) for group, fit in fitting if fit))
+
+        return remembered(self.processes.memo, ("owners", belonging, self.selection.hostname_regex), owners)
 
     def _fetch(self, queue: str) -> frozenset[int]:
         return self.processes.having("queue", queue)
@@ -202,7 +200,7 @@ def _remedy(selection: Selection, strays: Collection[Process]) -> str:
         capsules = {capsule.name for info in infos for capsule in info.capsules}
         if selection.capsule not in capsules:
             known = f"their capsules are {listed(capsules)}"
-            found.append(known if capsules else "they tell of no capsule, as Sidekiq does from 8.0.9 on")
+            found.append(known if capsules else "they report no capsule, as Sidekiq does from 8.0.9 on")
     return "".join(f"; {text}" for text in found)
 
 

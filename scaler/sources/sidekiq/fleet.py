@@ -2,10 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from scaler.sources.sidekiq.info import Info
 from scaler.sources.sidekiq.state import Process
@@ -15,10 +15,21 @@ _POD = re.compile(r"(?P<deployment>.+)-[a-z0-9]{1,10}-[a-z0-9]{5}")
 _ORDINAL = re.compile(r"(?P<set>.+)-[0-9]{1,6}")
 """A pod of a StatefulSet: its name and an ordinal."""
 MAX_WATCHED = 20_000
+Memo = dict[Any, Any]
+"""Results that triggers share as long as the reading stays the same, by what they were computed from."""
+Made = TypeVar("Made")
 MANY_QUEUES = 8
 
 
-@lru_cache(maxsize=1 << 16)
+def remembered(memo: Memo, key: Hashable, make: Callable[[], Made]) -> Made:
+    """Return the result of `make` that `memo` has for `key`, made now if it has none."""
+    found: Made | None = memo.get(key)
+    if found is None:
+        found = memo[key] = make()
+    return found
+
+
+@lru_cache(maxsize=1 << 15)
 def deployment_of(hostname: str) -> str | None:
     """Return the Deployment whose pod has this host name."""
     match = _POD.fullmatch(hostname)
@@ -49,8 +60,8 @@ class Group:
     owners: frozenset[str]
 
     @cached_property
-    def memo(self) -> dict[Any, Any]:
-        """A cache of what was computed from its members."""
+    def memo(self) -> Memo:
+        """What was computed from its members."""
         return {}
 
     @cached_property
@@ -156,8 +167,8 @@ class Processes:
     """Members of the set `processes` whose key is not a heartbeat."""
 
     @cached_property
-    def memo(self) -> dict[Any, Any]:
-        """A cache of results that triggers share as long as the reading stays the same."""
+    def memo(self) -> Memo:
+        """What was computed from all of them."""
         return {}
 
     @cached_property
@@ -193,12 +204,10 @@ class Processes:
             WATCHED.ask(value)
             if value in self.watched:
                 return self.fetching.get(value, frozenset())
-        found = self.memo.get((kind, value))
-        if found is None:
-            fitting = (position for position, group in enumerate(self.groups) if group.fits(kind, value))
-            found = self.memo[kind, value] = frozenset(fitting)
-        positions: frozenset[int] = found
-        return positions
+        return remembered(self.memo, (kind, value), lambda: self._fitting(kind, value))
+
+    def _fitting(self, kind: str, value: str | None) -> frozenset[int]:
+        return frozenset(position for position, group in enumerate(self.groups) if group.fits(kind, value))
 
     def look_up(self, queues: Collection[str]) -> None:
         """Find out which groups fetch `queues`, in one pass if many of them are new."""

@@ -124,8 +124,8 @@ class NearQueue(SidekiqPlace):
         search: _Search = answers.kept[self]
         *lists, keyspace, _ = self.first()
         lengths = (0 if answers.refused(each) else state.parse_length(answers[each]) for each in lists)
-        told = b"" if answers.refused(keyspace) else answers[keyspace]
-        lines = told.decode("ascii", "replace").splitlines() if isinstance(told, bytes) else ()
+        info = b"" if answers.refused(keyspace) else answers[keyspace]
+        lines = info.decode("ascii", "replace").splitlines() if isinstance(info, bytes) else ()
         databases = (line[2:].partition(":")[0] for line in lines if line.startswith("db"))
         return Elsewhere(
             lists=tuple((key, length) for key, length in zip(self._others, lengths, strict=True) if length),

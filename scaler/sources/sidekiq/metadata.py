@@ -1,9 +1,8 @@
 """The metadata of source `sidekiq`: its keys, and what is allowed for each."""
 
-import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from scaler.sources.base import (
     CommaList,
@@ -13,6 +12,7 @@ from scaler.sources.base import (
     Seconds,
     Target,
     idle_refresh_field,
+    matching,
     refresh_field,
     settle_field,
 )
@@ -27,18 +27,28 @@ MAX_DEPLOYMENT_NAME = 46
 """A pod name has 58 characters before the five random ones (Kubernetes names/generate.go), 12 for the hash."""
 
 
+_TOO_LONG = f"at most {MAX_DEPLOYMENT_NAME} characters, since the names of pods are cut; use hostnameRegex instead"
+Deployment = Annotated[
+    str,
+    matching("[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "the name of a Deployment"),
+    matching(f".{{1,{MAX_DEPLOYMENT_NAME}}}", _TOO_LONG),
+]
+
+
 class SidekiqMetadata(RedisKeys):
     """The metadata keys of source `sidekiq`."""
 
-    queues: CommaList = Field(description="The queues that wake this workload, separated by commas.")
-    deployment: str | None = Field(None, description="Only processes in pods of this Deployment.")
+    queues: Annotated[CommaList, AfterValidator(queue_names.check)] = Field(
+        description="The queues that wake this workload, separated by commas."
+    )
+    deployment: Deployment | None = Field(None, description="Only processes in pods of this Deployment.")
     hostname_regex: str | None = Field(
         None, description="Only processes whose host name has a part that fits this regular expression (RE2)."
     )
     tag: str | None = Field(None, description="Only processes with this tag (`:tag:` in sidekiq.yml, `-g`).")
     label: str | None = Field(None, description="Only processes with this label (`:labels:` in sidekiq.yml).")
     capsule: str | None = Field(
-        None, description="Only this capsule of each process, which Sidekiq tells from 8.0.9 on."
+        None, description="Only this capsule of each process, which Sidekiq reports from 8.0.9 on."
     )
     busy_ratio: Target | None = Field(
         0.75,
@@ -57,7 +67,7 @@ class SidekiqMetadata(RedisKeys):
         None,
         ge=1,
         le=10_000,
-        description="Threads per process, for `countWaiting` while no process tells it; otherwise learned.",
+        description="Threads per process, for `countWaiting` while no process reports it; otherwise learned.",
     )
     activation_queue_length: Count = Field(0, description="Active above this many waiting jobs.")
     schedule_lead_seconds: Seconds = Field(
@@ -79,28 +89,12 @@ class SidekiqMetadata(RedisKeys):
     idle_refresh_seconds: Interval = idle_refresh_field(0.25)
     settle_seconds: Seconds = settle_field(15)
 
-    @field_validator("queues")
-    @classmethod
-    def _check_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
-        return queue_names.check(queues)
-
     @field_validator("busy_ratio", mode="before")
     @classmethod
     def _take_off(cls, ratio: Any) -> Any:
         if isinstance(ratio, str) and ratio != OFF and ratio.isalpha():
             raise ValueError(f"a number, or `{OFF}`")
         return None if ratio == OFF else ratio
-
-    @field_validator("deployment")
-    @classmethod
-    def _check_deployment(cls, deployment: str | None) -> str | None:
-        if deployment is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", deployment):
-            raise ValueError("the name of a Deployment")
-        if deployment is not None and len(deployment) > MAX_DEPLOYMENT_NAME:
-            raise ValueError(
-                f"at most {MAX_DEPLOYMENT_NAME} characters, since the names of pods are cut; use hostnameRegex instead"
-            )
-        return deployment
 
     @field_validator("hostname_regex")
     @classmethod

@@ -20,17 +20,20 @@ class SidekiqPlace(RedisPlace):
 
 
 @dataclass(frozen=True, slots=True)
-class QueueDepth(SidekiqPlace):
-    """How many jobs wait in a queue."""
-
+class _QueuePlace(SidekiqPlace):
     queue: str
-
-    def __str__(self) -> str:
-        return f"Sidekiq queue {self.queue} of {self.redis}"
 
     def watched(self) -> Iterable[str]:
         """Return the list of its jobs, a key that does not exist while it is empty."""
         return (f"{self.prefix}queue:{self.queue}",)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth(_QueuePlace):
+    """How many jobs wait in a queue."""
+
+    def __str__(self) -> str:
+        return f"Sidekiq queue {self.queue} of {self.redis}"
 
     def first(self) -> tuple[Command, Command]:
         """Ask for the length, and for the queues that Sidekiq Pro has paused."""
@@ -45,17 +48,11 @@ class QueueDepth(SidekiqPlace):
 
 
 @dataclass(frozen=True, slots=True)
-class OldestJob(SidekiqPlace):
+class OldestJob(_QueuePlace):
     """Since when the oldest job of a queue waits."""
-
-    queue: str
 
     def __str__(self) -> str:
         return f"oldest job of Sidekiq queue {self.queue} of {self.redis}"
-
-    def watched(self) -> Iterable[str]:
-        """Return the list of its jobs."""
-        return (f"{self.prefix}queue:{self.queue}",)
 
     def first(self) -> Iterable[Command]:
         """Ask for the end of the list from which jobs are taken (sidekiq fetch.rb: BRPOP)."""

@@ -21,6 +21,8 @@ ROUND_BYTES = 128 << 10
 MAX_KEPT_BYTES = 64 << 20
 """Limit for all parsed processes: 150,000 with equal infos, or 28 MB of different queue names."""
 PROCESS_BYTES = 400
+MAX_IDENTITY = 300
+"""Bytes of an identity, `hostname:pid:nonce`: a host name has at most 255. What is longer is no process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,9 @@ class ProcessSet(SidekiqPlace):
         """Ask for the first heartbeats."""
         del now
         identities = state.parse_set(answers["SMEMBERS", f"{self.prefix}processes"])
-        pages = answers.kept[self] = _Pages(self.prefix.encode(), identities, jobs=self.jobs)
+        known = tuple(identity for identity in identities if len(identity) <= MAX_IDENTITY)
+        pages = answers.kept[self] = _Pages(self.prefix.encode(), known, jobs=self.jobs)
+        pages.strangers = len(identities) - len(known)
         return pages.ask()
 
     def more(self, answers: Answers, now: float) -> Iterable[Command]:

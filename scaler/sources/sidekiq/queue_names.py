@@ -8,7 +8,11 @@ _NO_NAME = re.compile(r"""[\s*?\[\](){}<>"'`|\\;$\x00-\x1f\x7f]""")
 _COMMAS = "\N{FULLWIDTH COMMA}\N{IDEOGRAPHIC COMMA}\N{ARABIC COMMA}\N{SMALL COMMA}\N{FULLWIDTH SEMICOLON}"
 """What an input method of another script puts for a comma."""
 _WEIGHT = re.compile(r"[0-9]{1,4}(\.[0-9]+)?")
-_PLAIN = re.compile(r"[\w:.\-]*\w[\w:.\-]*")
+_PRIVATE = re.compile(r"(queue:)?sq\|[^|,]*\|")
+"""Before the name of a queue, in the key of a private list: `queue:sq|worker-7f9-x2k:1:5d1c|critical`."""
+LOOKED_AT = 4_000
+"""Characters of a wrong list in which the names that were meant are looked for."""
+_PLAIN = re.compile(r"[:.\-]*+\w[\w:.\-]*+")
 """A word that a suggestion may hold: unlike `=>`, `#` and `%`."""
 
 
@@ -24,6 +28,8 @@ def check(queues: tuple[str, ...]) -> tuple[str, ...]:
 def _problem(queue: str) -> str | None:
     if "://" in queue:
         return "a URL is no name"
+    if _PRIVATE.search(queue):
+        return '`queue:sq|…` is the private list of one process of Sidekiq Pro; superFetch: "true" reads them'
     namespace, mark, name = queue.partition("queue:")
     if mark and not namespace:
         return "without the `queue:` of their keys"
@@ -41,13 +47,13 @@ def _in_no_name(character: str, queue: str) -> str:
         return "weights are left out here" if weighed else "a name holds no blank, so commas separate them"
     if not character.isprintable():
         return f"the character U+{ord(character):04X}, which cannot be seen, is in no name"
-    told = {
+    why = {
         **dict.fromkeys("*?", f"`{character}` stands for no name here, so each queue is written out"),
         **dict.fromkeys(_COMMAS, f"`{character}` is no comma here"),
         "$": "`$` is in no name, and KEDA fills in no variables; queuesFromEnv takes the name of one",
     }
     aside = "brackets and quotes are left out; " if character in "[](){}\"'`" else ""
-    return told.get(character, f"{aside}`{character}` is in no name")
+    return why.get(character, f"{aside}`{character}` is in no name")
 
 
 def _weight(queues: tuple[str, ...]) -> str | None:
@@ -63,9 +69,10 @@ def _weight(queues: tuple[str, ...]) -> str | None:
 
 def _names(queues: tuple[str, ...]) -> list[str]:
     """Return the names that were probably meant; none where a program was to fill them in."""
-    text = ",".join(queues).partition(" #")[0]
+    text = ",".join(queues).partition(" #")[0][:LOOKED_AT]
     if "://" in text or any(mark in text for mark in ("$", "<%", "{{", "%{")):
         return []
+    text = _PRIVATE.sub("", text)
     split = _NO_NAME.sub(" ", "".join(each if each.isprintable() and each not in _COMMAS else " " for each in text))
     words = (word.rpartition("queue:")[2] for word in split.replace(",", " ").split())
     meant = [word for word in words if _PLAIN.fullmatch(word) and word not in _OPTIONS and not _WEIGHT.fullmatch(word)]

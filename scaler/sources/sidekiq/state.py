@@ -3,7 +3,6 @@
 Where versions differ, the form of the value decides, never the reported version, because several may share a Redis.
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scaler.sources.redis_places import RedisClock
-from scaler.sources.sidekiq.info import Info, count, parse_info
+from scaler.sources.sidekiq.info import Info, count, loads, parse_info
 
 HEARTBEAT_FIELDS = ("info", "busy", "beat", "quiet", "concurrency")
 HEARTBEAT_TTL_SECONDS = 60.0
@@ -162,7 +161,7 @@ def with_jobs(process: Process, *answers: Any) -> Process:
 def _load(job: Any) -> dict[str, Any]:
     """Return the parsed job, empty if it cannot be parsed."""
     try:
-        loaded = json.loads(job)
+        loaded = loads(job)
     except (ValueError, TypeError, RecursionError):
         return {}
     return loaded if isinstance(loaded, dict) else {}

@@ -220,7 +220,7 @@ class SidekiqTrigger(SidekiqMetadata):
         if self.hold_busy and workload.held:
             yield f"{workload.held} busy threads"
         if self.hold_busy and workload.doubtful:
-            yield f"{workload.doubtful} processes may be busy: what they tell cannot be understood"
+            yield f"{workload.doubtful} processes may be busy: what they report cannot be understood"
         if due:
             yield f"{due} scheduled or retried jobs due within {self.schedule_lead_seconds:g} s"
 

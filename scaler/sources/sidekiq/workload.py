@@ -6,7 +6,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from scaler.sources.sidekiq.fleet import Group, Processes
+from scaler.sources.sidekiq.fleet import Group, Processes, remembered
 from scaler.sources.sidekiq.state import Process
 
 MAX_PATTERN = 500
@@ -55,11 +55,7 @@ def workload_of(processes: Processes, selection: Selection) -> Workload:
     """Return the workload of `selection`; cached for each reading and each set of processes."""
     belonging, maybe = select(processes, selection)
     key = (belonging, maybe, selection.capsule, selection.hostname_regex)
-    found = processes.memo.get(key)
-    if found is None:
-        found = processes.memo[key] = _work_out(processes, belonging, maybe, selection)
-    workload: Workload = found
-    return workload
+    return remembered(processes.memo, key, lambda: _work_out(processes, belonging, maybe, selection))
 
 
 def select(processes: Processes, selection: Selection) -> tuple[frozenset[int], frozenset[int]]:
@@ -79,16 +75,13 @@ def select(processes: Processes, selection: Selection) -> tuple[frozenset[int], 
 
 def members(group: Group, selection: Selection) -> tuple[Process, ...]:
     """Return the processes of a group of `select` that belong."""
-    if selection.hostname_regex is None:
-        return group.members
-    found = group.memo.get(selection.hostname_regex)
-    if found is None:
-        hostnames = tuple(process.hostname for process in group.members)
-        fitting = _fitting(selection.hostname_regex, hostnames)
-        found = tuple(process for position, process in enumerate(group.members) if position in fitting)
-        group.memo[selection.hostname_regex] = found
-    fit: tuple[Process, ...] = found
-    return fit
+    pattern = selection.hostname_regex
+    return group.members if pattern is None else remembered(group.memo, pattern, lambda: _on_hosts(group, pattern))
+
+
+def _on_hosts(group: Group, pattern: str) -> tuple[Process, ...]:
+    fitting = _fitting(pattern, tuple(process.hostname for process in group.members))
+    return tuple(process for position, process in enumerate(group.members) if position in fitting)
 
 
 def _work_out(processes: Processes, belonging: frozenset[int], maybe: frozenset[int], selection: Selection) -> Workload:
@@ -104,11 +97,7 @@ _numbers = attrgetter(*(field.name for field in fields(Workload)))
 def _tally(group: Group, selection: Selection) -> Workload:
     """Return the numbers of a group, cached for each reading."""
     key = (selection.capsule, selection.hostname_regex)
-    found = group.memo.get(key)
-    if found is None:
-        found = group.memo[key] = _sum(members(group, selection), selection.capsule)
-    tally: Workload = found
-    return tally
+    return remembered(group.memo, key, lambda: _sum(members(group, selection), selection.capsule))
 
 
 @lru_cache(maxsize=2_048)
@@ -133,16 +122,24 @@ def compile_pattern(pattern: str) -> Any:
         raise ValueError(f"a regular expression (RE2): {text}") from None
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def fits_host(pattern: str, hostname: str) -> bool:
     """Tell whether `pattern` matches a part of `hostname`."""
     return compile_pattern(pattern).search(hostname) is not None
 
 
-@lru_cache(maxsize=512)
 def _fitting(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
     """Return the positions of the matching host names; cached, as they change far less often than busy threads."""
+    return (_of_few if len(hostnames) <= FEW else _of_many)(pattern, hostnames)
+
+
+def _positions(pattern: str, hostnames: tuple[str, ...]) -> frozenset[int]:
     return frozenset(position for position, hostname in enumerate(hostnames) if fits_host(pattern, hostname))
+
+
+FEW = 200
+_of_few, _of_many = lru_cache(maxsize=512)(_positions), lru_cache(maxsize=8)(_positions)
+"""The names of 20,000 processes take 2 to 7 MB, and a hostile Redis has others at each read."""
 
 
 def _sum(belonging: Iterable[Process], capsule: str | None) -> Workload:

@@ -33,7 +33,19 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue(Place):
+class SqsPlace(Place):
+    """A place in one account and region."""
+
+    account: Account
+
+    @property
+    def backend(self) -> str:
+        """The account and region."""
+        return self.account.backend
+
+
+@dataclass(frozen=True, slots=True)
+class Queue(SqsPlace):
     """The three counts of one queue. `queue` is its URL or its name.
 
     `named_too`: the trigger has this URL and also its bare name, so the reader must prove that both are the same queue.
@@ -41,33 +53,21 @@ class Queue(Place):
 
     kind: ClassVar[str] = "sqs-queue"
 
-    account: Account
     queue: str
     named_too: bool = False
-
-    @property
-    def backend(self) -> str:
-        """The account and region."""
-        return self.account.backend
 
     def __str__(self) -> str:
         return f"SQS queue {queue_name(self.queue)} in {self.account}"
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Place):
+class Listing(SqsPlace):
     """The queues whose name begins with `prefix`, read as `Listed`."""
 
     kind: ClassVar[str] = "sqs-listing"
     min_refresh_seconds: ClassVar[float] = 60.0
 
-    account: Account
     prefix: str
-
-    @property
-    def backend(self) -> str:
-        """The account and region."""
-        return self.account.backend
 
     def __str__(self) -> str:
         return f"SQS queues {self.prefix}* in {self.account}"

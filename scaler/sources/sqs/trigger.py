@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -20,6 +20,7 @@ from scaler.sources.base import (
     Seconds,
     Trigger,
     idle_refresh_field,
+    matching,
     refresh_field,
     settle_field,
 )
@@ -29,6 +30,15 @@ from scaler.sources.sqs.urls import HOST, QUEUE_URL, ambiguous, each_once, queue
 
 _GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,100}")
 SHOWN = 5
+Prefix = Annotated[str, matching(QUEUE_NAME.pattern, "1 to 80 letters, digits, '-' and '_'")]
+Region = Annotated[str, matching("[A-Za-z0-9][A-Za-z0-9-]{0,62}", "a region such as eu-west-1")]
+_ROLE = "arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}"
+RoleArn = Annotated[str, matching(_ROLE, "arn:aws:iam::ACCOUNT:role/NAME")]
+_OWNED = (
+    "left out, or operator: this scaler reads with its own identity; to read with another, "
+    "set awsRoleArn to a role that its configuration grants to this namespace"
+)
+Owner = Annotated[str, matching("operator", _OWNED)]
 _ENDPOINT = re.compile(rf"https?://{HOST}/?")  # no user, path or query, because signed requests are sent there
 
 
@@ -38,7 +48,7 @@ class SqsTrigger(Trigger):
     queue_url: CommaList | None = Field(
         None, alias="queueURL", description="URL or name of the queue; a comma-separated list is added up."
     )
-    queue_name_prefix: str | None = Field(
+    queue_name_prefix: Prefix | None = Field(
         None,
         description="Every queue of this region and account whose name begins so, found again every 60 s; without the dead-letter queues of those found.",
     )
@@ -47,14 +57,16 @@ class SqsTrigger(Trigger):
     )
     queue_length: Count = Field(5, gt=0, le=10**12, description="Target: messages per replica.")
     activation_queue_length: Count = Field(0, description="Active above this many messages.")
-    aws_region: str | None = Field(None, description="Region of the queues; needed where `queueURL` does not tell it.")
+    aws_region: Region | None = Field(
+        None, description="Region of the queues; needed where `queueURL` does not name it."
+    )
     aws_endpoint: str | None = Field(
         None, description="Another endpoint: AWS's own, or one that the configuration allows."
     )
-    aws_role_arn: str | None = Field(
+    aws_role_arn: RoleArn | None = Field(
         None, description="Role to assume; the configuration must grant it to the namespace."
     )
-    identity_owner: str | None = Field(None, description="Only `operator`, as in `aws-sqs-queue`; may be left out.")
+    identity_owner: Owner | None = Field(None, description="Only `operator`, as in `aws-sqs-queue`; may be left out.")
     scale_on_in_flight: Flag = Field(True, description="Add messages in flight (received, not deleted) to the backlog.")
     scale_on_delayed: Flag = Field(False, description="Add delayed messages to the backlog.")
     hold_in_flight: Flag = Field(
@@ -71,26 +83,12 @@ class SqsTrigger(Trigger):
             raise ValueError(problem)
         return queues
 
-    @field_validator("queue_name_prefix")
-    @classmethod
-    def _check_prefix(cls, prefix: str | None) -> str | None:
-        if prefix is not None and not QUEUE_NAME.fullmatch(prefix):
-            raise ValueError("1 to 80 letters, digits, '-' and '_'")
-        return prefix
-
     @field_validator("exclude_queues")
     @classmethod
     def _check_globs(cls, globs: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if not all(_GLOB.fullmatch(glob) for glob in globs or ()):
             raise ValueError("a comma-separated list of queue names, in which * and ? match any characters")
         return globs
-
-    @field_validator("aws_region")
-    @classmethod
-    def _check_region(cls, region: str | None) -> str | None:
-        if region is not None and not re.fullmatch("[A-Za-z0-9][A-Za-z0-9-]{0,62}", region):
-            raise ValueError("a region such as eu-west-1")
-        return region
 
     @field_validator("aws_endpoint")
     @classmethod
@@ -100,23 +98,6 @@ class SqsTrigger(Trigger):
         if not _ENDPOINT.fullmatch(endpoint):
             raise ValueError("https://HOST or http://HOST:PORT")
         return endpoint.rstrip("/").lower()
-
-    @field_validator("aws_role_arn")
-    @classmethod
-    def _check_role(cls, arn: str | None) -> str | None:
-        if arn is not None and not re.fullmatch(r"arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}", arn):
-            raise ValueError("arn:aws:iam::ACCOUNT:role/NAME")
-        return arn
-
-    @field_validator("identity_owner")
-    @classmethod
-    def _check_owner(cls, owner: str | None) -> str | None:
-        if owner not in {None, "operator"}:
-            raise ValueError(
-                "left out, or operator: this scaler reads with its own identity; to read with another, "
-                "set awsRoleArn to a role that its configuration grants to this namespace"
-            )
-        return owner
 
     @model_validator(mode="after")
     def _check_together(self) -> "SqsTrigger":
@@ -132,10 +113,10 @@ class SqsTrigger(Trigger):
         if self.aws_region is not None:
             if self.aws_endpoint is None and regions - {self.aws_region}:
                 raise ValueError(
-                    f"awsRegion: '{self.aws_region}' is not the region that queueURL tells ({', '.join(sorted(regions))})"
+                    f"awsRegion: '{self.aws_region}' is not the region in queueURL ({', '.join(sorted(regions))})"
                 )
         elif len(regions) != 1 or not all(region_of(queue) for queue in self.queue_url or ()):
-            raise ValueError("awsRegion: required, because queueURL does not tell one region for all queues")
+            raise ValueError("awsRegion: required, because queueURL does not name one region for all queues")
         if of_endpoint not in {None, self.region}:
             raise ValueError(f"awsEndpoint: is in region {of_endpoint}, while the queues are in {self.region}")
         return self

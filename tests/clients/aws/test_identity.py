@@ -224,6 +224,30 @@ async def test_every_error_is_a_fault_without_secrets(
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("operation", "code", "said"),
+    [
+        ("AssumeRole", "AccessDenied", "this identity is allowed sts:AssumeRole on it"),
+        ("AssumeRole", "ExpiredToken", "the credentials or the token that it was asked with are not valid"),
+        ("AssumeRole", "SignatureDoesNotMatch", "check the secret key and this machine's clock"),
+        ("AssumeRole", "RegionDisabledException", "activate STS for this region"),
+        (
+            "AssumeRoleWithWebIdentity",
+            "AccessDenied",
+            "this cluster's OIDC provider and this service account assume it",
+        ),
+        ("AssumeRoleWithWebIdentity", "InvalidIdentityToken", "needs an IAM OIDC provider for this cluster"),
+    ],
+)
+async def test_what_to_do_about_what_sts_says(
+    source: Source, identity: Identity, operation: str, code: str, said: str
+) -> None:
+    answer = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    source.always = ClientError(answer, operation)  # type: ignore[arg-type]  # more of it is required than is read
+    with pytest.raises(Refused, match=said):
+        await identity.credentials()
+
+
 def test_credentials_are_in_no_repr() -> None:
     assert "canary" not in repr(issued("a"))
 

@@ -32,7 +32,13 @@ def hidden(address: str) -> list[str]:
     if ":" in address:
         return []
     high, low = (int.from_bytes(part, "big") for part in (socket.inet_aton(address)[:2], socket.inet_aton(address)[2:]))
-    return [f"::ffff:{address}", f"64:ff9b::{address}", f"2002:{high:x}:{low:x}::1"]
+    return [
+        f"::ffff:{address}",
+        f"64:ff9b::{address}",
+        f"64:ff9b:1::{address}",
+        f"2002:{high:x}:{low:x}::1",
+        f"::{address}",
+    ]
 
 
 @pytest.mark.parametrize("address", [form for plain in METADATA for form in (plain, *hidden(plain))])

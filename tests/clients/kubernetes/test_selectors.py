@@ -66,25 +66,28 @@ def test_selector_that_is_none(selector: str) -> None:
         parse_selector(selector)
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize(
-    "selector",
-    [
-        "a=b," * 2_000 + "a in (" + " " * 60_000,
-        "a in (" + ", " * 30_000,
-        "a in (b" + " " * 60_000,
-        "a=" + " " * 60_000 + "/",
-        "!" + " " * 60_000,
-        " " * 60_000 + ";",
-        "a," + " " * 60_000 + "b c",
-        "a/" * 30_000,
-    ],
-    ids=lambda selector: selector[:12],
+    "blanks", ["a in (" + ", " * 1_900, "a in (" + " " * 3_900, "a=" + " " * 3_900, "a" + " " * 3_900]
 )
-def test_no_hostile_selector_takes_long(selector: str) -> None:
-    """Blanks around a value that may be empty can be shared out in very many ways."""
+def test_blanks_are_shared_in_one_way(blanks: str) -> None:
+    """With two of them next to each other in the pattern, this would take more than the age of the universe."""
     with pytest.raises(ValueError, match="unable to parse requirement"):
-        parse_selector(selector)
+        parse_selector(blanks + "!")
+
+
+@pytest.mark.parametrize(
+    "selector", ["a in ( x , , y )", "a in ()", "a in (,)", " a  notin( x ) , b ", "a = , b", "a=", "! a"]
+)
+def test_blanks_may_be_anywhere(selector: str) -> None:
+    assert parse_selector(selector) == parse_selector(
+        selector.replace(" ", "").replace("in(", " in(").replace("not in", " notin")
+    )
+
+
+def test_a_selector_has_an_end() -> None:
+    with pytest.raises(ValueError, match="a selector of more than 4000 characters"):
+        parse_selector("a," * 2_000 + "a")
 
 
 def test_what_a_selector_says() -> None:

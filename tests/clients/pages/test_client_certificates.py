@@ -109,7 +109,9 @@ async def test_without_it_the_message_names_the_cause_and_the_key(page: Page, fi
 
 
 async def test_files_that_do_not_belong_together_are_told(page: Page, files: Files) -> None:
-    with pytest.raises(Unavailable, match=r"a certificate, its key or the token of pages: .* cannot be read"):
+    with pytest.raises(
+        Unavailable, match=r"its entry in `pages` cannot be used: no PEM, or a key of another certificate"
+    ):
         await page(ca_file=files["ca"], cert_file=files["known"])  # without its key
 
 

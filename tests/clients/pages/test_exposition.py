@@ -78,6 +78,7 @@ def test_a_sum_that_overflows_is_no_count() -> None:
     ("page", "reason"),
     [
         pytest.param('workqueue_depth{name="a"} 3', "cut short", id="no end of line"),
+        pytest.param("<!doctype html>\n<html></html>", "it is HTML, and no page of metrics", id="HTML"),
         pytest.param('workqueue_depth{name="a"} \n', "not a series", id="no value"),
         pytest.param('workqueue_depth{name="a"} 3x\n', "not a number", id="no number"),
         pytest.param('workqueue_depth{name="a"} 1_0\n', "not a series", id="digits of Python only"),

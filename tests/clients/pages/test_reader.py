@@ -98,7 +98,7 @@ async def test_credentials_of_the_url_are_sent_and_never_shown(reading: Reading,
     assert "Authorization: Basic dXNlcjpjYW5hcnk=\r\n" in raw.heads[0]
     assert raw.heads[0].startswith("GET /metrics?token=canary ")
     raw.answer = answer(b"canary", status=401)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(Refused, match=r"HTTP 401.*`pages` of the configuration says which .* token") as refused:
         await reading.one(place)
     for text in (str(place), repr(place), place.backend, str(refused.value), str(reading.counted)):
         assert "canary" not in text

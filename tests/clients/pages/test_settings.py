@@ -70,6 +70,7 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], reason: str) -> N
     ("wrong", "reason"),
     [
         ({"url": "http://h/?canary=1"}, "without a query"),
+        ({"url": "http://h/prometheus/api/v1"}, "the base URL, without the /api/v1/query that is added to it"),
         ({"headers": {"a b": "canary"}}, "HTTP headers"),
         ({"headers": {"X-Scope-OrgID": "a\r\ncanary: b"}}, "HTTP headers"),
         ({"headers": {"Host": "canary"}}, "Host is set by the scaler"),

@@ -117,7 +117,7 @@ def test_specs() -> None:
         ({"component": "application-controller", "metricType": "Value"}, "must be AverageValue"),
         ({"component": "repo-server", "metricsURL": "http://x", "podSelector": "a=b"}, "give only one of them"),
         ({"component": "repo-server", "metricsURL": "http://x", "port": "1"}, "port: has a meaning only"),
-        ({"component": "repo-server", "namespace": "../x"}, "pattern"),
+        ({"component": "repo-server", "namespace": "../x"}, "the name of a namespace"),
     ],
 )
 def test_wrong_metadata(metadata: dict[str, str], message: str) -> None:

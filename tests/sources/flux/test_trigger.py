@@ -83,8 +83,8 @@ def test_the_objects_are_those_of_the_controllers_own_flag(metadata: dict[str, s
 
 
 @pytest.mark.parametrize("selector", ["team in (a,b)", "team", "team=a,env=b", "team=a,env", "team="])
-def test_where_the_flag_does_not_tell_one_shard_the_pods_must_be_told(selector: str) -> None:
-    with pytest.raises(ValidationError, match="podSelector: required, because watchLabelSelector does not tell one"):
+def test_where_the_flag_does_not_name_one_shard_the_pods_must_be_named(selector: str) -> None:
+    with pytest.raises(ValidationError, match="podSelector: required, because watchLabelSelector does not name one"):
         trigger(watchLabelSelector=selector)
     parsed = trigger(watchLabelSelector=selector, podSelector="app=k")
     assert parsed.workload == f"kustomize-controller ({selector})"

@@ -57,6 +57,15 @@ async def test_processes_of_many_pages_are_all_read(redis: Redis, asking: Any, t
     assert found.groups == Processes(found.live).groups
 
 
+async def test_what_is_too_long_for_an_identity_is_no_process(redis: Redis, asking: Any, trigger: Any) -> None:
+    await beat(redis, 1)
+    host = "a-" * 100_000
+    await redis.sadd("processes", f"{host}:1:0a")
+    await redis.hset(f"{host}:1:0a", mapping={"info": "{}", "busy": 1, "beat": time.time(), "quiet": "false"})
+    found: Processes = (await asking(Backends()).readings(trigger(queues="q0"))).of(ProcessSet)
+    assert (len(found.live), found.strangers) == (1, 1)
+
+
 async def test_others_may_have_their_turn_before_each_heartbeat_is_parsed(
     redis: Redis, asking: Any, trigger: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,11 @@ def test_name_of_a_queue_is_taken_as_it_is(written: str, expected: tuple[str, ..
         ("*", "such as `critical,default`: `*` stands for no name here, so each queue is written out"),
         ("mail*", "`*` stands for no name here"),
         ("mail?", "`?` stands for no name here"),
+        (
+            "queue:sq|worker-7f9-x2k:1:5d1c|critical",
+            "such as `critical`: `queue:sq|…` is the private list of one process",
+        ),
+        ("sq|worker-7f9-x2k:1:5d1c|critical,low", "such as `critical,low`: `queue:sq|…` is"),
         ("queue:default", "such as `default`: without the `queue:` of their keys"),
         (
             "${QUEUE}",

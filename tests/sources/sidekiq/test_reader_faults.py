@@ -30,7 +30,7 @@ async def test_named_connection(valkey: Valkey, redis: Redis, asking: Any, trigg
     guard = Addresses(allow_loopback=False)
     readings = await asking(Backends(redis=configured, addresses=guard)).readings(trigger(redis="main"))
     assert readings.of(QueueDepth).waiting == 1
-    with pytest.raises(Refused, match="no connection named other"):
+    with pytest.raises(Refused, match="no connection named other; it has: main"):
         await asking(Backends(redis=configured)).readings(trigger(redis="other"))
 
 

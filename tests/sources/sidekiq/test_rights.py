@@ -103,4 +103,4 @@ async def test_documented_right_is_needed_and_its_lack_told(
     found = await asking().outcomes(trigger(redisURL=url, capsule="default", queueLatency="1"))
     told = [str(outcome) for outcome in found.values() if isinstance(outcome, Fault)]
     assert told
-    assert all("give it the access rules of docs/sidekiq.md" in one for one in told)
+    assert all("/docs/sidekiq.md#the-user-of-the-scaler" in one for one in told)

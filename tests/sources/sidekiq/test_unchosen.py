@@ -58,7 +58,7 @@ STATEFUL = [process(f"shop-{number}", 2) for number in range(2)]
         (
             {"capsule": "slow"},
             [process(pod("shop"), 3)],
-            "as they do not fit capsule: slow: shop-6d4cf56db6-00000; they tell of no capsule",
+            "as they do not fit capsule: slow: shop-6d4cf56db6-00000; they report no capsule",
         ),
         ({"deployment": "shop"}, [process("shop-0", 2, quiet=True)], "2 busy threads"),
     ],

@@ -15,9 +15,9 @@ from scaler.demo.clock import ManualClock
 from scaler.demo.sqs import SqsDouble
 from scaler.keda.jobs import JobCounts
 from scaler.keda.scalable import ScaledJob, ScalingStrategy, Trigger
-from scaler.keda.standin_jobs import JobEvent, JobStandIn
 from scaler.server.app import Server
 from scaler.settings import Settings
+from tests.keda.standin_jobs import JobEvent, JobStandIn
 
 POLL_SECONDS, STEP_SECONDS = 10, 0.5
 MESSAGES = 11
