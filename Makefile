@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What was compiled is kept: every run of the tests, and every program that they start, would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test lint bench lock docs site screenshots demo-picture audit clean
 

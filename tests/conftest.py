@@ -1,6 +1,7 @@
 """What most tests need: time moved by hand, a scripted backend, and a server behind a real socket."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -32,6 +33,12 @@ LOADER = Loader()
 # A slow machine is no finding.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over thousands of collected tests: it costs more than what it finds there."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

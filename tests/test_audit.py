@@ -118,11 +118,13 @@ def test_a_finding_fails(serve: Serving, run: Run) -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_finding_passes(serve: Serving, run: Run) -> None:
     said = "audit: 0 known vulnerabilities in 2 packages (index 1)\n"
     assert run(serve(vulnerable("jinja2")), strict=True) == (0, said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [False, True])
 def test_without_an_index_it_is_skipped_and_says_why(nobody: tuple[str, ...], run: Run, *, strict: bool) -> None:
     code, said = run(nobody, nobody, strict=strict)
@@ -132,6 +134,7 @@ def test_without_an_index_it_is_skipped_and_says_why(nobody: tuple[str, ...], ru
     assert said.count("Connection") >= 2
 
 
+@pytest.mark.slow
 def test_an_index_that_is_silent_does_not_hold_it_up(
     silent: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +143,7 @@ def test_an_index_that_is_silent_does_not_hold_it_up(
     assert run(silent) == (0, "audit: skipped, no index of advisories answers (index 1: no answer in 2 s)\n")
 
 
+@pytest.mark.slow
 def test_a_mirror_without_advisories_counts_for_nothing(serve: Serving, run: Run) -> None:
     mirror = serve(vulnerable())
     code, said = run(mirror)
@@ -148,6 +152,7 @@ def test_a_mirror_without_advisories_counts_for_nothing(serve: Serving, run: Run
     assert run(mirror, serve(vulnerable("jinja2", "redis")))[0] == 1, "the next index is asked"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [(500, b""), (200, b"<html>log in</html>"), (200, b'{"vulns": 7}')])
 def test_a_broken_answer_is_no_success(serve: Serving, run: Run, broken: tuple[int, bytes]) -> None:
     good = vulnerable("jinja2")

@@ -45,8 +45,7 @@ MERGES = f"a0: &a0 {{{', '.join(f'k{number}: v' for number in range(1_000))}}}\n
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str], Path]:
     def write(content: str) -> Path:
-        path = tmp_path / "config.yaml"
-        path.write_text(content)
+        (path := tmp_path / "config.yaml").write_text(content)
         return path
 
     return write
@@ -65,8 +64,7 @@ def test_everything_has_a_default() -> None:
     assert (settings.listen, settings.http, settings.health_listen) == ("0.0.0.0:9090", "0.0.0.0:9091", "0.0.0.0:9092")
     assert (settings.limits.max_scaled_objects, settings.limits.max_streams) == (50_000, 20_000)
     assert settings.limits.rpc_deadline_seconds == 2
-    assert settings.tls is None
-    assert settings.access == ()
+    assert (settings.tls, settings.access) == (None, ())
 
 
 def test_a_file_is_read(written: Callable[[str], Path]) -> None:
@@ -194,8 +192,7 @@ def test_a_section_of_the_file_is_completed_by_the_environment(
     ],
 )
 def test_a_mistake_names_file_key_and_what_is_allowed(written: Callable[[str], Path], content: str, said: str) -> None:
-    path = written(content)
-    told = refusal(path)
+    told = refusal(path := written(content))
     assert told.startswith(str(path))
     assert said in told
 
@@ -272,12 +269,8 @@ def test_no_message_shows_a_value(
 
 
 def test_no_secret_in_what_the_settings_look_like(written: Callable[[str], Path]) -> None:
-    settings = load(
-        written(
-            f"redis: {{main: {{url: 'redis://user:{CANARY}@r'}}}}\n"
-            f"prometheus: {{main: {{url: 'https://user:{CANARY}@p'}}}}"
-        )
-    )
+    urls = f"redis: {{main: {{url: 'redis://u:{CANARY}@r'}}}}\nprometheus: {{main: {{url: 'https://u:{CANARY}@p'}}}}"
+    settings = load(written(urls))
     assert CANARY in settings.redis["main"].url.get_secret_value()
     for look in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
         assert CANARY not in look
@@ -296,11 +289,8 @@ def test_every_key_is_described() -> None:
     def walk(model: Any, path: str) -> list[str]:
         missing = []
         for name, field in model.model_fields.items():
-            inner = [
-                kind
-                for kind in (field.annotation, *getattr(field.annotation, "__args__", ()))
-                if hasattr(kind, "model_fields")
-            ]
+            kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
+            inner = [kind for kind in kinds if hasattr(kind, "model_fields")]
             for kind in inner:
                 missing += walk(kind, f"{path}{name}.")
             if not inner and not field.description:

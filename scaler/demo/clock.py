@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(order=True)
@@ -20,9 +21,13 @@ class _Alarm:
 
 
 async def settle(rounds: int = 50) -> None:
-    """Let all tasks run until they wait for something."""
+    """Let all tasks run until they wait for something; what comes over sockets gets `rounds` of the loop to arrive."""
+    loop: Any = asyncio.get_running_loop()
     for _ in range(rounds):
         await asyncio.sleep(0)
+        # There is no public way to tell: no task is ready, and no socket but the loop's own could make one so.
+        if not loop._ready and len(loop._selector.get_map()) == 1:  # noqa: SLF001
+            break
 
 
 async def _quiet(rounds: int = 50) -> None:

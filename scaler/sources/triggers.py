@@ -178,8 +178,8 @@ def _allowed(finding: Any) -> str:
 
 def clipped(text: str) -> str:
     """Return `text` for a message: printable, and not longer than a line."""
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[:MAX_SHOWN])
+    return shown if len(text) <= MAX_SHOWN else f"{shown}… ({len(text)} characters)"
 
 
 def shown(value: object, *, secret: bool = False) -> str:

@@ -1,40 +1,18 @@
 """After trouble, slowly down: the rule itself, over any course of readings."""
 
 import math
-from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.answers.settling import NEVER, Evidence, Level, Rule, Settling, evidence, hold, note_error, settle
-from scaler.core.domain import Assessment, Metric, MetricSpec, Reading
+from scaler.answers.settling import NEVER, Evidence, Level, Settling, evidence, hold, note_error, settle
+from scaler.core.domain import Assessment, Metric, Reading
 from scaler.core.errors import Unsettled
-from scaler.demo.scripted import Map, Spot
-
-RULE = Rule(settle_seconds=20.0, stale_seconds=60.0, hold_seconds=600.0)
-SPECS = (MetricSpec("jobs", 5),)
-
-
-@dataclass
-class Course:
-    """What a process remembers, and what it tells at each reading; a value of None is an answer that was refused."""
-
-    settling: Settling = field(default_factory=Settling)
-    rule: Rule = RULE
-
-    def __call__(
-        self, taken: float, value: float, trouble_at: float = NEVER, *, active: bool | None = None
-    ) -> tuple[float, bool] | None:
-        raw = Assessment((Metric("jobs", value),), value > 0 if active is None else active, ("read",))
-        try:
-            self.settling, told = settle(self.settling, raw, Evidence(taken, trouble_at), self.rule)
-        except Unsettled:
-            return None
-        assert told.metrics[0].value >= value, "no metric is told lower than it is"
-        assert told.active or not raw.active, "active is never hidden"
-        return told.metrics[0].value, told.active
+from scaler.demo.scripted import Spot
+from tests.answers.course import RULE, SPECS, Course
 
 
 @pytest.fixture
@@ -245,24 +223,6 @@ def test_what_is_remembered_is_replaced_whole(value: Any) -> None:
     assert not hasattr(value, "__dict__"), "of which there are thousands"
 
 
-def test_to_know_nothing_is_no_sign_of_trouble() -> None:
-    assert Evidence(1) == Evidence(1, -math.inf)
-    nothing = Settling()
-    assert (nothing.told, nothing.floor, nothing.is_settling) == (None, None, False)
-    assert (nothing.told_at, nothing.trouble_at, nothing.error_at) == (-math.inf, -math.inf, -math.inf)
-    assert math.isnan(nothing.low_since)
-
-
-# Evidence
-
-
-def test_the_trouble_of_any_place_counts_and_the_oldest_reading() -> None:
-    places = [Spot("a"), Spot("b")]
-    readings = [Reading(1, 30, NEVER), Reading(1, 29, 28)]
-    assert evidence(places, readings, 31) == Evidence(29, 28)
-    assert evidence(places[::-1], readings[::-1], 31) == Evidence(29, 28)
-
-
 def test_what_does_not_fit_together_is_a_defect_and_never_less_evidence(told: Course) -> None:
     with pytest.raises(ValueError, match="zip"):
         evidence([Spot("a"), Spot("b")], [Reading(1, 30)], 31)
@@ -277,39 +237,9 @@ def test_what_does_not_fit_together_is_a_defect_and_never_less_evidence(told: Co
         hold(ACTIVE, (*SPECS, *SPECS), 161, RULE, "down")
 
 
-def test_what_is_read_seldom_is_as_good_as_new() -> None:
-    places = [Map("a"), Spot("a")]
-    assert evidence(places, [Reading((), 0), Reading(1, 30)], 31) == Evidence(30, NEVER)
-    assert evidence(places[:1], [Reading((), 0)], 31) == Evidence(31, NEVER), "but not from the future"
-
-
 # Holding
 
 ACTIVE = Settling(told=Level((10,), active=True), told_at=100)
-
-
-@pytest.mark.parametrize(
-    ("settling", "now", "held"),
-    [
-        pytest.param(ACTIVE, 160.25, True, id="stale just now"),
-        pytest.param(ACTIVE, 760, True, id="the last moment"),
-        pytest.param(ACTIVE, 760.1, False, id="too long"),
-        pytest.param(replace(ACTIVE, told=Level((10,), active=False)), 161, False, id="inactive was told"),
-        pytest.param(Settling(), 161, False, id="nothing was told"),
-    ],
-)
-def test_what_was_told_active_is_held_for_a_while(settling: Settling, now: float, *, held: bool) -> None:
-    told = hold(settling, SPECS, now, RULE, "no route to host")
-    assert (told is not None) == held
-    if told is not None:
-        assert (told.metrics, told.active) == ((Metric("jobs", 10),), True)
-        assert told.reasons == (
-            f"held: the last good reading is {now - 100:.0f} s old; KEDA is told what it was told then (no route to host)",
-        )
-
-
-def test_with_hold_seconds_0_nothing_is_held() -> None:
-    assert hold(ACTIVE, SPECS, 161, replace(RULE, hold_seconds=0), "down") is None
 
 
 # Any course

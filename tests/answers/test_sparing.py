@@ -1,7 +1,6 @@
 """Deletion costs on real readings: a Valkey with heartbeats, our server, and the API's double with a ReplicaSet."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 from prometheus_client import generate_latest
 
 from scaler.answers.pod_costs import COST
-from scaler.answers.scaledobject import ScaledObject
 from scaler.commands.text import lines
 from scaler.core.clock import SystemClock
 from scaler.core.errors import Fault, NotAllowedError
@@ -18,10 +16,8 @@ from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.kubernetes_paths import Refusal, Rule
 from scaler.demo.kubernetes_replicas import ReplicaSet
 from scaler.demo.valkey import Valkey
-from scaler.server.app import Server
-from scaler.settings import Settings
+from tests.answers.sparing_scene import CLOCK, Scene, StampClock
 
-CLOCK = SystemClock()
 LOOKS = Rule(("list", "watch"), ("",), ("pods",), ("shop",))
 WRITES = Rule(("patch",), ("",), ("pods",), ("shop",))
 
@@ -32,92 +28,15 @@ def valkey() -> Iterator[Valkey]:
         yield started
 
 
-class StampClock(SystemClock):
-    """The clock of the API, which stamps writes in whole seconds: so far behind that every reading is newer."""
-
-    behind = 10.0
-
-    def wall(self) -> float:  # type: ignore[override]  # of an instance
-        return CLOCK.wall() - self.behind
-
-
-class Scene:
-    """A server that is not started, so that a test takes each step by itself."""
-
-    def __init__(self, valkey: Valkey, api: KubernetesDouble, redis: Any) -> None:
-        self.valkey, self.api, self.redis = valkey, api, redis
-        self.server = self.replica()
-        self.replicas = ReplicaSet(api, CLOCK, "shop", "worker-6d5f")
-
-    def replica(self, **settings: Any) -> Server:
-        """Return one more replica of the scaler."""
-        quick: dict[str, Any] = {
-            "redis": {"main": {"url": self.valkey.url}},
-            "kubernetes": {"url": self.api.url},
-            "drain": {"grace_seconds": 0.0},
-        }
-        return Server(Settings(**{**quick, **settings}), CLOCK)
-
-    async def beat(self, host: str, *ages: float) -> None:
-        """Write the heartbeat of a process whose jobs have run for `ages` seconds."""
-        identity, now = f"{host}:1:{'0' * 12}", CLOCK.wall()
-        info = {
-            "hostname": host,
-            "started_at": now - 9_000,
-            "pid": 1,
-            "tag": "",
-            "concurrency": 5,
-            "queues": ["default"],
-            "labels": [],
-            "identity": identity,
-        }
-        fields = {"info": json.dumps(info), "busy": len(ages), "beat": now, "quiet": "false"}
-        await self.redis.sadd("queues", "default")
-        await self.redis.sadd("processes", identity)
-        await self.redis.hset(identity, mapping=fields)
-        await self.redis.delete(f"{identity}:work")
-        for thread, age in enumerate(ages):
-            work = {"queue": "default", "payload": json.dumps({"queue": "default"}), "run_at": int(now - age)}
-            await self.redis.hset(f"{identity}:work", str(thread), json.dumps(work))
-
-    async def ask(self, server: Server | None = None, namespace: str = "shop", **metadata: str) -> ScaledObject:
-        """Let KEDA ask once; with `refreshSeconds: 0` the readings are those of now."""
-        fields = {
-            "source": "sidekiq",
-            "redis": "main",
-            "queues": "default",
-            "spareBusy": "prefer",
-            "settleSeconds": "0",
-            "refreshSeconds": "0",
-        }
-        at = server or self.server
-        scaled_object = at.registry.find(namespace, "worker", {**fields, **metadata})
-        await at.answers.answer(scaled_object, 5.0)
-        return scaled_object
-
-    async def settle(self, server: Server | None = None) -> None:
-        """Write until nothing is to be written."""
-        while await (server or self.server).sparing.step():
-            pass
-
-    def costs(self, namespace: str = "shop") -> dict[str, str | None]:
-        """Return what stands on the pods."""
-        kind, store = self.api.kinds["pods"], self.api.store
-        pods = [
-            json.loads(each.text)["metadata"]
-            for each in store.snapshot(kind, lambda each: each.namespace == namespace, store.version)
-        ]
-        return {pod["name"]: (pod.get("annotations") or {}).get(COST) for pod in pods}
-
-
 @pytest.fixture
 async def scene(valkey: Valkey) -> AsyncIterator[Scene]:
     redis: Any = valkey.client()
     await redis.flushall()
     await redis.execute_command("ACL", "SETUSER", "default", "-info")  # which would tell that it has just started
-    api = KubernetesDouble(tokens={"": (LOOKS, WRITES)}, clock=StampClock())
+    stamps = StampClock()
+    api = KubernetesDouble(tokens={"": (LOOKS, WRITES)}, clock=stamps)
     await api.start()
-    made = Scene(valkey, api, redis)
+    made = Scene(valkey, api, stamps, redis)
     yield made
     await made.server.close()
     await api.stop()
@@ -314,7 +233,9 @@ async def test_who_is_no_longer_allowed_or_asks_no_more_is_no_longer_spared(scen
     await scene.settle()
     assert not any(scene.costs().values())
     assert scaled_object.spared is None
-    assert not scene.server.backends.kubernetes._watches
+    async with asyncio.timeout(10):
+        while scene.api.watches:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.002)
 
 
 async def test_a_redis_that_comes_back_empty_lowers_nothing_before_it_has_settled(scene: Scene) -> None:
@@ -349,7 +270,7 @@ async def test_two_replicas_of_the_scaler_do_not_fight(scene: Scene) -> None:
     for number, name in enumerate(names):
         await scene.beat(name, *([2.0 ** (number + 6) + 2] if number % 2 else []))  # doubles only after the test
     second = scene.replica()
-    scene.api._clock.behind = 0.0  # type: ignore[attr-defined]  # that of the fixture
+    scene.stamps.behind = 0.0
     try:
         for _ in range(4):
             for server in (scene.server, second):

@@ -6,21 +6,15 @@ from typing import Any
 
 import pytest
 
-from scaler.answers.scaledobject import ScaledObject
 from scaler.core.errors import Unavailable
 from scaler.demo.asked_store import AskedStore as Snapshots
 from scaler.demo.clock import ManualClock, settle
 from scaler.demo.scripted import HANG, ScriptedReader, ScriptedTrigger, Slow, Spot, Work
+from tests.answers.asking import WAIT_SECONDS, told_by_is_active
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 
 DOWN = Unavailable("down")
-WAIT_SECONDS = 1.9
-
-
-async def told_by_is_active(objects: Any, who: ScaledObject) -> Any:
-    answer = objects.answers.polled(who) or await objects.answers.answer(who, WAIT_SECONDS)
-    return answer.told
 
 
 async def test_a_caller_waits_no_longer_than_it_says(objects: Any, clock: ManualClock, reader: ScriptedReader) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -96,6 +97,7 @@ def _helm(package: str, command: str, values: str, *flags: str) -> tuple[int, st
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "GOGC": "off"},  # a quarter of its time would go into collecting garbage of 10 MB
     )
     return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 

@@ -5,22 +5,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scaler import cli
 from scaler.commands.advice.goal import GoalError, parse_goal
 from scaler.commands.advice.levers import levers
-from scaler.commands.advice.patch import diff, patched
 from scaler.commands.advice.search import Task, advise, parts
 from scaler.commands.simulate import Options, Simulator, subject_of
 from scaler.commands.simulate_command import the_trigger
 from scaler.commands.trace import Trace
 from scaler.commands.work import WorkerModel
-from scaler.keda.behavior import Policy
-from scaler.keda.manifests import parse as parse_manifests
-from scaler.keda.scalable import ScaledObject
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 MANIFEST = """\
@@ -142,6 +137,7 @@ def test_the_cheapest_settings_that_meet_the_goal_are_found_again_with_the_same_
         assert asked.goal.excess(run, 1.0, 0.85) or run.replica_hours >= advice.then.replica_hours
 
 
+@pytest.mark.slow
 def test_a_goal_beyond_all_settings_tells_what_comes_closest_and_which_bounds_would_do(manifest: Path) -> None:
     asked = task(manifest, load(1), "p99 wait <= 1s")
     advice = advise(asked, quiet)
@@ -152,6 +148,7 @@ def test_a_goal_beyond_all_settings_tells_what_comes_closest_and_which_bounds_wo
     assert advice.replays is None
 
 
+@pytest.mark.slow
 def test_settings_that_fail_on_what_they_were_not_tuned_on_are_not_called_checked(manifest: Path) -> None:
     calm, wild = load(2, peak=0.0), load(1, peak=1.5, start=1_793_577_600.0 + 2 * 3600 + 60)
     trace = Trace(calm.times + wild.times, {"arrivals": calm.columns["arrivals"] + wild.columns["arrivals"]})
@@ -182,71 +179,6 @@ def test_every_lever_writes_what_it_reads_and_no_value_is_refused() -> None:
                 changed = lever.write(spec, value)
                 assert lever.now(changed) == value
                 subject_of(changed, index)
-
-
-def change(spec: ScaledObject) -> list[tuple[tuple[str | int, ...], Any]]:
-    down = ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleDown")
-    return [
-        (("spec", "cooldownPeriod"), 77),
-        (("spec", "triggers", 0, "metadata", "queueLength"), "9"),
-        (("spec", "triggers", 0, "type"), "external"),
-        ((*down, "stabilizationWindowSeconds"), 60),
-        ((*down, "policies"), [{"type": "Pods", "value": 3, "periodSeconds": 60}]),
-    ]
-
-
-FILES = [file for file in sorted(SAMPLES.glob("*.yaml")) if "kind: ScaledObject" in file.read_text()]
-ODD = """\
-# the first
-apiVersion: keda.sh/v1alpha1
-kind:   ScaledObject
-metadata: {name: other, namespace: shop}
-spec: {scaleTargetRef: {name: other}, triggers: [{type: cpu, metadata: {value: '60'}}]}
---- # the second
-apiVersion: keda.sh/v1alpha1
-kind: ScaledObject
-metadata:
-    name: orders     # four blanks
-    namespace: shop
-spec:
-    scaleTargetRef:   {name: worker}
-    pollingInterval: 10   # often
-    triggers:
-    - type: external
-      metadata: {scalerAddress: 'x:1',   source: sqs, queueURL: "https://sqs.eu-west-1.amazonaws.com/1/orders"} # end
-"""
-
-
-@pytest.mark.parametrize("file", [*FILES, None], ids=lambda file: file.stem if file else "odd")
-def test_the_patch_applies_and_touches_nothing_else(file: Path | None, tmp_path: Path) -> None:
-    text = ODD if file is None else file.read_text()
-    manifests = [each for each in parse_manifests(text).objects if isinstance(each, ScaledObject)]
-    chosen = manifests[-1] if file is None else manifests[0]
-    after = patched(text, chosen, change(chosen))
-    (tmp_path / "k8s").mkdir()
-    path = tmp_path / "k8s" / "so.yaml"
-    path.write_text(text)
-    applied = subprocess.run(
-        ["git", "apply", "-"],
-        cwd=tmp_path,
-        input=diff(text, after, "k8s/so.yaml"),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert applied.returncode == 0, applied.stderr
-    assert path.read_text() == after
-    found = [each for each in parse_manifests(after).objects if isinstance(each, ScaledObject)]
-    (changed,) = [each for each in found if (each.name, each.namespace) == (chosen.name, chosen.namespace)]
-    behavior = changed.advanced.horizontal_pod_autoscaler_config.behavior
-    assert behavior is not None
-    assert behavior.scale_down.policies == (Policy("Pods", 3, 60),)
-    assert (changed.cooldown_period, changed.triggers[0].type) == (77, "external")
-    assert changed.triggers[0].metadata["queueLength"] == "9"
-    comments = re.findall(r"#.*", text)
-    assert re.findall(r"#.*", after) == comments
-    lines = diff(text, after, "x").splitlines()
-    assert sum(line.startswith("-") for line in lines) <= 7
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -37,7 +37,7 @@ PODS = {
     ]
 }
 FAKE = """\
-#!{python}
+#!{python} -IS
 import json, os, pathlib, signal, socket, sys, threading
 here = pathlib.Path(__file__).parent
 with (here / "calls").open("a") as calls:
@@ -213,7 +213,14 @@ async def test_top_and_explain_come_through(server: Server, kubectl: Path, tmp_p
     assert "INVALID_ARGUMENT" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_signal_ends_both(kubectl: Path, number: signal.Signals, code: int) -> None:
     silent = socket.create_server(("127.0.0.1", 0))  # it never answers
     (kubectl / "target").write_text(str(silent.getsockname()[1]))

@@ -29,7 +29,7 @@ def runs(lengths: tuple[str, ...], trace: Trace) -> list[Run]:
 
 def load(start: float, hours: int = 24) -> Trace:
     minutes = range(60 * hours + 1)
-    rates = tuple(max(0.0, 2 * math.sin(minute / 100)) + 5 * (minute % 97 == 0) for minute in minutes)
+    rates = tuple(max(0.0, 0.5 * math.sin(minute / 100)) + 2 * (minute % 97 == 0) for minute in minutes)
     return Trace(tuple(start + 60.0 * minute for minute in minutes), {"arrivals": rates})
 
 

@@ -255,8 +255,7 @@ def test_the_counts_of_a_source_go_through_its_own_formula(
 ) -> None:
     trace = Trace((0.0, 100.0), {name: (count, count) for name, count in counts.items()})
     run = simulate(subject({"minReplicaCount": 1, "maxReplicaCount": 1}, metadata), trace, Options())
-    assert run.values[0] == value
-    assert run.active[0] is True
+    assert (run.values[0], run.active[0]) == (value, True)
 
 
 def test_columns_that_a_source_does_not_have_are_refused() -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -249,6 +250,7 @@ BEHAVIORS = (
     seed=st.none() | st.integers(0, 5),
     seconds=st.sampled_from([0.5, 1.0]),
 )
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 def test_event_to_event_is_step_by_step(  # noqa: PLR0917 - hypothesis passes them by name
     trace: Trace,

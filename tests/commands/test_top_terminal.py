@@ -108,7 +108,7 @@ async def test_on_a_terminal_keys_lead_around_and_q_ends_it(server: Server) -> N
     assert await asyncio.to_thread(play) == 0
 
 
-@pytest.mark.parametrize(("how", "code"), [("\x03", 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), pytest.param("\x03", 0, marks=pytest.mark.slow)])
 async def test_it_ends_cleanly_however_it_ends(server: Server, how: str | signal.Signals, code: int) -> None:
     def play() -> int:
         terminal = Terminal("--address", f"127.0.0.1:{server.http_port}")

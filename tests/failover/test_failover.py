@@ -9,9 +9,9 @@ import pytest
 from scaler.clients.redis import role as role_of_redis
 from scaler.demo.proxy import Proxy, Trouble
 from scaler.demo.redis_nodes import Node, SentinelNode
+from tests.failover.roles import is_in_step, is_master, is_replica, role
 
 pytestmark = pytest.mark.slow
-
 BEFORE, AFTER = 3, 5
 """Jobs that wait before a failover, and on the new master after it."""
 
@@ -20,10 +20,6 @@ async def wait_on(node: Node, count: int) -> None:
     """Let so many jobs wait there."""
     await node.ask("LPUSH", "queue:default", *(json.dumps({"jid": number}) for number in range(count)))
     await node.ask("LTRIM", "queue:default", 0, count - 1)  # so that there is no moment without any
-
-
-async def role(node: Node) -> Any:
-    return (await node.ask("ROLE"))[0]
 
 
 def sentinel_url(sentinels: list[SentinelNode]) -> str:
@@ -47,10 +43,10 @@ async def test_failover_by_hand(pair: Any, watch: Any, until: Any) -> None:
     told = await watch(sentinel_url(sentinels))
     await told.tells(BEFORE)
     await sentinels[0].ask("SENTINEL", "FAILOVER", "shop")
-    await until(lambda: _is_master(replica))
+    await until(lambda: is_master(replica))
     await wait_on(replica, AFTER)
     await told.tells(AFTER)
-    await until(lambda: _is_replica(master))
+    await until(lambda: is_replica(master))
     await told.tells(AFTER)
     assert "named by" in told.proofs[-1]
     assert f":{replica.port}" in told.proofs[-1]
@@ -62,7 +58,7 @@ async def test_master_is_killed(pair: Any, watch: Any, until: Any) -> None:
     await told.tells(BEFORE)
     master.kill()
     await told.fails()
-    await until(lambda: _is_master(replica))
+    await until(lambda: is_master(replica))
     await wait_on(replica, AFTER)
     await told.tells(AFTER)
 
@@ -73,7 +69,7 @@ async def test_master_and_one_sentinel_are_killed(pair: Any, watch: Any, until: 
     await told.tells(BEFORE)
     sentinels[0].kill()
     master.kill()
-    await until(lambda: _is_master(replica))
+    await until(lambda: is_master(replica))
     await wait_on(replica, AFTER)
     await told.tells(AFTER)
 
@@ -87,13 +83,13 @@ async def test_frozen_master_thaws_after_the_failover(pair: Any, watch: Any, unt
     master.freeze()
     await told.fails()
     told.judge = False  # the replica loses them too
-    await until(lambda: _is_master(replica))
+    await until(lambda: is_master(replica))
     await wait_on(replica, AFTER)
     await replica.ask("PERSIST", "queue:default")
     await told.tells(AFTER)
     told.judge = True
     master.thaw()
-    await until(lambda: _is_replica(master))
+    await until(lambda: is_replica(master))
     await told.tells(AFTER)
 
 
@@ -138,12 +134,12 @@ async def test_master_is_cut_off_from_everybody(node: Any, sentinels: Any, watch
         await told.tells(BEFORE)
         await before_master.turn(Trouble.HANG)
         await told.fails()
-        await until(lambda: _is_master(replica))
+        await until(lambda: is_master(replica))
         await wait_on(replica, AFTER)
         await master.ask("FLUSHALL")
         await told.tells(AFTER)
         await before_master.turn(Trouble.NONE)
-        await until(lambda: _is_replica(master))
+        await until(lambda: is_replica(master))
         await told.tells(AFTER)
     finally:
         for proxy in behind:
@@ -194,7 +190,7 @@ async def test_managed_redis_switches_its_name_after_the_roles(named: Any, zone:
     first, second, url = named
     await wait_on(first, BEFORE)
     await second.ask("REPLICAOF", first.host, first.port)
-    await until(lambda: _is_in_step(second))
+    await until(lambda: is_in_step(second))
     told = await watch(url)
     await told.tells(BEFORE)
     await second.ask("REPLICAOF", "NO", "ONE")
@@ -252,7 +248,7 @@ async def test_replica_whose_link_breaks_and_comes_back(node: Any, watch: Any, u
     await proxy.start()
     try:
         replica = await node(of=("127.0.0.1", proxy.port))
-        await until(lambda: _is_in_step(replica))
+        await until(lambda: is_in_step(replica))
         told = await watch(f"redis://127.0.0.1:{replica.port}")
         told.judge = False  # nothing waits yet
         await told.tells(0)
@@ -281,7 +277,7 @@ async def test_replica_of_a_replica_that_is_cut_off(
         middle = await node(of=("127.0.0.1", proxy.port))
         last = await node(of=("127.0.0.1", middle.port))
         for one in (middle, last):
-            await until(lambda one=one: _is_in_step(one))
+            await until(lambda one=one: is_in_step(one))
             await one.ask("CONFIG", "SET", "repl-timeout", 1000)
         told = await watch(f"redis://127.0.0.1:{last.port}")
         told.judge = False  # nothing waits yet
@@ -290,20 +286,8 @@ async def test_replica_of_a_replica_that_is_cut_off(
         await wait_on(master, AFTER)
         await told.fails()
         told.judge = True
-        assert await _is_in_step(last)
+        assert await is_in_step(last)
         await proxy.turn(Trouble.NONE)
         await told.tells(AFTER)
     finally:
         await proxy.close()
-
-
-async def _is_master(node: Node) -> bool:
-    return bool(await role(node) == b"master")
-
-
-async def _is_replica(node: Node) -> bool:
-    return bool(await role(node) == b"slave")
-
-
-async def _is_in_step(node: Node) -> bool:
-    return bool((await node.ask("ROLE"))[3] == b"connected")

@@ -47,6 +47,7 @@ async def lost(
     return sum([not await outlasts(play, seed, rpc, sync_seconds, error_seconds, **options) for seed in range(runs)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sync_seconds", "error_seconds", "least", "most"),
     [(1, 1, 13, 20), (15, 1, 4, 12), (15, 0.02, 0, 2)],

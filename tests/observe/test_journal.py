@@ -15,6 +15,7 @@ from scaler.demo.clock import ManualClock
 from scaler.demo.desk import Desk
 from scaler.demo.scripted import ScriptedReader, Work
 from scaler.observe.journal import Journal, View
+from scaler.observe.journal.journal import LINE_SHARE
 
 pytestmark = pytest.mark.usefixtures("scripted_source")
 DOWN = Unavailable("spot a: no route (tried 3 times)")
@@ -196,7 +197,7 @@ def tell(desk: Desk, scaled_object: ScaledObject, value: float) -> None:
     desk.answers.on_noted(scaled_object)
 
 
-def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualClock) -> None:
+async def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualClock) -> None:
     desk = make_objects(limit=2_000, per_namespace=2_000)
     scaled_objects = [desk.who(namespace=f"team-{number % 10}", prefix=f"p{number}") for number in range(1_000)]
     for scaled_object in scaled_objects:  # the answers themselves are not the journal's
@@ -207,7 +208,7 @@ def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualCl
         journal = Journal(ROOM, clock)
         journal.follow(desk.registry, desk.answers, desk.listeners)
         for turn in range(40):
-            clock._now += 90
+            await clock.advance(90)
             for scaled_object in scaled_objects:
                 tell(desk, scaled_object, turn % 7 + turn)
         for scaled_object in scaled_objects:
@@ -218,7 +219,7 @@ def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualCl
         tracemalloc.stop()
     assert len(journal.lines) == 1_000
     assert taken <= ROOM
-    assert journal.used <= journal._room * 1.02
+    assert journal.used <= ROOM * LINE_SHARE * 1.02
     assert min(len(line.records) // 9 for line in journal.lines) >= 25
 
 
@@ -233,6 +234,6 @@ def test_beyond_the_room_the_namespace_with_the_most_gives_way(make_objects: Any
             tell(desk, scaled_object, turn)
     assert len(journal.lines) < 200
     assert len(journal.lines.of("few")) == 1
-    assert journal.used <= journal._room * 1.02
+    assert journal.used <= 200_000 * LINE_SHARE * 1.02
     for scaled_object in (few, *many):
         scaled_object.answer = None

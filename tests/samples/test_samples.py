@@ -26,7 +26,7 @@ Manifest = dict[str, Any]
 
 
 def manifests(*files: Path) -> list[Manifest]:
-    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+    return [document for file in files for document in yaml.load_all(file.read_text(), yaml.CSafeLoader) if document]
 
 
 def scaled() -> list[Manifest]:

@@ -238,7 +238,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("style", ["json", "console"])
+@pytest.mark.parametrize("style", ["json", pytest.param("console", marks=pytest.mark.slow)])
 async def test_no_secret_in_what_a_crash_writes(style: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CRASH, style, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

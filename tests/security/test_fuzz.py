@@ -34,6 +34,7 @@ VALUES = NASTY | st.text(max_size=60) | st.text(string.printable, max_size=60) |
 KEY = st.sampled_from([*KEYS, *(f"{key}FromEnv" for key in KEYS)]) | st.text(max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=1_000, suppress_health_check=[HealthCheck.too_slow])
 @given(
     source=st.sampled_from([*SOURCES]) | VALUES,
@@ -105,6 +106,7 @@ def sections() -> st.SearchStrategy[Any]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=1_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.dictionaries(

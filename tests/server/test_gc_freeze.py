@@ -40,9 +40,11 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    gc.collect()
+    """Let nothing be collected but what a test asks for, and what other tests have left not even then."""
     gc.disable()
+    gc.freeze()
     yield
+    gc.unfreeze()
     gc.enable()
 
 

@@ -36,7 +36,7 @@ def request(name: str = "scripted", **metadata: str) -> bytes:
 
 @pytest.fixture
 def streams(clock: ManualClock) -> Streams:
-    return Streams(clock, Quota(100, "limits.maxStreams"), 600, lambda: 0.0)
+    return Streams(clock, Quota(10_000, "limits.maxStreams"), 600, lambda: 0.0)
 
 
 @pytest.fixture
@@ -256,7 +256,6 @@ async def test_specs_are_streamed_at_once_and_every_minute(
 async def test_thousands_of_streams_cost_one_lease_each_and_leave_nothing(
     service: Service, reader: ScriptedReader, clock: ManualClock, streams: Streams, store: Snapshots
 ) -> None:
-    streams._quota = Quota(10_000, "limits.maxStreams")
     names = [f"s{number}" for number in range(50)]
     before = len(asyncio.all_tasks())
     listeners = [

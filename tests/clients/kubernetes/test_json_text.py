@@ -61,6 +61,7 @@ def test_value_is_what_the_decoder_makes_of_it(
 
 
 @given(text=st.text(alphabet='[]{}:,"\\ 1a\n-', max_size=30), places=CUTS)
+@pytest.mark.slow
 @settings(max_examples=1_000, deadline=None)
 def test_text_is_refused_where_the_decoder_refuses_it(text: str, places: list[int]) -> None:
     try:

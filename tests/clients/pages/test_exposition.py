@@ -171,6 +171,7 @@ def comparable(sums: Sums) -> dict[tuple[str, str], float | str]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(series(), max_size=12))
 def test_it_reads_what_prometheus_client_reads(lines: list[str]) -> None:

@@ -1,244 +1,30 @@
+"""A Prometheus as it is asked: by GET or POST, with its options, and what is told when it does not answer."""
+
 import asyncio
 import html
 import json
-import math
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import promql_parser
 import pytest
 import trustme
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from scaler.clients.http.addresses import Addresses
 from scaler.clients.http.reader import SECONDS
-from scaler.clients.pages import prometheus
-from scaler.clients.pages.exposition import Family, Page
-from scaler.clients.pages.prometheus import PrometheusReader, pages_of
-from scaler.clients.pages.prometheus_query import PrometheusPages, label_matchers
+from scaler.clients.pages.exposition import Page
+from scaler.clients.pages.prometheus import PrometheusReader
+from scaler.clients.pages.prometheus_query import PrometheusPages
 from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.errors import Fault, Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.raw_http import RawServer, answer
 from scaler.demo.reported import Reported
 from scaler.sources.backends import Backends
-
-FAMILIES = frozenset({Family("workqueue_depth", ("name", "controller")), Family("active", ("controller",))})
-SELECTOR = 'namespace="argocd",job=~"argocd-.*"'
-PLACE = PrometheusPages("main", "", SELECTOR, FAMILIES)
-
-
-def row(value: str = "3", **labels: str) -> dict[str, Any]:
-    return {"metric": {"__name__": "workqueue_depth", "job": "argocd", **labels}, "value": [1_800_000_000.1, value]}
-
-
-def vector(*rows: Mapping[str, Any], **more: Any) -> bytes:
-    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}, **more}).encode()
-
-
-# The query
-
-
-@pytest.mark.parametrize(
-    ("selector", "matchers"),
-    [
-        pytest.param("", "", id="none"),
-        pytest.param("{}", "", id="empty braces"),
-        pytest.param(SELECTOR, SELECTOR, id="two"),
-        pytest.param(' { a = "1" , b!~ "2|3", } ', 'a="1",b!~"2|3"', id="braces, blanks and a comma at the end"),
-        pytest.param(r'a=~"x\\.y\"z"', r'a=~"x\\.y\"z"', id="escapes"),
-        pytest.param('a="} or vector(0) #"', 'a="} or vector(0) #"', id="what is quoted is only a value"),
-    ],
-)
-def test_matchers_are_taken_as_they_are(selector: str, matchers: str) -> None:
-    assert label_matchers(selector) == matchers
-
-
-@pytest.mark.parametrize(
-    "selector",
-    [
-        'a="b"} or vector(0) or x{c="d"',
-        'a="b") or vector(0',
-        'a="b" or c="d"',
-        'a="b""',
-        'a="b\\',
-        'a="b\\"',
-        'a="b\n"',
-        r'a="\x22"',
-        "a='b'",
-        "a=b",
-        "a",
-        ",",
-        'a="b",,c="d"',
-        '{a="b"',
-        '__name__="other"',
-        'a="' + "b" * 1000 + '"',
-    ],
-)
-def test_what_is_more_than_matchers_is_refused(selector: str) -> None:
-    with pytest.raises(ValueError, match="label matchers in double quotes"):
-        label_matchers(selector)
-
-
-@settings(deadline=None)
-@given(st.text('ab="\\{}(),=~! \n', max_size=30) | st.text(max_size=20))
-def test_no_selector_breaks_out_of_its_braces(selector: str) -> None:
-    try:
-        matchers = label_matchers(selector)
-    except ValueError:
-        return
-    parsed = promql_parser.parse(f"up{{{matchers}}}")
-    assert isinstance(parsed, promql_parser.VectorSelector)
-    assert label_matchers(matchers) == matchers
-
-
-def test_the_query_asks_for_sums_and_for_targets_that_are_down_and_samples_that_are_old() -> None:
-    series = '{__name__=~"active|workqueue_depth",namespace="argocd",job=~"argocd-.*"}'
-    also_who_leads = series.replace("active|", "active|leader_election_master_status|process_start_time_seconds|")
-    old = (
-        "label_replace(max by (instance, job, pod) (time() - "
-        'timestamp({}{{namespace="argocd",job=~"argocd-.*"}})) > 150, "queue_scaler_stale", "true", "", "")'
-    )
-    assert PLACE.query() == (
-        f"sum by (__name__, controller, instance, job, name, pod) ({also_who_leads}) "
-        f'or ((up{{namespace="argocd",job=~"argocd-.*"}} == 0) and on (job) '
-        f"({series} or {series} offset 5m or {series} offset 30m or {series} offset 2h)) "
-        f"or {old.format('active')} or {old.format('workqueue_depth')}"
-    )
-    everything = PrometheusPages("main", "", "", FAMILIES)
-    for place in (PLACE, everything):
-        parsed = promql_parser.parse(place.query())
-        assert isinstance(parsed, promql_parser.BinaryExpr)
-        assert str(parsed.op) == "or"
-
-
-# The answer
-
-
-async def test_series_become_one_page_for_each_target() -> None:
-    body = vector(
-        row("3", pod="p-1", instance="10.0.0.2:8082", name="a", controller="b"),
-        row("4", pod="p-1", instance="10.0.0.2:8082", controller="a"),
-        {
-            "metric": {"__name__": "active", "job": "argocd", "pod": "p-1", "instance": "10.0.0.2:8082"},
-            "value": [1, "2"],
-        },
-        row("1.5e1", instance="10.0.0.1:8082", name="a"),
-    )
-    assert await pages_of(PLACE, body) == (
-        Page("10.0.0.1:8082", {"workqueue_depth": {"a": 15}}),
-        Page("p-1", {"workqueue_depth": {"a": 7}, "active": {"": 2}}),
-    )
-
-
-async def test_others_have_their_turns_while_many_series_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns: list[int] = []
-
-    async def rest() -> None:
-        turns.append(len(turns))
-
-    monkeypatch.setattr(prometheus, "rest", rest)
-    (page,) = await pages_of(PLACE, vector(*(row("1", name=f"q-{number}") for number in range(1_000))))
-    assert len(page.sums["workqueue_depth"]) == 1_000
-    assert len(turns) == 1_000 // prometheus.SERIES_AT_ONCE
-
-
-@pytest.mark.parametrize("value", ["NaN", "-1", "+Inf"])
-async def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
-    (page,) = await pages_of(PLACE, vector(row(value, name="a"), row("3", controller="a")))
-    assert math.isnan(page.sums["workqueue_depth"]["a"])
-
-
-@pytest.mark.parametrize("value", ["٣", "1_0", "1e-400", "", True, 3, None], ids=str)
-async def test_what_prometheus_does_not_write_is_no_number(value: Any) -> None:
-    with pytest.raises(Unavailable, match="a series that is not understood"):
-        await pages_of(PLACE, vector(row(value, name="a")))
-
-
-OLD = {
-    "metric": {"instance": "10.0.0.9:8082", "job": "argocd", "queue_scaler_stale": "true"},
-    "value": [1, "151.2"],
-}
-UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
-
-
-async def test_a_standby_does_not_count_in_prometheus_either() -> None:
-    def leader(pod: str, value: str) -> dict[str, Any]:
-        return {"metric": {"__name__": "leader_election_master_status", "pod": pod}, "value": [1, value]}
-
-    def depth(pod: str, value: str) -> dict[str, Any]:
-        return {"metric": {"__name__": "workqueue_depth", "pod": pod, "name": "a"}, "value": [1, value]}
-
-    both = [depth("c-0", "7"), depth("c-1", "0")]
-    first, second = await pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
-    assert first.sums["workqueue_depth"] == {"a": 7}
-    assert second.sums == {"leader_election_master_status": {"": 0}}
-    with pytest.raises(Unavailable, match="none of 2 pods leads"):
-        await pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
-    with pytest.raises(Unavailable, match="no series of"):  # a broad selector: others that only tell who leads
-        await pages_of(PLACE, vector(leader("other", "1")))
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        pytest.param(vector(), "no series of active or workqueue_depth", id="no series"),
-        pytest.param(vector(row(name="a"), UP), "cannot scrape 10.0.0.9:8082 of job argocd", id="a target is down"),
-        pytest.param(
-            vector(row(name="a"), OLD), "sample of 10.0.0.9:8082 of job argocd is 151 s old", id="old samples"
-        ),
-        pytest.param(vector(row(name="a"), warnings=["no store"]), "may be partial: 'no store'", id="warnings"),
-        pytest.param(vector(row(name="a"), isPartial=True), "may be partial", id="partial"),
-        pytest.param(b'{"status":"error","errorType":"timeout","error":"too slow"}', "failed: 'too slow'", id="error"),
-        pytest.param(b'{"status":"success"}', "failed", id="no data"),
-        pytest.param(
-            b'{"status":"success","data":{"resultType":"scalar","result":[1,"0"]}}', "not that of", id="no vector"
-        ),
-        pytest.param(b"<html></html>", "not that of", id="no JSON"),
-        pytest.param(vector(row(name="a"))[:-9], "not that of", id="cut short"),
-        pytest.param(b"[" * 50_000, "not that of", id="nested"),
-        pytest.param(vector(row("x", name="a")), "not understood", id="no number"),
-        pytest.param(vector({"metric": {"__name__": "workqueue_depth"}}), "not understood", id="no value"),
-        pytest.param(vector({"metric": {"__name__": "other"}, "value": [1, "0"]}), "not understood", id="another"),
-        pytest.param(vector({"metric": {}, "value": [1, "0"]}), "not understood", id="no name"),
-        pytest.param(vector({"metric": ["__name__"], "value": [1, "0"]}), "not understood", id="no labels"),
-        pytest.param(
-            b'{"status":"success","data":{"resultType":"vector","result":[7]}}', "not understood", id="no row"
-        ),
-    ],
-)
-async def test_an_answer_that_may_lack_something_is_a_fault(body: bytes, reason: str) -> None:
-    with pytest.raises(Unavailable, match=f"^Prometheus main {{.*{reason}"):
-        await pages_of(PLACE, body)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["metric", "value", "__name__"]), inner)
-    ),
-    max_leaves=8,
-)
-
-
-@settings(deadline=None)
-@given(st.lists(JSON, max_size=3))
-def test_no_answer_does_more_than_be_refused(rows: list[Any]) -> None:
-    try:
-        found = asyncio.run(pages_of(PLACE, vector(*rows)))
-    except Unavailable:
-        return
-    assert all(
-        value >= 0 or math.isnan(value) for page in found for sums in page.sums.values() for value in sums.values()
-    )
-
-
-# The reader
+from tests.clients.pages.vectors import FAMILIES, PLACE, row, vector
 
 
 class Asking:

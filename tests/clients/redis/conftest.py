@@ -153,10 +153,10 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def kept(clock: ManualClock, zone: type[Zone]) -> AsyncIterator[Callable[..., KeptConnection]]:
-    """Return a function that keeps a connection to a URL."""
+    """Return a function that keeps a connection to a URL, or to a name of the configuration."""
     made: list[KeptConnection] = []
 
-    def make(url: str, **reach: Any) -> KeptConnection:
+    def make(url: str, name: str | None = None, **reach: Any) -> KeptConnection:
         parts = {
             "clock": clock,
             "addresses": Addresses(),
@@ -169,7 +169,8 @@ async def kept(clock: ManualClock, zone: type[Zone]) -> AsyncIterator[Callable[.
             **reach,
         }
         namespace = "shop" if parse_url(url).master else None
-        made.append(KeptConnection(RedisRef("redis/x", None, SecretStr(url), namespace), Reach(**parts)))
+        ref = RedisRef("redis/x", None, SecretStr(url), namespace) if name is None else RedisRef("redis/x", name=name)
+        made.append(KeptConnection(ref, Reach(**parts)))
         return made[-1]
 
     yield make

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from scaler.clients.redis.pool import CERTAIN_SECONDS, LOOK_UP_SECONDS, Reach
-from scaler.clients.redis.server import RedisRef, RedisServer
+from scaler.clients.redis.pool import CERTAIN_SECONDS, LOOK_UP_SECONDS
+from scaler.clients.redis.server import RedisServer
 from scaler.core.errors import Refused, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.resp import MASTER
@@ -204,8 +204,7 @@ async def test_failing_login_is_not_repeated_with_every_read(
 async def test_configured_connection_is_used_as_it_is_now(fake: Any, ping: Any, kept: Any, clock: ManualClock) -> None:
     first, second = await fake(b"1"), await fake(b"2")
     redis = {"main": RedisServer(url=SecretStr(f"redis://127.0.0.1:{first.port}"))}
-    one = kept("redis://unused", redis=redis)
-    one._ref = RedisRef("redis/main", name="main")
+    one = kept("redis://unused", "main", redis=redis)
     await ping(one)
     redis["main"] = RedisServer(url=SecretStr(f"redis://127.0.0.1:{second.port}"))
     await ping(one)
@@ -216,14 +215,8 @@ async def test_configured_connection_is_used_as_it_is_now(fake: Any, ping: Any, 
 
 
 async def test_host_that_is_down_is_tried_again_soon(ping: Any, kept: Any, clock: ManualClock) -> None:
-    one = kept(f"redis://127.0.0.1:{free_port()}")
     connects: list[float] = []
-    one._reach = Reach(
-        **{
-            **{name: getattr(one._reach, name) for name in Reach.__slots__},
-            "count_requests": lambda *_: connects.append(clock.now()),
-        }
-    )
+    one = kept(f"redis://127.0.0.1:{free_port()}", count_requests=lambda *_: connects.append(clock.now()))
     for _ in range(600):
         with pytest.raises(Unavailable):
             await ping(one)

@@ -19,6 +19,8 @@ from scaler.sources.backends import Backends
 from scaler.sources.sqs.answers import ATTRIBUTES
 from scaler.sources.sqs.places import Account, Listing, Queue
 from scaler.sources.sqs.reader import SqsReader
+from scaler.sources.sqs.trigger import SqsTrigger
+from scaler.sources.triggers import parse
 
 REGION = "eu-west-1"
 Read = Callable[..., Awaitable[Any]]
@@ -165,3 +167,15 @@ async def read() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     yield go
     for reader in readers.values():
         await reader.close()
+
+
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+
+
+ROLE = "arn:aws:iam::210987654321:role/keda-shop"
+
+
+def trigger(**metadata: str) -> SqsTrigger:
+    parsed = parse({"source": "sqs", **metadata}, "shop")
+    assert isinstance(parsed, SqsTrigger)
+    return parsed
