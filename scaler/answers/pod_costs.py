@@ -194,7 +194,7 @@ def _write(pod: Pod, workloads: Iterable[Workload]) -> Write | None:
 def _problems(namespace: str, workload: Workload, found: Sequence[Pod]) -> Iterable[str]:
     if workload.costs and not found:
         yield (
-            f"no host name of the {len(workload.costs)} that Sidekiq tells (such as {min(workload.costs)}) is the name of a "
+            f"none of the {len(workload.costs)} host names of its processes (such as {min(workload.costs)}) is the name of a "
             f"pod in namespace {namespace}: spareBusy needs processes in pods of the ScaledObject's own namespace that "
             "keep their host name, so without hostNetwork and spec.hostname"
         )

@@ -47,16 +47,23 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
             f"scalingModifiers work with one metric for each trigger, but this one has {_names(parsed)}; "
             f"{parsed.one_metric_each}",
         )
-    if isinstance(owner, ScaledJob) and parsed.refresh_seconds > 0:
+    if isinstance(owner, ScaledJob):
+        yield from _of_counts(owner, trigger, parsed)
+    target_name = owner.scale_target_ref.name if isinstance(owner, ScaledObject) else ""
+    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count, target_name):
+        yield Trap(trigger.line, "source", text)
+
+
+def _of_counts(owner: ScaledJob, trigger: Trigger, parsed: ParsedTrigger) -> Iterator[Trap]:
+    if parsed.refresh_seconds > 0:
         yield Trap(
             trigger.key_lines.get("refreshSeconds", trigger.line),
             "refreshSeconds",
             "an old or held count starts Jobs for work that others have taken; "
             'in a ScaledJob write refreshSeconds: "0", so that every poll reads anew',
         )
-    target_name = owner.scale_target_ref.name if isinstance(owner, ScaledObject) else ""
-    for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count, target_name):
-        yield Trap(trigger.line, "source", text)
+    for text in parsed.job_cautions(owner.scaling_strategy.strategy):
+        yield Trap(trigger.line, "scalingStrategy", text)
 
 
 PORTS = {"9091": "the status page", "9092": "health checks without TLS"}

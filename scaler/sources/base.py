@@ -227,6 +227,11 @@ class Trigger(BaseModel, ABC):
         del target_kind, max_replicas, target_name
         return ()
 
+    def job_cautions(self, strategy: str) -> tuple[str, ...]:
+        """Return what will not do what its author thinks in a ScaledJob of this `scalingStrategy`; usually nothing."""
+        del strategy
+        return ()
+
     @property
     def spares_busy(self) -> bool:
         """Whether `deletion_costs` are written to the pods, so that scaling in removes idle ones first."""

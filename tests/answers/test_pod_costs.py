@@ -123,7 +123,7 @@ def test_how_many_pods_the_metrics_ask_for(metrics: tuple[Metric, ...], pods: in
 def test_what_is_missing_is_told() -> None:
     (spared,), _ = plan("shop", [workload(ip_10_0_0_1=3)], [pod("a")])
     assert spared.failing
-    assert "no host name of the 1 that Sidekiq tells (such as ip_10_0_0_1) is the name of a pod" in spared.problems[0]
+    assert "none of the 1 host names of its processes (such as ip_10_0_0_1) is the name of a pod" in spared.problems[0]
     assert "in namespace shop" in spared.problems[0]
 
     (spared,), _ = plan("shop", [workload(a=3)], [pod("a", replica_set="", owner="StatefulSet shop")])

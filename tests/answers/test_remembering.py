@@ -116,7 +116,8 @@ async def test_whose_leases_have_ended_holds_on_to_nothing(
         assert gone.answer.readings == ()
         assert store.status(Spot("a")) is None
         assert gone.settling.told.active, "what it was told is remembered"
-        assert (await objects.told(gone)).metrics[0].value == 3
+        reader.answers["a"] = Work(5)
+        assert (await objects.told(gone)).metrics[0].value == 5, "but not told again"
 
 
 async def test_a_listing_for_which_the_store_is_too_full_is_an_error_and_no_defect(

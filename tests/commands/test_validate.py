@@ -147,6 +147,8 @@ TRAPS |= {
 }
 
 
+COUNTED = SCALED_JOB + TRIGGER.replace(PUSH, PULL) + '        refreshSeconds: "0"\n'
+WAITING = COUNTED + '        scaleOnInFlight: "false"\n'
 MODIFIERS = SCALED_OBJECT + '  advanced: {scalingModifiers: {formula: "a + 1", target: "2.5"}}\n'
 NAMED = TRIGGER.replace(PUSH, f"{PULL}\n      name: a")
 PEM = KEYS.replace("awsAccessKeyID", "tlsClientCert").partition("    - {parameter: awsSecret")[0] + "---\n"
@@ -154,6 +156,14 @@ TRAPS |= {
     "cached job": (
         SCALED_JOB + TRIGGER.replace(PUSH, f"{PULL}\n      useCachedMetrics: true"),
         "useCachedMetrics: KEDA passes over it in a ScaledJob",
+    ),
+    "accurate job": (
+        COUNTED.replace("spec:\n", "spec:\n  scalingStrategy: {strategy: accurate}\n", 1),
+        "scalingStrategy: strategy accurate starts another Job at every poll for each message that a Job is at work on",
+    ),
+    "default job": (
+        WAITING,
+        "scalingStrategy: strategy default subtracts the Jobs that run from the messages that wait",
     ),
     "edited job": (SCALED_JOB + TRIGGER.replace(PUSH, PULL), "rollout: every edit of its spec deletes the Jobs"),
     "fallback beside a fraction": (

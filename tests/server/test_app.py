@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
 from scaler.core.clock import SystemClock
+from scaler.core.errors import Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.scripted import HANG, ScriptedReader, Work
 from scaler.server.app import Server, grpc_options, open_readers
@@ -53,7 +54,7 @@ async def test_reflection_lists_the_services(serve: Serve) -> None:
 
 
 async def test_it_tidies_up_now_and_then_though_a_part_fails(
-    serve: Serve, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, clock: ManualClock, reader: ScriptedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
 
@@ -62,20 +63,24 @@ async def test_it_tidies_up_now_and_then_though_a_part_fails(
 
     async with serve() as keda:
         server = keda.server
-        await keda.get_metrics(keda.ref())
-        (who,) = server.registry
+        reader.answers["down"] = Unavailable("down")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await keda.get_metrics(keda.ref(spots="down"))
+        for namespace in ("shop", "blog"):
+            assert await keda.value(keda.ref(namespace=namespace)) == 0
+        assert all(who.lease.states for who in server.registry)
         server.registry.on_forget.append(broken)
         with monkeypatch.context() as patched, capture_logs() as logs:
             patched.setattr(server, "journal", SimpleNamespace(tidy=broken))
             patched.setattr(server, "snapshots", SimpleNamespace(revive=partial(done.append, "revive")))
             patched.setattr(server, "garbage", SimpleNamespace(tidy=partial(done.append, "garbage")))
             await clock.advance(150)
-            assert not who.lease.states
+            assert not any(who.lease.states for who in server.registry)
             assert done == ["revive", "garbage"] * 5
-            await clock.advance(780)
+            await clock.advance(870)
             assert len(server.registry) == 0
-            assert len(done) == 62
-        assert {entry["event"] for entry in logs} == {"cannot tidy up"}
+            assert len(done) == 68
+        assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"cannot tidy up"}
 
 
 async def test_own_metrics_are_served(serve: Serve, reader: ScriptedReader) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from scaler.core.errors import Refused, Unavailable
 from scaler.demo.asked_store import AskedStore
@@ -100,6 +101,17 @@ async def test_a_first_read_that_failed_counts_as_a_fault(
     assert reading.trouble_at == reading.at
 
 
+async def test_a_place_that_a_caller_waits_for_is_read_though_its_lease_ends(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, limits={"scripted": 1})
+    store.lease("me", A, 60, math.inf)
+    store.lease("me", B, 60, clock.now() + 0.1)
+    task = asyncio.ensure_future(store.read([B], 5, 60, 3))
+    await clock.advance(2)
+    assert (await task)[B].value == Work(0)
+
+
 async def test_a_pause_is_a_pause(clock: ManualClock, open_store: OpenStore) -> None:
     """What has failed is not read along before its time, however often its siblings are read."""
     reader = TogetherReader(clock)
@@ -133,19 +145,25 @@ async def test_a_backend_that_fails_for_many_is_asked_for_few(
     assert all(status.fault is None for status in store.statuses()), "a backend that is back is back for all"
 
 
-async def test_a_place_without_a_date_is_found_and_read_again(clock: ManualClock, open_store: OpenStore) -> None:
+async def test_places_without_a_date_are_found_and_read_again(clock: ManualClock, open_store: OpenStore) -> None:
     reader = ScriptedReader(clock)
     store = open_store(reader)
-    store.lease("me", A, 1, math.inf)
+    for place in (A, B):
+        store.lease("me", place, 1, math.inf)
     await clock.advance(1)
     store._schedule.due_times.clear()
     await clock.advance(5)
-    assert [place for place, _ in store.overdue()] == [A], "by more than three intervals"
+    assert [place for place, _ in store.overdue()] == [A, B], "by more than three intervals"
+    await clock.advance(5.9)
     store.revive()
-    assert reader.count("a") <= 2, "it may only be slow"
-    await clock.advance(10)
-    reads = reader.count("a")
-    store.revive()
+    await clock.advance(0.2)
+    assert (reader.count("a"), reader.count("b")) == (2, 2), "after 9.9 s they may only be slow"
+    with capture_logs() as logs:
+        store.revive()
+    assert [(entry["event"], entry["place"]) for entry in logs] == [
+        ("a place was not read in time, and is read again", str(place)) for place in (A, B)
+    ]
+    await clock.advance(0.1)
+    assert (reader.count("a"), reader.count("b")) == (3, 3)
     await clock.advance(3)
-    assert reader.count("a") > reads
     assert not list(store.overdue())

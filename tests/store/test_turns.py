@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from scaler.core.errors import Refused, Throttled, Unavailable
 from scaler.demo.clock import ManualClock
-from scaler.demo.scripted import ScriptedReader, Slow, Spot, Work
+from scaler.demo.scripted import Map, ScriptedReader, Slow, Spot, Work
 from scaler.store.schedule import LIMITED_GRAIN_SECONDS
 
 A, B = Spot("a"), Spot("b")
@@ -134,6 +135,26 @@ async def test_what_a_backend_tells_by_itself_does_not_wait_for_its_rate(
     assert [at for at in reader.times("s7") if at >= began], "a hint is followed at once"
 
 
+class ToldMapReader(ToldReader):
+    """Another one, for other places."""
+
+    kinds = frozenset({Map.kind})
+
+
+async def test_all_that_is_told_is_looked_at_until_nobody_asks_for_it(
+    clock: ManualClock, open_store: OpenStore
+) -> None:
+    spots, maps = ToldReader(clock), ToldMapReader(clock)
+    maps.answers["a*"] = ()
+    store = open_store(spots, maps)
+    for place in (A, Map("a")):
+        store.lease("me", place, 60, clock.now() + 150)
+    await clock.advance(121)
+    assert (spots.count("a"), maps.count("a*")) == (3, 3)
+    await clock.advance(60)
+    assert len(store) == 0
+
+
 async def test_what_has_failed_waits_for_the_rate_again(clock: ManualClock, open_store: OpenStore) -> None:
     reader = ToldReader(clock)
     store = open_store(reader, limits={"scripted": 2})
@@ -183,3 +204,18 @@ async def test_as_many_reads_as_may_be_under_way_are(
     assert (backend.in_flight, backend.waiting) == (64, 36)
     await clock.advance(1)
     assert sum(reader.under_way.values()) == 36
+
+
+async def test_what_its_rate_holds_back_is_not_lost(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, limits={"scripted": 0.02})
+    for place in (A, B):
+        store.lease("me", place, 100, math.inf)
+    await clock.advance(40)
+    with capture_logs() as logs:
+        store.revive()
+        await clock.advance(1)
+    assert (reader.count("a"), reader.count("b"), logs) == (1, 0, [])
+    await clock.advance(10)
+    assert reader.count("b") == 1

@@ -70,7 +70,7 @@ class HttpReader(SingleReader):
             deadline(self._clock, SECONDS, where),
         ):
             answer = await fetch(await self._sessions.get(), request, received.extend)
-            return self.found(place, bytes(received), answer, request)
+            return await self.found(place, bytes(received), answer, request)
 
     def request(self, place: Any) -> Request:
         """Return the request for `place`."""
@@ -87,7 +87,7 @@ class HttpReader(SingleReader):
         same = url.origin() == request.url.origin()
         return replace(request, url=url, headers=request.headers if same else {})
 
-    def found(self, place: Any, body: bytes, answer: Answer, request: Request) -> Found:
+    async def found(self, place: Any, body: bytes, answer: Answer, request: Request) -> Found:
         """Return the value in `body`; raises `Unavailable` if nothing shows that it is whole."""
         if not answer.end:
             raise Unavailable(f"{place}: nothing shows where the answer ends; it may have been cut off")

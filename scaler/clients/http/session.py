@@ -48,6 +48,7 @@ class Sessions:
     """Gives a session of `open_session` of which no connection is older than `CERTAIN_SECONDS`."""
 
     def __init__(self, clock: Clock, addresses: Addresses, names: Names, *, connections: int = 100) -> None:
+        system_context()  # read now, because that takes 40 ms
         self._clock, self._made_at = clock, 0.0
         self._addresses, self._names, self._connections = addresses, names, connections
         self._open: list[aiohttp.ClientSession] = []  # the one before may still be read from

@@ -76,6 +76,22 @@ def as_count(value: float) -> float:
     return value if 0 <= value < math.inf else math.nan
 
 
+def count_in(text: bytes) -> float:
+    """Return the number `text` as a count.
+
+    Raises `ValueError` for what Go does not write as a number, though Python reads it (`1_0`), and for a number so small
+    that it would become 0.
+    """
+    value = float(text)
+    if b"_" in text or (value == 0 and _NOT_ZERO.match(text)):
+        raise ValueError(text)
+    return as_count(value)
+
+
+_NOT_ZERO = re.compile(rb"[^eE1-9]*[1-9]")
+"""A digit other than 0 before the exponent."""
+
+
 class PageParser:
     """Parses a page in pieces of any size into sums; both methods may raise `PageError`."""
 
@@ -166,7 +182,7 @@ class PageParser:
             total = 0.0
             self._admit(group)
         try:
-            sums[group] = total + as_count(float(value))
+            sums[group] = total + count_in(value)
         except ValueError:
             raise PageError(f"not a number: {_shown(value)}") from None
 

@@ -187,6 +187,16 @@ class SqsTrigger(Trigger):
             account = self.aws_role_arn.split(":")[4] if self.aws_role_arn else ""
         return f"arn:{partition_of(self.region)}:sqs:{self.region}:{account}:{queue_name(queue)}"
 
+    def job_cautions(self, strategy: str) -> tuple[str, ...]:
+        """Warn of a strategy that does not go with what is counted (KEDA pkg/scaling/executor/scale_jobs.go)."""
+        if self.scale_on_in_flight and strategy in {"accurate", "eager"}:
+            each = "each message that a Job is at work on"
+            return (f'strategy {strategy} starts another Job at every poll for {each}; write scaleOnInFlight: "false"',)
+        if not self.scale_on_in_flight and strategy == "default":
+            why = "subtracts the Jobs that run from the messages that wait, so that these wait until enough Jobs have ended"
+            return (f"strategy default {why}; write scalingStrategy: {{strategy: accurate}}",)
+        return ()
+
     counts: ClassVar[tuple[str, ...]] = ("visible", "inFlight", "delayed")
 
     def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:

@@ -81,6 +81,8 @@ def test_a_sum_that_overflows_is_no_count() -> None:
         pytest.param("<!doctype html>\n<html></html>", "it is HTML, and no page of metrics", id="HTML"),
         pytest.param('workqueue_depth{name="a"} \n', "not a series", id="no value"),
         pytest.param('workqueue_depth{name="a"} 3x\n', "not a number", id="no number"),
+        pytest.param('workqueue_depth{name="a"} 1_0\n', "not a series", id="a number of Python"),
+        pytest.param('workqueue_depth{name="a"} 1e-400\n', "not a number", id="would become 0"),
         pytest.param('workqueue_depth{name="a"} 1_0\n', "not a series", id="digits of Python only"),
         pytest.param('workqueue_depth{name="a"} 1\nworkqueue_depth{name="a"} 1.2.3\n', "not a number", id="two points"),
         pytest.param('workqueue_depth{name="a" x="b"} 3\n', "not a series", id="no comma"),

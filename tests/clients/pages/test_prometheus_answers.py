@@ -1,5 +1,6 @@
 """What a Prometheus answers: one page for each target, or a fault."""
 
+import asyncio
 import math
 from typing import Any
 
@@ -7,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaler.clients.pages import prometheus
 from scaler.clients.pages.exposition import Page
 from scaler.clients.pages.prometheus import pages_of
 from scaler.core.errors import Unavailable
 from tests.clients.pages.vectors import PLACE, row, vector
 
 
-def test_series_become_one_page_for_each_target() -> None:
+async def test_series_become_one_page_for_each_target() -> None:
     body = vector(
         row("3", pod="p-1", instance="10.0.0.2:8082", name="a", controller="b"),
         row("4", pod="p-1", instance="10.0.0.2:8082", controller="a"),
@@ -23,16 +25,34 @@ def test_series_become_one_page_for_each_target() -> None:
         },
         row("1.5e1", instance="10.0.0.1:8082", name="a"),
     )
-    assert pages_of(PLACE, body) == (
+    assert await pages_of(PLACE, body) == (
         Page("10.0.0.1:8082", {"workqueue_depth": {"a": 15}}),
         Page("p-1", {"workqueue_depth": {"a": 7}, "active": {"": 2}}),
     )
 
 
+async def test_others_have_their_turns_while_many_series_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[int] = []
+
+    async def rest() -> None:
+        turns.append(len(turns))
+
+    monkeypatch.setattr(prometheus, "rest", rest)
+    (page,) = await pages_of(PLACE, vector(*(row("1", name=f"q-{number}") for number in range(1_000))))
+    assert len(page.sums["workqueue_depth"]) == 1_000
+    assert len(turns) == 1_000 // prometheus.SERIES_AT_ONCE
+
+
 @pytest.mark.parametrize("value", ["NaN", "-1", "+Inf"])
-def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
-    (page,) = pages_of(PLACE, vector(row(value, name="a"), row("3", controller="a")))
+async def test_what_is_no_count_makes_the_sum_none(value: str) -> None:
+    (page,) = await pages_of(PLACE, vector(row(value, name="a"), row("3", controller="a")))
     assert math.isnan(page.sums["workqueue_depth"]["a"])
+
+
+@pytest.mark.parametrize("value", ["٣", "1_0", "1e-400", "", True, 3, None], ids=str)
+async def test_what_prometheus_does_not_write_is_no_number(value: Any) -> None:
+    with pytest.raises(Unavailable, match="a series that is not understood"):
+        await pages_of(PLACE, vector(row(value, name="a")))
 
 
 OLD = {
@@ -42,7 +62,7 @@ OLD = {
 UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
 
 
-def test_a_standby_does_not_count_in_prometheus_either() -> None:
+async def test_a_standby_does_not_count_in_prometheus_either() -> None:
     def leader(pod: str, value: str) -> dict[str, Any]:
         return {"metric": {"__name__": "leader_election_master_status", "pod": pod}, "value": [1, value]}
 
@@ -50,13 +70,13 @@ def test_a_standby_does_not_count_in_prometheus_either() -> None:
         return {"metric": {"__name__": "workqueue_depth", "pod": pod, "name": "a"}, "value": [1, value]}
 
     both = [depth("c-0", "7"), depth("c-1", "0")]
-    first, second = pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
+    first, second = await pages_of(PLACE, vector(*both, leader("c-0", "1"), leader("c-1", "0")))
     assert first.sums["workqueue_depth"] == {"a": 7}
     assert second.sums == {"leader_election_master_status": {"": 0}}
     with pytest.raises(Unavailable, match="none of 2 pods leads"):
-        pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
+        await pages_of(PLACE, vector(*both, leader("c-0", "0"), leader("c-1", "0")))
     with pytest.raises(Unavailable, match="no series of"):  # a broad selector: others that only tell who leads
-        pages_of(PLACE, vector(leader("other", "1")))
+        await pages_of(PLACE, vector(leader("other", "1")))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +107,9 @@ def test_a_standby_does_not_count_in_prometheus_either() -> None:
         ),
     ],
 )
-def test_an_answer_that_may_lack_something_is_a_fault(body: bytes, reason: str) -> None:
+async def test_an_answer_that_may_lack_something_is_a_fault(body: bytes, reason: str) -> None:
     with pytest.raises(Unavailable, match=f"^Prometheus main {{.*{reason}"):
-        pages_of(PLACE, body)
+        await pages_of(PLACE, body)
 
 
 JSON = st.recursive(
@@ -105,7 +125,7 @@ JSON = st.recursive(
 @given(st.lists(JSON, max_size=3))
 def test_no_answer_does_more_than_be_refused(rows: list[Any]) -> None:
     try:
-        found = pages_of(PLACE, vector(*rows))
+        found = asyncio.run(pages_of(PLACE, vector(*rows)))
     except Unavailable:
         return
     assert all(
