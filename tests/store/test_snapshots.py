@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from scaler.core.domain import Place, Reading
+from scaler.core.domain import Found, Place, Reading
 from scaler.core.errors import LimitError, Unavailable
 from scaler.demo.asked_store import AskedStore
 from scaler.demo.clock import ManualClock, settle
-from scaler.demo.scripted import HANG, Map, ScriptedReader, Slow, Spot, Work
+from scaler.demo.scripted import HANG, SCRIPT, Map, ScriptedReader, Slow, Spot, Work
 
 A, B = Spot("a"), Spot("b")
 DOWN = Unavailable("down")
@@ -268,3 +268,15 @@ async def test_thousands_of_places_come_and_go(
     assert_empty(store)
     gc.collect()
     assert not [held for held in gc.get_objects() if isinstance(held, Reading) and held.value == Work(123)]
+
+
+async def test_a_reading_keeps_its_proof_and_when_its_backend_changed(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store, began = open_store(reader), clock.now()
+    reader.answers["a"] = Found(Work(1), SCRIPT, changed_at=began - 7)
+    state = store.lease("me", A, 10, math.inf)
+    await clock.advance(1)
+    reading = store.current(state, began, began)
+    assert reading is not None
+    assert (reading.trouble_at, reading.proof) == (began - 7, SCRIPT)
