@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scaler.core.version import HOME, page
+from scaler.core.version import HOME
 from scaler.demo.flux import FluxWorkload
 from scaler.demo.kubernetes import KubernetesDouble
 from scaler.demo.sidekiq_workload import SidekiqWorkload, UnsparedSidekiqWorkload
@@ -22,7 +22,7 @@ from scaler.settings import load
 LONGEST_CYCLE_SECONDS = 120.0
 PAUSE_SECONDS = 5.0
 """Pause before the first burst and between two cycles, so that the workloads are seen at zero."""
-NEXT = f"next: {page('install.md')}, and a manifest from {HOME}/tree/main/samples (scaler validate FILE)"
+NEXT = f"next: {HOME}#use-it"
 
 
 async def play(*, once: bool, listen: str, http: str) -> bool:
