@@ -127,12 +127,14 @@ class Course:
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(2, 20))
+@pytest.mark.slow
 def test_with_hold_and_beats_without_lag_no_busy_pod_is_chosen(seed: int, pods: int) -> None:
     outcome = Course(seed, pods=pods, beat_seconds=0, refresh_seconds=0).run(180, at_once=True)
     assert outcome.busy == 0
 
 
 @pytest.mark.parametrize(("load", "job_seconds"), [(4.0, 20.0), (0.2, 300.0)], ids=["many short", "few long"])
+@pytest.mark.slow
 def test_with_beats_every_10_s_some_are(
     load: float, job_seconds: float, record_property: Callable[[str, object], None]
 ) -> None:

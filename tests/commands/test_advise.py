@@ -121,6 +121,7 @@ def test_the_bound_of_a_total_is_cut_to_the_part_that_is_replayed(manifest: Path
     assert "replica-hours" in goal.missed(run, 0.5)[0]
 
 
+@pytest.mark.slow
 def test_the_cheapest_settings_that_meet_the_goal_are_found_again_with_the_same_seed(manifest: Path) -> None:
     asked = task(manifest, load(1), "p95 wait <= 60s and killed jobs = 0")
     advice = advise(asked, quiet)
@@ -188,6 +189,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return ended.value.code if isinstance(ended.value.code, int) else 0
 
 
+@pytest.mark.slow
 def test_the_command_tells_patch_and_exit_code(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -193,6 +193,7 @@ async def ran(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 async def test_top_and_explain_come_through(server: Server, kubectl: Path, tmp_path: Path) -> None:
     done = await ran("top", "--forward")
     assert (done.returncode, done.stderr) == (0, "")

@@ -197,6 +197,7 @@ def tell(desk: Desk, scaled_object: ScaledObject, value: float) -> None:
     desk.answers.on_noted(scaled_object)
 
 
+@pytest.mark.slow
 async def test_busy_triggers_stay_within_their_room(make_objects: Any, clock: ManualClock) -> None:
     desk = make_objects(limit=2_000, per_namespace=2_000)
     scaled_objects = [desk.who(namespace=f"team-{number % 10}", prefix=f"p{number}") for number in range(1_000)]

@@ -131,6 +131,7 @@ async def test_no_secret_is_told_anywhere(program: Program) -> None:
         assert leaks(text) == [], place
 
 
+@pytest.mark.slow
 async def test_no_secret_in_what_the_commands_say(program: Program, tmp_path: Path) -> None:
     documents = [
         {

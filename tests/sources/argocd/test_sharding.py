@@ -93,6 +93,7 @@ def naive_consistent_hashing(clusters: Sequence[Cluster], shards: int) -> tuple[
     weights=st.lists(st.integers(0, 50), min_size=30, max_size=30),
     shards=st.integers(2, 24),
 )
+@pytest.mark.slow
 def test_consistent_hashing_is_that_of_argo_cd(uids: list[str], weights: list[int], shards: int) -> None:
     clusters = tuple(
         Cluster(uid, uid, applications=weight) for uid, weight in zip(uids, weights[: len(uids)], strict=True)
