@@ -2,7 +2,7 @@
 
 Parsing 30 MB takes a second. Code that does such work awaits `rest` before each small piece of it. A turn lasts about a
 millisecond; then other long work gets a turn, tenants in rotation. While calls are answered meanwhile, there are pauses
-between the turns: long work then gets about a third of the processor, and all of it when nothing else is to do.
+between the turns: long work then gets about a quarter of the processor, and all of it when nothing else is to do.
 
 Times are processor times of the event loop's thread: that another process had the core says nothing about the loop.
 """
@@ -19,7 +19,7 @@ IDLE_SECONDS = 0.0002
 """An iteration of the loop that takes longer has run other callbacks."""
 QUIET_SECONDS = 0.02
 """Time without other callbacks until pauses end: one call takes several iterations, with waits between them."""
-PAUSE = 2.0
+PAUSE = 3.0
 """Length of a pause in lengths of the turn before it."""
 LEAST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.01
 
