@@ -1,6 +1,7 @@
 """Warnings about settings of ScaledObjects with this scaler that are allowed but probably not meant."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from scaler.keda.authentications import Authentication
@@ -176,25 +177,36 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
         )
 
 
-def of_rivals(owner: ScaledObject | ScaledJob, others: Iterable[ScaledObject | ScaledJob]) -> Iterator[Trap]:
+_Workload = tuple[str, str, str, str]
+
+
+def _workload(owner: ScaledObject) -> _Workload:
+    """Return what `owner` scales; a version of the API is no difference."""
+    target = owner.scale_target_ref
+    return owner.namespace, target.api_version.partition("/")[0], target.kind, target.name
+
+
+def by_workload(owners: Iterable[ScaledObject | ScaledJob]) -> dict[_Workload, list[ScaledObject]]:
+    """Return the ScaledObjects of each workload, for `of_rivals`."""
+    found: dict[_Workload, list[ScaledObject]] = defaultdict(list)
+    for owner in owners:
+        if isinstance(owner, ScaledObject):
+            found[_workload(owner)].append(owner)
+    return found
+
+
+def of_rivals(owner: ScaledObject | ScaledJob, scaled: Mapping[_Workload, Iterable[ScaledObject]]) -> Iterator[Trap]:
     """Yield a trap if another ScaledObject scales the same workload; KEDA's webhook refuses the second."""
     if not isinstance(owner, ScaledObject):
         return
-    target = owner.scale_target_ref
-    for other in others:
-        if (
-            isinstance(other, ScaledObject)
-            and (other.namespace, other.scale_target_ref.api_version.partition("/")[0], other.scale_target_ref.kind)
-            == (owner.namespace, target.api_version.partition("/")[0], target.kind)
-            and other.scale_target_ref.name == target.name
-            and other.name != owner.name
-        ):
-            text = (
-                f"ScaledObject {other.name} scales {target.kind} {target.name} as well: KEDA refuses the second; make it "
-                "one ScaledObject with the triggers of both"
-            )
-            yield Trap(owner.line, "scaleTargetRef", text)
-            return
+    other = next((each for each in scaled[_workload(owner)] if each.name != owner.name), None)
+    if other is not None:
+        target = owner.scale_target_ref
+        text = (
+            f"ScaledObject {other.name} scales {target.kind} {target.name} as well: KEDA refuses the second; make it "
+            "one ScaledObject with the triggers of both"
+        )
+        yield Trap(owner.line, "scaleTargetRef", text)
 
 
 def _of_fallback(owner: ScaledObject) -> Iterator[Trap]:

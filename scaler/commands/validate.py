@@ -47,7 +47,7 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
     given = (replace(file, named=file.named and not pass_over) for file in texts(files))
     looked = [(file, survey_file(file, "validate")) for file in given]
     everything = together(manifests for _, manifests in looked)
-    authentications = everything.authentications
+    authentications, scaled = everything.authentications, traps.by_workload(everything.objects)
     found: list[Finding] = []
     unreadable: list[Finding] = []
     triggers = 0
@@ -56,13 +56,15 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
         unreadable += _unread(file, manifests.unreadable) if file.named else ()
         here += () if file.named else _passed_over(file, manifests.unreadable)
         for owner in manifests.objects:
-            ours = [trigger for trigger in owner.triggers if is_ours(trigger)]
-            triggers += len(ours)
+            ours = 0
             for trigger in owner.triggers:
-                here += of_trigger(owner, trigger, authentications) if trigger in ours else of_other(owner, trigger)
+                mine = is_ours(trigger)
+                here += of_trigger(owner, trigger, authentications) if mine else of_other(owner, trigger)
+                ours += mine
+            triggers += ours
             if ours:
                 here += (_caution(owner, trap) for trap in traps.of_owner(owner))
-                here += (_caution(owner, trap) for trap in traps.of_rivals(owner, everything.objects))
+                here += (_caution(owner, trap) for trap in traps.of_rivals(owner, scaled))
         found += sorted(here, key=lambda finding: finding.line)
     return Report(tuple(found), triggers, tuple(unreadable))
 

@@ -10,6 +10,8 @@ _OF_SPEC = (
     "idleReplicaCount", "fallback", "advanced",
 )  # fmt: skip
 
+_TARGET = ("threshold", "value", "targetValue")
+_ACTIVATION = ("activationThreshold", "activationValue", "activationTargetValue")
 _KEDA_TLS = "KEDA takes the certificates of its connection to the scaler from a TriggerAuthentication, as caCert, tlsClientCert and tlsClientKey"
 _EVERY = {
     **dict.fromkeys(("tlsCertFile", "tlsClientCertFile", "tlsKeyFile", "caCertFile"), _KEDA_TLS),
@@ -27,8 +29,8 @@ _SQS = {
         ("externalId", "externalID", "awsExternalId", "awsExternalID"),
         "it stands beside the role in aws.roles of the scaler's configuration; leave it out",
     ),
-    **dict.fromkeys(("threshold", "value", "targetValue"), "write queueLength, messages for each replica"),
-    **dict.fromkeys(("activationThreshold", "activationValue", "activationTargetValue"), "write activationQueueLength"),
+    **dict.fromkeys(_TARGET, "write queueLength, messages for each replica"),
+    **dict.fromkeys(_ACTIVATION, "write activationQueueLength"),
     "queueName": "write queueURL, for which the name will do",
     "queueNames": "write queueURL, names with commas between them",
 }
@@ -53,10 +55,10 @@ _SIDEKIQ = {
         "write rediss:// in the URL; certificates belong to a connection under `redis` of the scaler's configuration",
     ),
     **dict.fromkeys(
-        ("threshold", "value", "targetValue"),
+        _TARGET,
         "write busyRatio for a share of busy threads, queueLength for waiting jobs or queueLatency for seconds",
     ),
-    **dict.fromkeys(("activationThreshold", "activationValue"), "write activationQueueLength"),
+    **dict.fromkeys(_ACTIVATION, "write activationQueueLength"),
 }  # fmt: skip
 _PAGES = {
     "query": "write queues and selector, from which the query is made",
@@ -64,12 +66,8 @@ _PAGES = {
     "url": "write metricsURL",
     "valueLocation": "pages in Prometheus' format are read; leave it out",
     "format": "pages in Prometheus' format are read; leave it out",
-    "targetValue": "write queueLength",
-    "threshold": "write queueLength",
-    "value": "write queueLength",
-    **dict.fromkeys(
-        ("activationThreshold", "activationValue", "activationTargetValue"), "write activationQueueLength"
-    ),
+    **dict.fromkeys(_TARGET, "write queueLength"),
+    **dict.fromkeys(_ACTIVATION, "write activationQueueLength"),
     **dict.fromkeys(
         ("cortexOrgID", "queryParameters"),
         "write headers or parameters of a server under `prometheus` in the scaler's configuration",
@@ -85,17 +83,14 @@ _PAGES = {
     ),
 }  # fmt: skip
 _WORKQUEUE = {**_PAGES, "namespace": "write podNamespace, the namespace of the pods of podSelector"}
-_ACTIVATION = ("activationThreshold", "activationValue", "activationTargetValue")
 _ARGOCD = {
     **_PAGES,
     "algorithm": "write shardingAlgorithm",
-    **dict.fromkeys(
-        ("threshold", "value", "targetValue"), "write queueLength, or pendingRequests for component repo-server"
-    ),
+    **dict.fromkeys(_TARGET, "write queueLength, or pendingRequests for component repo-server"),
     **dict.fromkeys(_ACTIVATION, "leave it out: it is always active, and a fixed shard while it owns a cluster"),
 }
 _FLUX = {
-    **dict.fromkeys(("threshold", "value", "targetValue", "queueLength"), "write pendingObjects, for each replica"),
+    **dict.fromkeys((*_TARGET, "queueLength"), "write pendingObjects, for each replica"),
     **dict.fromkeys(("serverAddress", "query"), "Flux's objects are read from the Kubernetes API; leave it out"),
     **dict.fromkeys(_ACTIVATION, "leave it out: one object that waits is enough"),
     "namespace": "write namespaces",

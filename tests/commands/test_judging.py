@@ -1,27 +1,13 @@
 """Metadata from the workload's environment in a simulation, which reads nothing and so needs no address."""
 
-import json
-
 import pytest
 
-from scaler.commands.judging import SimulationError, Subject, subject_of
-from scaler.keda.manifests import parse
-from scaler.keda.scalable import ScaledObject
+from scaler.commands.judging import SimulationError, Subject
+from tests.commands import subjects
 
 
 def subject(**metadata: str) -> Subject:
-    document = {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": {"name": "orders", "namespace": "shop"},
-        "spec": {
-            "scaleTargetRef": {"name": "worker"},
-            "triggers": [{"type": "external", "metadata": {"scalerAddress": "x:1", "source": "sqs", **metadata}}],
-        },
-    }
-    (found,) = parse(json.dumps(document)).objects
-    assert isinstance(found, ScaledObject)
-    return subject_of(found, 0)
+    return subjects.subject({}, {"source": "sqs", **metadata})
 
 
 @pytest.mark.parametrize("region", [{}, {"awsRegion": "eu-central-1"}, {"awsRegionFromEnv": "REGION"}])

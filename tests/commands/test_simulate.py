@@ -15,16 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.commands.simulate import Options, SimulationError, Simulator, Subject, changed, simulate, subject_of
+from scaler.commands.simulate import Options, SimulationError, Simulator, changed, simulate, subject_of
 from scaler.commands.trace import Trace
 from scaler.commands.work import WorkerModel
 from scaler.demo.clock import ManualClock
 from scaler.keda.hpa import ControllerFlags
-from scaler.keda.manifests import parse as parse_manifests
-from scaler.keda.scalable import ScaledObject
 from scaler.keda.standin import StandIn
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.pb.externalscaler_pb2_grpc import ExternalScalerServicer, add_ExternalScalerServicer_to_server
+from tests.commands.subjects import subject
 
 TRACES = Path(__file__).parents[1] / "keda" / "fixtures" / "traces"
 ONE_METRIC = (  # those whose reads tell the course: no failed reads, no edits, no dips shorter than a poll
@@ -44,22 +43,6 @@ ONE_METRIC = (  # those whose reads tell the course: no failed reads, no edits, 
     "walk-behavior-min1",
 )
 SQS = {"source": "sqs", "queueURL": "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"}
-
-
-def subject(spec: dict[str, Any], metadata: dict[str, str], kind: str = "external") -> Subject:
-    document = {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "metadata": {"name": "orders", "namespace": "shop"},
-        "spec": {
-            **spec,
-            "scaleTargetRef": {"name": "worker"},
-            "triggers": [{"type": kind, "metadata": {"scalerAddress": "x:1", **metadata}}],
-        },
-    }
-    (found,) = parse_manifests(json.dumps(document)).objects
-    assert isinstance(found, ScaledObject)
-    return subject_of(found, 0)
 
 
 def at(times: list[float], values: list[int], when: float) -> int:

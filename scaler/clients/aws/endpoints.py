@@ -16,7 +16,7 @@ _ASKED = frozenset(("sqs", "sts", "oidc", "portal.sso"))
 class SmallLoader(Loader):
     """Keeps of botocore's list of all services' endpoints, which takes 7 MB, only those of the services in use.
 
-    Only its clients load the list, for roles.
+    Only botocore's clients load the list: those that get credentials for a role.
     """
 
     def load_data_with_path(self, name: str) -> Any:
@@ -44,7 +44,11 @@ def endpoint_of(session: Any, service: str, region: str, url: str | None) -> str
         url = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), service).provide()
     if url:
         if not (is_valid_endpoint_url(url) or is_valid_ipv6_endpoint_url(url)):
-            raise InvalidEndpointConfigurationError(msg=f"{url} is no URL of an endpoint")
+            # Not the URL itself, which may have a password.
+            raise InvalidEndpointConfigurationError(
+                msg=f"the configured endpoint of {service} is no http:// or https:// URL; check AWS_ENDPOINT_URL, "
+                f"AWS_ENDPOINT_URL_{service.upper()} and endpoint_url in AWS's configuration file"
+            )
         return str(url)
     variants = {
         parameter: bool(session.get_config_variable(name))

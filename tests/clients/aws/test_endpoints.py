@@ -76,6 +76,7 @@ def test_an_endpoint_needs_no_list_of_all_services(identities: Identities, monke
 
 
 def test_a_configured_endpoint_that_is_no_url_is_told(identities: Identities, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:4566")
-    with pytest.raises(Refused, match=r"localhost:4566 is no URL of an endpoint"):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "user:canary@localhost:4566")
+    with pytest.raises(Refused, match=r"is no http:// or https:// URL; check AWS_ENDPOINT_URL") as refused:
         identities.endpoint("sqs", "eu-west-1", None)
+    assert "canary" not in str(refused.value)

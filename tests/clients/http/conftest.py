@@ -23,8 +23,14 @@ LIMIT = 100_000
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    made = RawServer(answer(b"hello\n"))
+def said() -> bytes:
+    """What `server` answers."""
+    return answer(b"hello\n")
+
+
+@pytest.fixture
+async def server(said: bytes) -> AsyncIterator[RawServer]:
+    made = RawServer(said)
     await made.start()
     yield made
     await made.close()

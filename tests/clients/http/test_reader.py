@@ -1,7 +1,6 @@
 """The reader that every source on an HTTP API shares."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,11 +33,8 @@ class TasksReader(HttpReader):
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    made = RawServer(answer(b'{"tasks": 3}'))
-    await made.start()
-    yield made
-    await made.close()
+def said() -> bytes:
+    return answer(b'{"tasks": 3}')
 
 
 def place(server: RawServer, login: str = "") -> Tasks:

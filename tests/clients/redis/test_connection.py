@@ -62,32 +62,6 @@ async def test_database_of_the_url_is_the_one_that_is_read(connected: Any, valke
         assert await three.ask([("EXISTS", "here")]) == [0]
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize(
-    ("userinfo", "told"),
-    [("", "asks for a password"), (":wrong-canary@", "refuses the user name"), ("u:wrong-canary@", "refuses the user")],
-    ids=["none", "wrong password", "wrong user"],
-)
-async def test_wrong_login_is_refused(refusal: Any, valkey: Valkey, userinfo: str, told: str, protocol: int) -> None:
-    fault = await refusal(f"redis://{userinfo}127.0.0.1:{valkey.port}/1", protocol=protocol)
-    assert isinstance(fault, Refused)
-    assert told in str(fault)
-    assert f"redis/main (redis://127.0.0.1:{valkey.port}/1)" in str(fault)
-    assert "canary" not in str(fault)
-
-
-async def test_password_file_is_read_again_for_each_connection(
-    connected: Any, refusal: Any, valkey: Valkey, tmp_path: Path
-) -> None:
-    file = tmp_path / "password"
-    url = f"redis://:old-canary@127.0.0.1:{valkey.port}"
-    file.write_text("not yet\n")
-    assert isinstance(await refusal(url, password_file=file), Refused)
-    file.write_text("canary-word\n")
-    async with connected(url, password_file=file) as connection:
-        assert await connection.ask([("PING",)]) == [b"PONG"]
-
-
 async def test_user_of_the_url_takes_the_password_of_the_file(connected: Any, valkey: Valkey, tmp_path: Path) -> None:
     admin: Any = valkey.client()
     await admin.execute_command("ACL", "SETUSER", "filed", "on", ">filed-canary", "~*", "+@all")
