@@ -3,11 +3,12 @@
 import asyncio
 
 import aiohttp
+import idna
 import pytest
 from yarl import URL
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.fetch import Request, deadline, shown, without_credentials
+from scaler.clients.http.fetch import Request, checked_url, deadline, shown, without_credentials
 from scaler.clients.http.names import Names
 from scaler.clients.http.session import open_session
 from scaler.core.errors import Refused, Unavailable
@@ -53,6 +54,32 @@ async def test_a_forbidden_address_is_not_connected_to(server: RawServer, names:
             with pytest.raises(Refused, match="loopback"):
                 await body_of(session, request(server, **change))
     assert server.heads == []
+
+
+@pytest.mark.parametrize(
+    ("host", "taken"),
+    [
+        pytest.param("a" * 63 + "." + "b" * 63, True, id="long labels"),
+        pytest.param("[2001:db8::1%25eth0]:80", True, id="an IPv6 address"),
+        pytest.param("ü.example:8080", True, id="not ASCII"),
+        pytest.param("u:p@" + "c." * 100 + "d", True, id="behind credentials"),
+        pytest.param("a" * 64, False, id="a label too long"),
+        pytest.param("a." * 130, False, id="a name too long"),
+        pytest.param("ﷺ" * 4, False, id="a label that Unicode makes too long"),
+        pytest.param("u:p@" + "ﷺ." * 100, False, id="a name that Unicode makes too long"),
+        pytest.param("u:p@" + "ﷺ" * 2_600, False, id="one that took 0.2 s"),
+        pytest.param("", False, id="none"),
+    ],
+)
+def test_a_host_is_as_long_as_dns_allows(monkeypatch: pytest.MonkeyPatch, host: str, *, taken: bool) -> None:
+    encoded = idna.encode
+    monkeypatch.setattr(idna, "encode", lambda text, **how: encoded(text, **how) if taken else pytest.fail("encoded"))
+    for path in ("", "/metrics//x", "?a=//b"):
+        if taken:
+            assert checked_url(f"http://{host}{path}") == f"http://{host}{path}"
+        else:
+            with pytest.raises(ValueError, match="http://HOST"):
+                checked_url(f"http://{host}{path}")
 
 
 # Time and secrets

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import aiohttp
+import idna
 import pytest
 from yarl import URL
 
@@ -39,6 +40,7 @@ async def test_a_redirect_stays_at_the_address(server: RawServer, session: aioht
         pytest.param("file:///etc/passwd", id="a file"),
         pytest.param("http://[", id="no URL"),
         pytest.param("", id="nowhere"),
+        pytest.param("http://ü/", id="a host that is not ASCII"),
     ],
 )
 async def test_a_redirect_elsewhere_is_a_fault(
@@ -48,6 +50,24 @@ async def test_a_redirect_elsewhere_is_a_fault(
     with pytest.raises(Unavailable, match="redirect"):
         await body_of(session, request(server))
     assert len(server.heads) == 1 or location == ""
+
+
+@pytest.mark.parametrize("location", ["http://{host}/", "ht\ttp://{host}/", "//{host}/", "http:\t//u@{host}/"])
+async def test_no_host_of_a_redirect_is_encoded(
+    server: RawServer, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    encoded: list[str] = []
+    monkeypatch.setattr(idna, "encode", lambda host, **_: encoded.append(host))
+    server.answer = answer(b"", status=302, headers={"Location": location.format(host="ﷺ" * 2_000)})
+    with pytest.raises(Unavailable, match="redirect"):
+        await body_of(session, request(server))
+    assert encoded == []
+
+
+async def test_a_redirect_may_have_a_path_that_is_not_ascii(server: RawServer, session: aiohttp.ClientSession) -> None:
+    to = answer(b"", status=302, headers={"Location": "/ü b?c=%41"})
+    server.answer = lambda head: answer(b"there\n") if head.startswith("GET /%C3%BC%20b?c=A ") else to
+    assert await body_of(session, request(server)) == b"there\n"
 
 
 async def test_a_redirect_to_another_port_is_followed_as_its_judge_says_and_without_the_credentials(
