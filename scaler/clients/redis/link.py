@@ -28,16 +28,20 @@ READ_BYTES = 8 << 10
 """Bytes parsed at once, in at most a millisecond; then other tasks may run."""
 COMMANDS_AT_ONCE = 1_000
 """Commands packed at once, in about a millisecond."""
-_NO_LIST, _ANY = Shape(0, 0), Shape(MAX_ELEMENTS, 1)
+SHORT_BYTES, INFO_BYTES = 1 << 10, 32 << 10
+"""Limits of a string that is a number, a name or a word, and of `INFO` of one section (of all, where a server ignores that)."""
+_NO_LIST, _ANY, _WORD = Shape(0, 0), Shape(MAX_ELEMENTS, 1), Shape(0, 0, SHORT_BYTES)
 _SHAPES: Final[dict[str, Shape]] = {
-    **dict.fromkeys(("LLEN", "ZCARD", "SCARD", "PTTL", "LINDEX", "HGET", "GET", "INFO", "SELECT", "AUTH"), _NO_LIST),
-    "TIME": Shape(2, 1),
+    **dict.fromkeys(("LINDEX", "HGET"), _NO_LIST),
+    **dict.fromkeys(("LLEN", "ZCARD", "SCARD", "PTTL", "GET", "SELECT", "AUTH"), _WORD),
+    "INFO": Shape(0, 0, INFO_BYTES),
+    "TIME": Shape(2, 1, SHORT_BYTES),
     "SCAN": Shape(MAX_ELEMENTS, 2),
     "SSCAN": Shape(MAX_ELEMENTS, 2),
     "HSCAN": Shape(MAX_ELEMENTS, 2),
-    "HELLO": Shape(1_000, 6),  # with the modules, each a map with its arguments
-    "ROLE": Shape(1_000, 3),  # a master lists its replicas
-    "SENTINEL": Shape(1_000, 2),
+    "HELLO": Shape(1_000, 6, SHORT_BYTES),  # with the modules, each a map with its arguments
+    "ROLE": Shape(1_000, 3, SHORT_BYTES),  # a master lists its replicas
+    "SENTINEL": Shape(1_000, 2, SHORT_BYTES),
 }
 
 Grow = Callable[[int], None]

@@ -12,8 +12,7 @@ from typing import Any, Final, NamedTuple
 from scaler.core.errors import Unavailable
 
 MAX_STRING_BYTES = 4 << 20
-"""Longest string; a longer one is left out, because parsing it would take too long (a job is read just for its
-time)."""
+"""Longest string of any answer: a job, which is read just for its time."""
 MAX_LINE_BYTES = 64 << 10
 """Longest header, number, simple string or error."""
 _VALUE_BYTES = 48
@@ -58,10 +57,14 @@ class Push(list[Any]):
 
 
 class Shape(NamedTuple):
-    """The largest possible answer to a command: elements of a list, and depth of nested lists."""
+    """The largest possible answer to a command: elements of a list, depth of nested lists, and bytes of a string.
+
+    A longer string is left out: whoever takes it apart does so at once, and not in turns.
+    """
 
     elements: int
     depth: int
+    string: int = MAX_STRING_BYTES
 
 
 PUSHED = Shape(100_000, 2)
@@ -126,12 +129,12 @@ class Replies:
                 size = known.get(line)
                 if size is None:
                     size = _size(line)
-                if MAX_STRING_BYTES >= size > room:
+                if shape.string >= size > room:
                     raise ProtocolError(self._too_large())
-                if size > MAX_STRING_BYTES:
+                if size > shape.string:
                     after = end + 4 + size
                     self._left_out, at = max(0, after - len(buffer)), min(after, len(buffer))
-                    value = TooLongError(f"a string of {size >> 20} MiB, more than {MAX_STRING_BYTES >> 20} MiB")
+                    value = TooLongError(f"a string of {size >> 10} KiB, more than {shape.string >> 10} KiB")
                 elif size >= 0:
                     after = end + 2 + size
                     if after + 2 > len(buffer):

@@ -4,7 +4,7 @@ import re
 from typing import Any, Literal
 
 from scaler.clients.redis.faults import Command
-from scaler.clients.redis.resp import RedisError
+from scaler.clients.redis.resp import RedisError, TooLongError
 from scaler.core.errors import Unavailable
 
 Role = Literal["master", "replica", "unknown"]
@@ -70,8 +70,10 @@ def check_link(info: Any) -> None:
 
     A link that was cut without a word is up for `repl-timeout` (60 s), and that of a replica of a replica says nothing of
     what is beyond it. But masters ping (`repl-ping-replica-period`, 10 s), and replicas hand that on. Where `INFO` is
-    refused or does not say, nothing is known.
+    refused or does not say, nothing is known. Raises `TooLongError` too, if it was left out.
     """
+    if isinstance(info, TooLongError):
+        raise info
     seconds = fields_of(info).get(b"master_last_io_seconds_ago", b"")
     if seconds.isdigit() and int(seconds[:12]) > SILENT_SECONDS:
         master = fields_of(info).get(b"master_host", b"?")

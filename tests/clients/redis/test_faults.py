@@ -56,7 +56,7 @@ def test_every_error_of_redis_is_a_fault_that_says_what_to_do(text: str, kind: t
         (ConnectionResetError(), "ConnectionResetError"),
         (ValueError("Protocol error"), "cannot be understood"),
         (MemoryError(), "cannot be understood"),
-        (TooLongError("a string of 5 MiB, more than 4 MiB"), "a string of 5 MiB, more than 4 MiB, which is not read"),
+        (TooLongError("a string of 5 KiB, more than 4 KiB"), "a string of 5 KiB, more than 4 KiB, which is not read"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.clients.redis.link import MAX_ELEMENTS, shape_of
+from scaler.clients.redis.link import INFO_BYTES, MAX_ELEMENTS, SHORT_BYTES, shape_of
 from scaler.clients.redis.resp import (
     MAX_LINE_BYTES,
     MAX_STRING_BYTES,
@@ -223,19 +223,21 @@ def test_limit_is_for_each_round_trip() -> None:
 @pytest.mark.parametrize(
     ("command", "shape"),
     [
-        (("LLEN", "queue:default"), (0, 0)),
+        (("LLEN", "queue:default"), (0, 0, SHORT_BYTES)),
         (("LINDEX", "queue:default", -1), (0, 0)),
-        (("TIME",), (2, 1)),
+        (("TIME",), (2, 1, SHORT_BYTES)),
         (("HMGET", b"key", "a", "b"), (3, 1)),
         (("ZRANGEBYSCORE", "schedule", "-inf", 1.5, "WITHSCORES", "LIMIT", 0, 500), (1_000, 1)),
         (("SMEMBERS", "processes"), (MAX_ELEMENTS, 1)),
         (("SCAN", b"0", "COUNT", 1_000), (MAX_ELEMENTS, 2)),
         (("hmget", b"key", "a"), (2, 1)),
+        (("INFO", "server"), (0, 0, INFO_BYTES)),
+        (("SENTINEL", "MASTER", "m"), (1_000, 2, SHORT_BYTES)),
     ],
     ids=lambda value: str(value[0]),
 )
-def test_what_was_asked_says_what_may_come(command: tuple[Any, ...], shape: tuple[int, int]) -> None:
-    assert shape_of(command) == shape
+def test_what_was_asked_says_what_may_come(command: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    assert shape_of(command) == Shape(*shape)
 
 
 @pytest.mark.parametrize("inner", [b"*0\r\n", b"*1\r\n:1\r\n", b"%0\r\n"], ids=repr)
@@ -254,7 +256,7 @@ def test_string_that_is_too_long_is_left_out_and_the_rest_goes_on(piece: int) ->
     found = parsed(data, sizes=(piece,) * (len(data) // piece))
     (left_out, seven), after = found
     assert isinstance(left_out, TooLongError)
-    assert str(left_out) == "a string of 4 MiB, more than 4 MiB"
+    assert str(left_out) == "a string of 4096 KiB, more than 4096 KiB"
     assert (seven, after) == (7, b"next")
 
 
