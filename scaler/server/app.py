@@ -80,6 +80,10 @@ def grpc_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_grace_ms", age + 30_000),
         ("grpc.max_receive_message_length", 2 * settings.limits.max_metadata_bytes + 65_536),
         ("grpc.max_metadata_size", 16_384),
+        # KEDA has one connection. Without a limit, one that opened and reset streams all the time took 6 GB.
+        ("grpc.max_concurrent_streams", settings.limits.max_streams + 5_000),
+        # With a limit, the core does not close a connection that goes on pinging, and keeps an error for each: 7 GB.
+        ("grpc.http2.max_ping_strikes", 0),
     ]
 
 

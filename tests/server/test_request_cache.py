@@ -100,6 +100,20 @@ def test_bytes_that_are_no_request_are_an_error_that_says_so(objects: Any, reque
     assert len(objects) == 0
 
 
+def test_ever_so_many_keys_are_an_error_before_they_are_parsed(objects: Any, requests: RequestCache) -> None:
+    longest = {f"{number:026d}": "v" * 26 for number in range(490)}  # whose lengths look like tags
+    few, many = (
+        pb.ScaledObjectRef(namespace="shop", name="o", scalerMetadata=keys).SerializeToString()
+        for keys in (longest, {f"{number:x}": "" for number in range(2_000)})
+    )
+    with pytest.raises(MetadataError, match="unknown"):
+        requests.find(pb.ScaledObjectRef(scalerMetadata=METADATA).SerializeToString() + few)
+    for find, raw in ((requests.find, many), (requests.find_metric, asked(many, "x"))):
+        with pytest.raises(MetadataError, match="too many keys to be read"):
+            find(raw)
+    assert len(objects) == 0
+
+
 def test_an_error_is_not_remembered_as_a_meaning(objects: Any, requests: RequestCache) -> None:
     raw = asked(spelled("source", "spots"), "other")
     for _ in range(2):
