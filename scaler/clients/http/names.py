@@ -22,7 +22,14 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 2.0, 30.0
 """Limits of the time that an answer is cached, whatever its TTL."""
 FAILED_SECONDS = 5.0
 """How long a failed look-up is cached."""
-MAX_KEPT = 10_000
+MAX_KEPT, MAX_KEPT_ADDRESSES = 10_000, 50_000
+"""Names with their answers, and addresses in these."""
+MAX_NAME = 255
+"""Characters of a name; longer ones are never asked for (RFC 1035)."""
+MAX_ADDRESSES = 2_000
+"""Of one name; a zone can have 6,000. One with more is a fault, or some would be left out silently."""
+MAX_TRIED = 16
+"""Addresses of one name that a client tries; asyncio's way of trying 1,000 takes 2.6 s of the processor."""
 ASK_SECONDS, TRIES = 1.0, 2
 """Timeout of a name server, and the number of tries; the second has a longer timeout."""
 RESOLVER_SECONDS = 1.0
@@ -56,6 +63,7 @@ class Names:
         """Ask the name servers of the machine, or `servers` (HOST:PORT) instead."""
         self._clock, self._servers = clock or SystemClock(), tuple(servers)
         self._kept: dict[str, _Kept] = {}
+        self._addresses = 0  # of all that are kept
         self._under_way: dict[tuple[str, str], asyncio.Task[_Kept]] = {}
         self._slots = Budget(AT_ONCE, "look-ups under way")
         self._resolver: aiodns.DNSResolver | None = None
@@ -66,6 +74,8 @@ class Names:
 
         `fresh` ignores the cache, but not a look-up that is under way. Raises `NoAddress`.
         """
+        if len(host) > MAX_NAME:
+            raise NoAddress(f"{host[:MAX_NAME]}…: the host name is too long")
         if (address := _address(host)) is not None:
             return (address,)
         kept = self._kept.get(host)
@@ -82,16 +92,21 @@ class Names:
         """Forget the addresses of `host`, because none could be connected to."""
         kept = self._kept.get(host)
         if kept is not None and kept.addresses:
-            del self._kept[host]
+            self._forget(host)
 
     async def _ask(self, host: str) -> _Kept:
         async with self._slots.hold(1):
             found = await self._resolved(host)
-        self._kept.pop(host, None)
+        self._forget(host)
         self._kept[host] = found
-        while len(self._kept) > MAX_KEPT:
-            del self._kept[next(iter(self._kept))]
+        self._addresses += len(found.addresses)
+        while len(self._kept) > MAX_KEPT or self._addresses > MAX_KEPT_ADDRESSES:
+            self._forget(next(iter(self._kept)))
         return found
+
+    def _forget(self, host: str) -> None:
+        if (kept := self._kept.pop(host, None)) is not None:
+            self._addresses -= len(kept.addresses)
 
     async def _resolved(self, host: str) -> _Kept:
         resolver = self._current()  # kept alive here until it has answered, as it may be replaced meanwhile
@@ -103,6 +118,9 @@ class Names:
             unknown = isinstance(error, UnicodeError) or error.args[0] in _NO_SUCH_NAME
             why = "the host name has no address" if unknown else f"no name server answers ({error.args[1]})"
             return _Kept((), self._clock.now() + FAILED_SECONDS, why)
+        if len(answer.nodes) > MAX_ADDRESSES:
+            why = f"the host name has more than {MAX_ADDRESSES} addresses"
+            return _Kept((), self._clock.now() + LONGEST_SECONDS, why)
         ttl = min([node.ttl for node in answer.nodes] + [cname.ttl for cname in answer.cnames], default=0)
         found = sorted(
             {node.addr[0].decode() for node in answer.nodes if node.family in {socket.AF_INET, socket.AF_INET6}},

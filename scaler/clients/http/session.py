@@ -7,7 +7,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.names import Names
+from scaler.clients.http.names import MAX_TRIED, Names
 from scaler.clients.http.tls import system_context
 from scaler.clients.http.wire import bound
 from scaler.core.clock import Clock
@@ -85,7 +85,7 @@ class _Guard:
 
 
 class _Resolver(AbstractResolver):
-    """Looks up names for aiohttp; a name with any refused address is refused."""
+    """Looks up names for aiohttp; a name with a refused address, of those that are tried, is refused."""
 
     def __init__(self, addresses: Addresses, names: Names) -> None:
         self._addresses, self._names = addresses, names
@@ -94,7 +94,7 @@ class _Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         del family  # aiohttp always asks for both families
-        found = await self._names.look_up(host)
+        found = (await self._names.look_up(host))[:MAX_TRIED]
         for address in found:
             try:
                 self._addresses.check(address)

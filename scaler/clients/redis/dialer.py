@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.names import Names
+from scaler.clients.http.names import MAX_TRIED, Names
 from scaler.clients.http.tls import system_context, trust, unusable
 from scaler.clients.redis.faults import ASKS, RIGHTS, Command, fault_of
 from scaler.clients.redis.link import Link
@@ -65,10 +65,10 @@ class Dialer:
         return await self._names.look_up(host, fresh=fresh)
 
     async def dial(self, host: tuple[str, int], seconds: float, addresses: tuple[str, ...] = ()) -> Link:
-        """Connect to `addresses` of `host`, or to all that it has, one after the other; raises what went wrong."""
+        """Connect to `addresses` of `host`, or to those that it has, one after the other; raises what went wrong."""
         time = asyncio.get_running_loop().time
         end = time() + seconds
-        addresses = addresses or await self.look_up(host[0], fresh=True)
+        addresses = addresses or (await self.look_up(host[0], fresh=True))[:MAX_TRIED]
         # Reading many certificates takes a moment, which the handshake must not have: `explain` needs the rest.
         context = await asyncio.to_thread(self._context) if self.url.tls else None
         seconds = max(end - time(), 0.1)

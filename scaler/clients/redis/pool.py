@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.names import Names
+from scaler.clients.http.names import MAX_TRIED, Names
 from scaler.clients.redis.attempts import Attempts
 from scaler.clients.redis.choice import open_master
 from scaler.clients.redis.connection import CONNECT_SECONDS, RedisConnection, Seen, Target
@@ -27,9 +27,6 @@ CERTAIN_SECONDS = 30.0
 
 NAMED_SECONDS = 10.0
 """If no Sentinel answers, the last answer counts for so long."""
-
-MAX_ADDRESSES = 16
-"""Of one name that are looked at."""
 
 Allow = Callable[[str, str], None]
 """Raises a `ScalerError` unless the namespace may read the URL."""
@@ -213,7 +210,7 @@ class KeptConnection:
         elif target.named_by is None:
             found = await self._addresses(dialer, target)
             if len(found) > 1:
-                each = [replace(target, addresses=(one,)) for one in found[:MAX_ADDRESSES]]
+                each = [replace(target, addresses=(one,)) for one in found[:MAX_TRIED]]
                 return await open_master(dialer, self._reach.clock, each)
             target = replace(target, addresses=found)
         return await RedisConnection.open(dialer, self._reach.clock, target, protocol=protocol)

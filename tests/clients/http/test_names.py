@@ -112,10 +112,19 @@ async def test_addresses_that_lead_nowhere_are_asked_for_again_but_not_a_name_wi
         (f"{'a' * 64}.test", "the host name has no address"),
         (f"{'ä' * 64}.test", "the host name has no address"),
         ("a..b", "the host name has no address"),
+        (f"{'a.' * 126}test", "tes…: the host name is too long"),
+        ("many.test", "many.test: the host name has more than 3 addresses"),
     ],
 )
-async def test_a_name_without_address_is_a_fault(names: Names, server: NameServer, host: str, reason: str) -> None:
-    server.names = {"empty.test": [], "broken.test": SERVFAIL}
+async def test_a_name_without_address_is_a_fault(
+    names: Names, server: NameServer, monkeypatch: pytest.MonkeyPatch, host: str, reason: str
+) -> None:
+    monkeypatch.setattr(names_module, "MAX_ADDRESSES", 3)
+    server.names = {
+        "empty.test": [],
+        "broken.test": SERVFAIL,
+        "many.test": ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"],
+    }
     with pytest.raises(NoAddress, match=reason) as caught:
         await names.look_up(host)
     assert isinstance(caught.value, Unavailable)
@@ -184,3 +193,22 @@ def test_a_dual_stack_pod_has_one_address_of_each_family() -> None:
     assert of_one_family(("fd00::1", "fd00::2")) == ("fd00::1", "fd00::2")
     assert of_one_family(("10.0.0.1", "fd00::1", "fd00::2")) == ("fd00::1", "fd00::2")
     assert of_one_family(("10.0.0.1", "fd00::1")) == ("10.0.0.1",)
+
+
+async def test_names_of_many_addresses_are_soon_forgotten(
+    names: Names, server: NameServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10,000 names of 2,000 addresses each would take more than a gigabyte."""
+    monkeypatch.setattr(names_module, "MAX_KEPT_ADDRESSES", 5)
+    hosts = [f"{letter}.b.c.d.e.f" for letter in "xyz"]
+    server.names = {host: ["10.0.0.1", "10.0.0.2"] for host in hosts}
+    for host in hosts:
+        await names.look_up(host)
+    asked = len(server.asked)
+    await clock.advance(1)
+    for host in hosts[1:]:
+        await names.look_up(host, fresh=host == hosts[1])  # asked again, it counts once
+        await names.look_up(host)
+    assert set(server.asked[asked:]) == {hosts[1]}
+    await names.look_up(hosts[0])
+    assert server.asked[-1] == hosts[0]

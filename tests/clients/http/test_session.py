@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -6,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from scaler.clients.http.addresses import Addresses
-from scaler.clients.http.names import Names
+from scaler.clients.http.names import MAX_TRIED, Names
 from scaler.clients.http.session import CERTAIN_SECONDS, Sessions, open_session
 from scaler.core.errors import Refused
 from scaler.demo.clock import ManualClock
@@ -47,6 +48,22 @@ async def test_the_guard_sits_where_connections_are_made(url: str, names: Names)
         with pytest.raises((Refused, aiohttp.ClientConnectorError)) as caught:
             await session.get(url)
     assert "no trigger reads loopback" in f"{caught.value} {caught.value.__cause__}"
+
+
+async def test_a_few_addresses_of_a_name_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To try 1,000 at which nobody listens took 2.6 s of the processor."""
+    names = Names()
+
+    async def look_up(*_: object) -> tuple[str, ...]:
+        return tuple(f"127.0.0.{number}" for number in range(1, 100))
+
+    monkeypatch.setattr(names, "look_up", look_up)
+    tried: list[str] = []
+    monkeypatch.setattr(Addresses, "open_socket", lambda _, info: tried.append(info[4][0]) or socket.socket())
+    async with open_session(Addresses(), names) as session:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get("http://many.test:1/")
+    assert len(set(tried)) == MAX_TRIED
 
 
 async def test_a_name_with_one_forbidden_address_is_refused_whole_and_named() -> None:
