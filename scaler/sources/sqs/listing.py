@@ -10,6 +10,8 @@ from scaler.sources.sqs.places import Listed, queue_name
 
 MAX_LISTED = 1_000
 """Limit of queues with one prefix: each is a request at every refresh. It is also the page size of ListQueues."""
+MAX_PAGES, MAX_TOKEN = 100, 4_096
+"""Pages of one listing, which may be short or empty, and characters of a `NextToken`, which has a few hundred."""
 AGAIN = 5
 """At each listing one in so many known queues is asked for its policy again, so each one every 5 minutes."""
 AT_ONCE = 8
@@ -46,10 +48,12 @@ class Pages:
         token = answer.get("NextToken")
         if token is None:
             self.complete = True
-        elif not isinstance(token, str) or not token:
+        elif not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN:
             raise Unavailable("ListQueues answered with an unusable NextToken: pages may be missing")
         elif token in self._tokens:
             raise Unavailable("ListQueues leads back to a page that was there before: pages are missing")
+        elif len(self._tokens) >= MAX_PAGES:
+            raise Unavailable(f"ListQueues answered more than {MAX_PAGES} pages")
         else:
             self._tokens.append(token)
 

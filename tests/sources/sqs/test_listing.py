@@ -48,6 +48,8 @@ def test_pages_to_the_last(answers: list[dict[str, Any]], names: list[str]) -> N
         ([page("o1", NextToken="")], "unusable NextToken"),
         ([page("o1", NextToken=7)], "unusable NextToken"),
         ([page("o1", NextToken=["a"])], "unusable NextToken"),
+        ([page(NextToken="a" * 4_096), page(NextToken="b" * 4_097)], "unusable NextToken"),
+        ([page(NextToken=str(number)) for number in range(101)], "more than 100 pages"),
         ([page("o1", NextToken="a"), page("o2", NextToken="a")], "leads back"),
         ([page("o1", NextToken="a"), page("o2", NextToken="b"), page("o3", NextToken="a")], "leads back"),
         ([page("o1", NextToken="a"), {"QueueUrls": ["http://h/2/o2"]}], "several accounts or hosts"),

@@ -39,6 +39,7 @@ GARBAGE: dict[str, tuple[bytes, str]] = {
     "huge": (answer(WHOLE + b" " * MAX_BYTES), "larger than 524288 bytes"),
     "lists": (answer(b'{"a":[' + b"[]," * 100_000 + b"[]]}"), "not the JSON that SQS sends"),
     "deep": (answer(b"[" * 100_000), "not the JSON that SQS sends"),
+    "wide": (answer(json.dumps(dict.fromkeys(map(str, range(2_001)))).encode()), "not the JSON that SQS sends"),
     "no HTTP": (b"SSH-2.0-OpenSSH_9.6\r\n", "no valid HTTP"),
     "no status": (b"HTTP/1.1\r\n\r\n", "no valid HTTP"),
     "cut head": (b"HTTP/1.1 200 OK\r\nContent-", "the connection was closed before the answer"),
