@@ -1,6 +1,6 @@
-"""TLS handshakes that end where a server asks for a key exchange that would hold up the event loop.
+"""TLS handshakes that end where a server would hold up the event loop by a key exchange or by its certificates.
 
-One with ffdhe8192 takes 180 ms, before the certificate is looked at. OpenSSL offers it, and Python before 3.15 cannot say
+A key exchange with ffdhe8192 takes 180 ms, before the certificate is looked at. OpenSSL offers it, and Python before 3.15 cannot say
 otherwise. But a server has to ask for it, in its first message, which is looked at before OpenSSL has it.
 """
 
@@ -11,6 +11,9 @@ from scaler.core.errors import Unavailable
 
 MAX_HELLO_BYTES = 4_096
 """Of records that hold no whole ServerHello yet; one has at most 1.3 kB, with a key against quantum computers."""
+MAX_HANDSHAKE_BYTES = 24 << 10
+"""From the server. OpenSSL takes 2 ms for each kilobyte of small certificates, and would take 100 kB. Usual are 3 to 8 kB, and
+more only with a long list of CAs for client certificates."""
 _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE = 20, 21, 22
 _HELLO_REQUEST, _SERVER_HELLO = 0, 2
 _KEY_SHARE = 51
@@ -25,14 +28,24 @@ class KeyExchangeError(Unavailable, ssl.SSLError):  # a fault, see core/errors.p
 
 
 class Handshake(ssl.SSLObject):
-    """A handshake whose first message from the server has been looked at."""
+    """A handshake of limited size, whose first message from the server has been looked at."""
 
     incoming: ssl.MemoryBIO
     _held = b""
     _seen = False
+    _came = _left = 0  # bytes since the beginning, and those of them that were left for the next time
 
     def do_handshake(self) -> None:
         """Go on; raises `KeyExchangeError` too."""
+        self._came += self.incoming.pending - self._left
+        if self._came > MAX_HANDSHAKE_BYTES:
+            raise KeyExchangeError("the server's TLS handshake is too long; its certificates must be few and small")
+        try:
+            self._go_on()
+        finally:
+            self._left = self.incoming.pending
+
+    def _go_on(self) -> None:
         if not self._seen and self.incoming.pending:
             self._held += self.incoming.read()
             message = first_message(self._held)

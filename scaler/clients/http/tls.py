@@ -38,6 +38,7 @@ def client_context(ca_file: Path | str | None = None, *, ca: str | None = None) 
     else:
         context.load_default_certs()
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # some distributions leave it to their OpenSSL's configuration
+    context.options |= ssl.OP_NO_RENEGOTIATION  # no further handshakes, which nothing would look at
     # Without Python's strict checks: CAs that clusters generate (EKS's too) often lack a key identifier.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate CA may be trusted by itself
     # Before TLS 1.3 a server chooses the field itself: one of 8192 bits takes 300 ms.

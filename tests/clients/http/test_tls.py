@@ -122,6 +122,36 @@ async def test_a_handshake_with_another_curve_comes_to_its_end(names: Names, tmp
     assert b"".join(pieces) == b"hello"
 
 
+@pytest.mark.parametrize(("names_in_it", "taken"), [(1_000, True), (2_500, False)])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_certificates_of_a_server_have_a_limit(
+    names: Names, tmp_path: Path, version: ssl.TLSVersion, names_in_it: int, *, taken: bool
+) -> None:
+    """A chain of 200 held up the event loop for 60 ms."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = version
+    many = [f"host-{number}.test" for number in range(names_in_it)]
+    authority.issue_cert("127.0.0.1", *many).configure_cert(context)
+    server, pieces = RawServer(answer(b"hello")), list[bytes]()
+    await server.start(tls=context)
+    async with open_session(Addresses(), names) as session:
+        url = URL(f"https://127.0.0.1:{server.port}/")
+        wanted = Request(url=url, where="the page", max_bytes=9, tls=client_context(tmp_path / "ca.pem"))
+        if taken:
+            await fetch(session, wanted, pieces.append)
+        else:
+            with pytest.raises(Unavailable, match="the server's TLS handshake is too long"):
+                await fetch(session, wanted, pieces.append)
+    await server.close()
+    assert pieces == [b"hello"] * taken
+
+
+def test_there_is_one_handshake_for_a_connection() -> None:
+    assert client_context().options & ssl.OP_NO_RENEGOTIATION
+
+
 def test_nor_is_one_offered_before_tls_1_3() -> None:
     offered = [cipher["name"] for cipher in client_context().get_ciphers()]
     assert any(name.startswith("ECDHE-") for name in offered)
