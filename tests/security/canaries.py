@@ -48,8 +48,9 @@ def _within_base64(before: int) -> str:
 class Program:
     """`scaler serve` with a configuration full of canaries."""
 
-    def __init__(self, folder: Path, echo: int, redis_echo: int) -> None:
+    def __init__(self, folder: Path, echo: int, redis_echo: int, sentinel_echo: int, tls: int) -> None:
         self.folder, self.echo, self.redis_echo = folder, echo, redis_echo
+        self.sentinel_echo, self.tls = sentinel_echo, tls
         self.port, self.http_port = free_port(), free_port()
         self.ca = trustme.CA()
         self.config = folder / "config.yaml"
@@ -80,9 +81,9 @@ class Program:
             "redis": {
                 "inline": {"url": f"redis://{url_canary('user')}:{url_canary('redis')}@{redis}/1"},
                 "file": {"url": f"redis://{redis}", "passwordFile": self.file("redis", canary("redis-file"))},
-                "sentinel": {
-                    "url": f"redis+sentinel://:{url_canary('redis')}@{redis}/mymaster/0",
-                    "sentinelPasswordFile": self.file("sentinel", canary("sentinel")),
+                "sentinel": {  # whose password can be a host's name, in lower case
+                    "url": f"redis+sentinel://:{url_canary('redis')}@127.0.0.1:{self.sentinel_echo}/mymaster/0",
+                    "sentinelPasswordFile": self.file("sentinel", "Canary-Sentinel"),
                 },
             },
             "prometheus": {
@@ -126,6 +127,8 @@ class Program:
             for scheme, path in schemes if host.endswith(str(nobody)) else schemes[::2]:  # no TLS where it would quote
                 yield {**base, "redisURL": f"{scheme}://u:{url_canary('redis')}@{host}{path}"}
             yield {**base, "redisURLFromEnv": f"redis://:{url_canary('redis')}@{host}/x/{url_canary('path')}"}
+        yield {"source": "workqueue", "queues": "orders", "metricsURL": f"https://127.0.0.1:{self.tls}/"}
+        yield {**base, "redisURL": f"rediss://127.0.0.1:{self.tls}"}
         for name in ("inline", "file", "sentinel"):
             yield {"source": "sidekiq", "queues": "default", "redis": name}
         for name in ("inline", "token"):

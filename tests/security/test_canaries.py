@@ -5,6 +5,8 @@ import base64
 import html
 import itertools
 import json
+import re
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from urllib.parse import quote
 import aiohttp
 import grpc.aio
 import pytest
+import trustme
 import yaml
 
 from scaler.core.errors import MetadataError
@@ -33,28 +36,33 @@ def test_a_leak_would_be_found() -> None:
     assert len(leaks("\n".join(["nothing", *said]))) == len(said)
 
 
+def quotations(head: str) -> list[bytes]:
+    """Return errors that quote the request `head` whole, each in another way."""
+    said = head.encode("latin-1").decode(errors="replace")
+    body = {"status": "error", "error": said, "__type": said, "message": said, "kind": "Status", "code": 400}
+    whole, line = json.dumps(body).encode(), quote(said)
+    warned = {"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": [said], "infos": [said]}
+    sent = re.findall(r"Authorization: \S+ (\S+)", said) or [""]
+    return [
+        answer(whole, status=401, headers={"WWW-Authenticate": f'Basic realm="{line}"'}),
+        answer(whole, status=302, headers={"Location": f"http://{line[:60]}@elsewhere/?token={line}"}),
+        answer(whole, status=301, headers={"Location": f"/again?token={line}"}),
+        answer(json.dumps(warned).encode()),
+        answer(html.escape(said).encode(), status=500, headers={"x-amzn-query-error": f"{line};Sender"}),
+        f"HTTP/1.1 503 {line[:2_000]}\r\n{line[:2_000]}: x\r\nContent-Length: 0\r\n\r\n".encode(),
+        answer(b"", headers={"Age": sent[0], "Content-Type": line, "Content-Encoding": line}),
+        answer(whole, status=400, headers={"x-amzn-query-error": "leak"}),
+    ]
+
+
 @pytest.fixture
 async def echo() -> AsyncIterator[RawServer]:
     """A web server that answers each request with an error which quotes it whole, in one way after the other."""
-    ways = itertools.cycle(range(6))
+    count = itertools.count()
 
     def tell(head: str) -> bytes:
-        said = head.encode("latin-1").decode(errors="replace")
-        body = {"status": "error", "error": said, "__type": said, "message": said, "kind": "Status", "code": 400}
-        whole, line = json.dumps(body).encode(), quote(said)
-        match next(ways):
-            case 0:
-                return answer(whole, status=401, headers={"WWW-Authenticate": f'Basic realm="{line}"'})
-            case 1:
-                return answer(whole, status=302, headers={"Location": f"http://{line[:60]}@elsewhere/?token={line}"})
-            case 2:
-                return answer(whole, status=301, headers={"Location": f"/again?token={line}"})
-            case 3:
-                warned = {"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": [said]}
-                return answer(json.dumps({**warned, "infos": [said]}).encode())
-            case 4:
-                return answer(html.escape(said).encode(), status=500, headers={"x-amzn-query-error": f"{line};Sender"})
-        return answer(whole, status=400, headers={"x-amzn-query-error": "leak"})
+        ways = quotations(head)
+        return ways[next(count) % len(ways)]
 
     server = RawServer(tell)
     await server.start()
@@ -74,8 +82,36 @@ async def redis_echo() -> AsyncIterator[RespServer]:
 
 
 @pytest.fixture
-def program(tmp_path: Path, echo: RawServer, redis_echo: RespServer) -> Program:
-    made = Program(tmp_path, echo.port, redis_echo.port)
+async def sentinel_echo() -> AsyncIterator[RespServer]:
+    """A Sentinel that names the password which it was sent as the host of the master."""
+    sent = [b"nobody"]
+
+    def tell(command: Command) -> bytes:
+        if command[0] == b"AUTH":
+            sent.append(command[-1])
+        named = b"*2\r\n$%d\r\n%s\r\n$4\r\n6379\r\n" % (len(sent[-1]), sent[-1])
+        return named if b"GET-MASTER-ADDR-BY-NAME" in command else b"+OK\r\n"
+
+    async with RespServer(tell) as server:
+        yield server
+
+
+@pytest.fixture
+async def tls() -> AsyncIterator[RawServer]:
+    """A TLS server with a certificate that nobody trusts, and that tells of whom it is."""
+    context, server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), RawServer(answer(b""))
+    authority = trustme.CA(organization_name="canary-organization", organization_unit_name="canary-unit")
+    authority.issue_cert("canary.test", common_name="canary-cn").configure_cert(context)
+    await server.start(tls=context)
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+def program(
+    tmp_path: Path, echo: RawServer, redis_echo: RespServer, sentinel_echo: RespServer, tls: RawServer
+) -> Program:
+    made = Program(tmp_path, echo.port, redis_echo.port, sentinel_echo.port, tls.port)
     made.write()
     return made
 
@@ -89,11 +125,16 @@ async def _ask_everything(program: Program) -> tuple[list[str], int]:
         stub, explainer = ExternalScalerStub(channel), explainer_pb2_grpc.ExplainerStub(channel)
         for metadata in program.triggers():
             ref = pb.ScaledObjectRef(name=f"o-{next(NAMES)}", namespace="shop", scalerMetadata=metadata)
+            carried = (
+                ("authorization", "Bearer canary-call"),
+                ("x-canary", "canary-value"),
+                ("x-bin", b"canary-bytes"),
+            )
             calls = [
-                stub.GetMetricSpec(ref),
-                stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref, metricName="x")),
-                stub.IsActive(ref),
-                explainer.Explain(ref),
+                stub.GetMetricSpec(ref, metadata=carried),
+                stub.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=ref, metricName="x"), metadata=carried),
+                stub.IsActive(ref, metadata=carried),
+                explainer.Explain(ref, metadata=carried),
             ]
             for outcome in await asyncio.gather(*calls, return_exceptions=True):
                 errors += isinstance(outcome, grpc.aio.AioRpcError)

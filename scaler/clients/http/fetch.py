@@ -206,9 +206,13 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
 def _check_age(response: aiohttp.ClientResponse, request: Request) -> None:
     """Raise `Unavailable` for what a cache on the way has kept too long (RFC 9111, 5.1): one may ignore `no-cache`."""
     for age in map(str.strip, response.headers.getall("Age", ())):
-        if not (age.isascii() and age.isdigit()) or int(age[:12]) > MAX_AGE_SECONDS:
+        known = age.isascii() and age.isdigit()
+        if not known or int(age[:12]) > MAX_AGE_SECONDS:
+            told = (
+                f"more than {MAX_AGE_SECONDS:g} s old" if known else "of an unknown age"
+            )  # not quoted: it may be a secret
             raise Unavailable(
-                f"{request.where}: a cache answers with what is {age[:12]!r} s old; let this path pass it by, or name the server itself"
+                f"{request.where}: a cache answers with what is {told}; let this path pass it by, or name the server itself"
             )
 
 

@@ -93,8 +93,9 @@ def fault_of(  # noqa: PLR0913 - all but the first two are words of its text
 
 
 def _without(text: str, secrets: Iterable[str]) -> str:
+    """Mask `secrets` in upper and lower case: a Sentinel may name its password as a host, which is written in lower case."""
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
     return text
 
 
