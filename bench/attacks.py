@@ -64,6 +64,8 @@ def attacks(share: float = 1.0) -> Sequence[Attack]:
         Attack(f"{size(1_000):,} half-sent HTTP requests", "half_sent", size(1_000), 0),
         Attack(f"{size(40)} TLS servers that insist on ffdhe8192", "handshakes", 1, size(40), PAGES),
         Attack(f"{size(40)} label selectors of 60 kB of blanks", "blanks", 60_000, size(40), PODS),
+        Attack(f"{size(40)} URLs with hosts of 7,900 characters that fold", "folded", 7_900, size(40), PAGES),
+        Attack("an INFO of 4 MB", "infos", 4_000_000, size(20), SIDEKIQ),
     )
 
 

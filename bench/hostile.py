@@ -16,7 +16,7 @@ from typing import Any
 from scaler.core.clock import SystemClock
 from scaler.demo.name_server import NameServer
 from scaler.demo.picky_tls import PickyTls
-from scaler.demo.resp import RespServer
+from scaler.demo.resp import MASTER, RespServer
 from scaler.demo.sidekiq import SidekiqOptions, SidekiqProcess
 from scaler.demo.valkey import Valkey
 
@@ -150,6 +150,21 @@ async def blanks(size: int) -> AsyncIterator[Told]:
 
 
 @asynccontextmanager
+async def folded(size: int) -> AsyncIterator[Told]:
+    """Run nothing: the host of its triggers' URLs is one that Unicode folds into eighteen times as many characters."""
+    yield {"pages": "http://" + "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * size + "{number}/"}
+
+
+@asynccontextmanager
+async def infos(size: int) -> AsyncIterator[Told]:
+    """Run a Redis whose `INFO` has lines without an end, of `size` bytes in all."""
+    info = b"a:\n" * (size // 3)
+    answers = {b"INFO": b"$%d\r\n%s\r\n" % (len(info), info), b"ROLE": MASTER}
+    async with RespServer(lambda command: answers.get(command[0], b"+OK\r\n")) as server:
+        yield {"redis": f"redis://127.0.0.1:{server.port}/0"}
+
+
+@asynccontextmanager
 async def half_sent(_: int) -> AsyncIterator[Told]:
     """Run nothing: all that it does is in `DEEDS`."""
     yield {}
@@ -186,6 +201,8 @@ KINDS: dict[str, Callable[[int], AbstractAsyncContextManager[Told]]] = {
         retries,
         handshakes,
         blanks,
+        folded,
+        infos,
         half_sent,
     )
 }
