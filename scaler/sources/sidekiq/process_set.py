@@ -55,6 +55,10 @@ class ProcessSet(SidekiqPlace):
         yield from pages.take(answers, now)
         yield from pages.ask()
 
+    def presence(self, value: Processes) -> bool:
+        """Tell whether there is any process, or was one that was killed."""
+        return bool(value.live or value.ghosts or value.strangers)
+
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
         """Return the processes that have a heartbeat."""
         del now, clock

@@ -275,3 +275,23 @@ async def test_forgotten_redis_is_left_and_read_again_when_wanted(redis: Redis, 
             while any(client["name"] == "keda-queue-scaler" for client in await redis.client_list()):  # noqa: ASYNC110 - Redis has no event for it
                 await asyncio.sleep(0)
     one.reader.forget(places[0])
+
+
+async def test_it_counts_as_a_change_when_nothing_is_left_at_once(redis: Redis, asking: Any, trigger: Trigger) -> None:
+    """After FLUSHALL the same server has no heartbeats for up to 10 s, while all processes are at work."""
+    one = asking()
+    changes: list[float] = []
+    for step in range(4):
+        match step:
+            case 0:
+                await redis.sadd("processes", "killed:1:0d")
+            case 1:
+                await redis.delete("processes")
+            case 2:
+                await heartbeat(redis, "a:1:0a", busy=3)
+        changes.append(max((await one.readings(trigger())).changes.values()))
+    assert changes[0] < changes[1] == changes[2] == changes[3]
+    await redis.flushall()
+    found = await one.readings(trigger())
+    assert found.of(ProcessSet).live == ()
+    assert max(found.changes.values()) > changes[3]
