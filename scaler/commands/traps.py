@@ -50,6 +50,17 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
         )
     if isinstance(owner, ScaledJob):
         yield from _of_counts(owner, trigger, parsed)
+    elif (
+        owner.sleeps
+        and not parsed.wakes
+        and all(each.metadata.get("source") == parsed.source for each in owner.triggers)
+    ):
+        yield Trap(
+            trigger.line,
+            "minReplicaCount",
+            "without a pod there is no page of metrics, so nothing wakes the workload from zero again; write "
+            "minReplicaCount: 1, unless this is another workload than the one that is measured",
+        )
     target_name = owner.scale_target_ref.name if isinstance(owner, ScaledObject) else ""
     for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count, target_name):
         yield Trap(trigger.line, "source", text)
@@ -69,6 +80,7 @@ def _of_counts(owner: ScaledJob, trigger: Trigger, parsed: ParsedTrigger) -> Ite
 
 PORTS = {"9091": "the status page", "9092": "health checks without TLS"}
 """By default; gRPC has 9090."""
+DEFAULT_COOLDOWN_SECONDS = 300
 _TRUE = {"1", "t", "T", "true", "True", "TRUE"}  # as Go's ParseBool
 _TRUTHS = _TRUE | {"0", "f", "F", "false", "False", "FALSE"}
 
@@ -167,6 +179,13 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             "KEDA ignores this scaler's active and inactive here: active is formula > activationTarget, "
             "so work in progress does not keep the workload alive; with minReplicaCount 1 or more it need not"
             + ("; and a push wakes it even below activationTarget, which type external would not" if pushes else ""),
+        )
+    if not owner.sleeps and owner.cooldown_period != DEFAULT_COOLDOWN_SECONDS:
+        yield Trap(
+            owner.line,
+            "cooldownPeriod",
+            f"KEDA waits so long only before zero, and minReplicaCount is {owner.min_replica_count}; leave it out: how "
+            "long the HPA waits is spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleDown.stabilizationWindowSeconds",
         )
     if owner.sleeps and owner.cooldown_period < 60:
         yield Trap(

@@ -131,6 +131,7 @@ class WorkqueueTrigger(PageKeys):
         """Return the way to the pages."""
         return self.page_claims()
 
+    wakes: ClassVar[bool] = False
     counts: ClassVar[tuple[str, ...]] = ("depth", "active")
 
     def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:

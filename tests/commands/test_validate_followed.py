@@ -16,6 +16,7 @@ spec:
   maxReplicaCount: 5
 """
 OBJECT = HEAD.format(kind="ScaledObject", target="scaleTargetRef: {name: worker}")
+AWAKE = OBJECT.replace("cooldownPeriod: 120", "minReplicaCount: 1")
 JOB = HEAD.replace("  cooldownPeriod: 120\n", "  rollout: {{strategy: gradual}}\n").format(
     kind="ScaledJob", target="jobTargetRef: {template: {spec: {containers: [{name: c, image: i}]}}}"
 )
@@ -63,11 +64,11 @@ FOLLOWED = [
     ("a rival", "make it one ScaledObject with the triggers of both",
      f"{trigger(SQS)}---\n{trigger(SQS).replace('name: orders', 'name: others')}", trigger(SQS)),
     ("fallback beside a formula", "use a whole number",
-     trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n{FALLBACK}{MODIFIERS.replace('5', '5.5')}", more="    name: a\n"),
-     trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n{FALLBACK}{MODIFIERS}", more="    name: a\n")),
+     trigger(SQS, head=f"{AWAKE}{FALLBACK}{MODIFIERS.replace('5', '5.5')}", more="    name: a\n"),
+     trigger(SQS, head=f"{AWAKE}{FALLBACK}{MODIFIERS}", more="    name: a\n")),
     ("scalingModifiers", "with minReplicaCount 1 or more it need not",
      trigger(SQS, head=OBJECT + MODIFIERS, more="    name: a\n"),
-     trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n{MODIFIERS}", more="    name: a\n")),
+     trigger(SQS, head=f"{AWAKE}{MODIFIERS}", more="    name: a\n")),
     ("cooldownPeriod", "use 60 or more", trigger(SQS).replace("cooldownPeriod: 120", "cooldownPeriod: 30"),
      trigger(SQS).replace("cooldownPeriod: 120", "cooldownPeriod: 60")),
     ("queueLength", "put it in quotes", trigger(f"{SQS}, queueLength: 5"), trigger(f'{SQS}, queueLength: "5"')),
@@ -80,9 +81,12 @@ FOLLOWED = [
         "{name: worker}", "{name: worker, kind: StatefulSet}"),
      trigger(SIDEKIQ).replace("{name: worker}", "{name: worker, kind: StatefulSet}")),
     ("one metric each", "write prefer or leave it out",
-     trigger(f"{SIDEKIQ}, spareBusy: hold", head=f"{OBJECT}  minReplicaCount: 1\n{MODIFIERS}", more="    name: a\n"),
-     trigger(f"{SIDEKIQ}, spareBusy: prefer", head=f"{OBJECT}  minReplicaCount: 1\n{MODIFIERS}", more="    name: a\n")),
-    ("pages", "give only one of them", trigger(f"{WORKQUEUE}, prometheus: main"), trigger(WORKQUEUE)),
+     trigger(f"{SIDEKIQ}, spareBusy: hold", head=f"{AWAKE}{MODIFIERS}", more="    name: a\n"),
+     trigger(f"{SIDEKIQ}, spareBusy: prefer", head=f"{AWAKE}{MODIFIERS}", more="    name: a\n")),
+    ("pages", "give only one of them", trigger(f"{WORKQUEUE}, prometheus: main"),
+     trigger(WORKQUEUE, head=AWAKE)),
+    ("a controller asleep", "write minReplicaCount: 1", trigger(WORKQUEUE), trigger(WORKQUEUE, head=AWAKE)),
+    ("cooldown awake", "leave it out", trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n"), trigger(SQS, head=AWAKE)),
     ("shards", "use 1, and shards for more",
      trigger("source: flux, controller: kustomize-controller"),
      trigger("source: flux, controller: kustomize-controller").replace("maxReplicaCount: 5", "maxReplicaCount: 1")),
