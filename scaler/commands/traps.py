@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from scaler.keda.authentications import Authentication
+from scaler.keda.rivals import AUTOSCALER, Rival
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
 from scaler.sources.base import Trigger as ParsedTrigger
 
@@ -226,6 +227,29 @@ def of_rivals(owner: ScaledObject | ScaledJob, scaled: Mapping[_Workload, Iterab
             "one ScaledObject with the triggers of both"
         )
         yield Trap(owner.line, "scaleTargetRef", text)
+
+
+def by_target(rivals: Iterable[Rival]) -> dict[_Workload, list[Rival]]:
+    """Return what else sets the replicas of each workload, for `of_setters`."""
+    found: dict[_Workload, list[Rival]] = defaultdict(list)
+    for each in rivals:
+        found[each.namespace, each.group, each.workload_kind, each.workload].append(each)
+    return found
+
+
+def of_setters(owner: ScaledObject | ScaledJob, rivals: Mapping[_Workload, Iterable[Rival]]) -> Iterator[Trap]:
+    """Yield a trap for each of `rivals` that sets the replicas of the workload of `owner`, too."""
+    if not isinstance(owner, ScaledObject):
+        return
+    own = {f"keda-hpa-{owner.name}", owner.advanced.horizontal_pod_autoscaler_config.name}  # or handed over to KEDA
+    for each in rivals.get(_workload(owner), ()):
+        where = f"{each.kind} {each.name} ({each.file}:{each.line})"
+        if each.kind != AUTOSCALER:
+            text = f"whenever {where} is applied, its spec.replicas undo what KEDA has scaled; leave spec.replicas out there"
+            yield Trap(owner.line, "scaleTargetRef", text)
+        elif each.name not in own:
+            text = f"{where} scales it as well: KEDA refuses that, and makes an HPA of its own; delete this one"
+            yield Trap(owner.line, "scaleTargetRef", text)
 
 
 def _of_fallback(owner: ScaledObject) -> Iterator[Trap]:

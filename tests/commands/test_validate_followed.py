@@ -34,6 +34,12 @@ WORKQUEUE = "source: workqueue, metricsURL: 'http://w/metrics', queues: q"
 MODIFIERS = "  advanced: {scalingModifiers: {formula: a + 1, target: '5'}}\n"
 FALLBACK = "  fallback: {failureThreshold: 3, replicas: 2}\n"
 
+DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: worker, namespace: shop}\nspec: %s\n"
+HPA = (
+    "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: %s, namespace: shop}\n"
+    "spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}, maxReplicas: 3}\n"
+)
+
 FOLLOWED = [
     ("metricType", "make both the same", trigger(SQS, more="    metricType: Value\n"),
      trigger(f"{SQS}, metricType: Value", more="    metricType: Value\n")),
@@ -63,6 +69,9 @@ FOLLOWED = [
      trigger(f"{SQS}, refreshSeconds: '0'", "external", head=JOB)),
     ("a rival", "make it one ScaledObject with the triggers of both",
      f"{trigger(SQS)}---\n{trigger(SQS).replace('name: orders', 'name: others')}", trigger(SQS)),
+    ("replicas in Git", "leave spec.replicas out there", f"{trigger(SQS)}---\n{DEPLOYMENT % '{replicas: 2}'}",
+     f"{trigger(SQS)}---\n{DEPLOYMENT % '{}'}"),
+    ("an HPA", "delete this one", f"{trigger(SQS)}---\n{HPA % 'worker'}", trigger(SQS)),
     ("fallback beside a formula", "use a whole number",
      trigger(SQS, head=f"{AWAKE}{FALLBACK}{MODIFIERS.replace('5', '5.5')}", more="    name: a\n"),
      trigger(SQS, head=f"{AWAKE}{FALLBACK}{MODIFIERS}", more="    name: a\n")),
@@ -104,3 +113,24 @@ FOLLOWED = [
 def test_the_advice_is_followed(advice: str, before: str, after: str, tmp_path: Path) -> None:
     assert any(advice in finding for finding in found(tmp_path, before)), found(tmp_path, before)
     assert found(tmp_path, after) == []
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        pytest.param(HPA % "keda-hpa-orders", id="KEDA's own"),
+        pytest.param(HPA.replace("name: worker", "name: web") % "web", id="of another workload"),
+        pytest.param(HPA.replace("kind: Deployment", "kind: StatefulSet") % "worker", id="of another kind"),
+        pytest.param(HPA.replace("namespace: shop", "namespace: other") % "worker", id="of another namespace"),
+        pytest.param("kind: HorizontalPodAutoscaler\nmetadata: {name: 7}\nspec: {scaleTargetRef: []}\n", id="no HPA"),
+        pytest.param(
+            "kind: Deployment\nmetadata: {name: worker, namespace: shop}\nspec: {replicas: 1}\n", id="no version"
+        ),
+        pytest.param("kind: Deployment\nspec: 7\n", id="no Deployment"),
+        pytest.param(
+            DEPLOYMENT.replace("shop}", "shop, uid: 0a1b}") % "{replicas: 2}", id="as the cluster has it at present"
+        ),
+    ],
+)
+def test_what_sets_no_replicas_of_it_draws_no_remark(beside: str, tmp_path: Path) -> None:
+    assert found(tmp_path, f"{trigger(SQS)}---\n{beside}") == []
