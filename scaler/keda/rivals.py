@@ -26,7 +26,7 @@ def rival(data: dict[str, Any], file: str, line: int) -> Rival | None:
     metadata, spec = data.get("metadata"), data.get("spec")
     if not isinstance(metadata, dict) or not isinstance(spec, dict):
         return None
-    target = {**metadata, "kind": data["kind"], "apiVersion": data.get("apiVersion")}
+    target: Any = {**metadata, "kind": data["kind"], "apiVersion": data.get("apiVersion")}
     if data["kind"] == AUTOSCALER:
         target = spec.get("scaleTargetRef")
     elif spec.get("replicas") is None or metadata.get(

@@ -69,16 +69,17 @@ class RepoServer:
         del now
         pending = pending_requests([page for place in self.pages for page in readings[place]])
         total = math.fsum(pending.values())
-        doubts = () if any(PENDING in page.sums for place in self.pages for page in readings[place]) else (NEVER,)
+        note = "" if any(PENDING in page.sums for place in self.pages for page in readings[place]) else NEVER
         busiest = max(pending, key=lambda name: pending[name])
         return Assessment(
             (Metric(self.specs()[0].name, total),),
             active=True,
-            reasons=(f"active: always; {total:g} requests are pending on {len(pending)} pods", *doubts),
+            reasons=(f"active: always; {total:g} requests are pending on {len(pending)} pods",),
             components=(
-                Component("pending requests", total, "requests", "in hand, or waiting for a lock or a free slot"),
+                Component(
+                    "pending requests", total, "requests", note or "in hand, or waiting for a lock or a free slot"
+                ),
                 Component("pods", len(pending), "pods"),
                 Component("busiest pod", pending[busiest], "requests", busiest),
             ),
-            doubts=doubts,
         )

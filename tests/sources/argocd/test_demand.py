@@ -235,13 +235,12 @@ def test_a_namespace_without_clusters_is_doubtful_for_a_shard_without_any() -> N
     assert assess(controller(shard="1", shards="3"), clusters=[Cluster("u", "https://a", 2)]).doubts == ()
 
 
-def test_a_repo_server_that_never_had_a_request_pending_is_doubtful() -> None:
+def test_a_repo_server_that_never_had_a_request_pending_says_so() -> None:
     silent, busy = {"argocd_git_request_total": {"": 5.0}}, {PENDING: {"": 2.0}}
     found = assess(trigger("repo-server"), [silent, silent])
     assert (values(found), found.active) == ([0.0], True)
-    assert found.doubts[0].startswith(f"no page has {PENDING}: no manifest was generated since")
-    assert found.reasons[1:] == found.doubts
-    assert assess(trigger("repo-server"), [silent, busy]).doubts == ()
+    assert found.components[0].note.startswith(f"no page has {PENDING}: no manifest was generated since")
+    assert assess(trigger("repo-server"), [silent, busy]).components[0].note.startswith("in hand")
 
 
 @settings(deadline=None)
