@@ -121,9 +121,10 @@ class RedisPlace(Place):
         return ()
 
     def presence(self, value: Any) -> bool | None:
-        """Tell whether `value` has what only stays away if nobody uses the Redis or its data were dropped; None: unknown.
+        """Tell whether `value` shows work under way (True), nothing at all (False), or neither (None).
 
-        When it goes, this counts as trouble: FLUSHALL leaves the same server, but those at work must first report anew.
+        If nothing at all follows on work under way, this counts as trouble: FLUSHALL leaves the same server, and those at
+        work must first report anew.
         """
         del value
         return None

@@ -136,7 +136,7 @@ class _Redis:
         self._closed = False
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
-        self._present: set[RedisPlace] = set()  # what was there when it was last read
+        self._present: set[RedisPlace] = set()  # those with work under way when they were last read
         self._passed = math.nan  # how far the clock of Redis is ahead of the monotonic one
         self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal tuples share one object
@@ -181,11 +181,9 @@ class _Redis:
     def note(self, place: RedisPlace, value: Any, connection: RedisConnection) -> None:
         """Count it as a change if `place`, which now has `value`, has lost everything."""
         present = place.presence(value)
-        if present:
-            self._present.add(place)
-        elif present is False and place in self._present:
-            self._present.discard(place)
+        if present is False and place in self._present:
             connection.note_change()
+        (self._present.add if present else self._present.discard)(place)
 
     # Hints
 
