@@ -278,8 +278,7 @@ async def test_forgotten_redis_is_left_and_read_again_when_wanted(redis: Redis, 
 
 
 async def test_it_counts_as_a_change_when_all_is_gone_under_work(redis: Redis, asking: Any, trigger: Trigger) -> None:
-    """After FLUSHALL the same server has no heartbeats for up to 10 s, while all processes are at work."""
-    one = asking()
+    one = asking()  # after FLUSHALL the same server has no heartbeats for up to 10 s, while all processes are at work
 
     async def changed_at() -> float:
         return max((await one.readings(trigger())).changes.values())
