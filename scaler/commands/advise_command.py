@@ -51,6 +51,11 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
     goal = parse_goal(wish.goal, wish.price, arrivals=True)  # first, because everything else takes long
     spec, index = the_trigger(file, "advise")
     subject = subject_of(spec, index)
+    if subject.composite is not None:
+        raise SimulationError(
+            "scalingModifiers: only a formula's own target would matter, and no advice is searched for it; compare targets with "
+            "scaler simulate --sweep scalingModifiers.target=FROM:TO:STEP"
+        )
     used = _levers(subject, options, wish.keep, goal)
     trace = load(recording)
     goal = parse_goal(wish.goal, wish.price, arrivals="arrivals" in trace.columns)

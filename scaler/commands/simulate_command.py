@@ -75,9 +75,11 @@ def the_trigger(file: str, command: str = "simulate") -> tuple[ScaledObject, int
     objects = [each for each in every if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
+        together = len(found) > 1 and all(each.advanced.scaling_modifiers for each, _ in found)
+        formula = ", and a number instead of each other trigger in its formula" if together else ""
         jobs = "" if len(objects) == len(every) else ", and a ScaledJob is not simulated"
         raise SimulationError(
-            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one{jobs}"
+            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one{formula}{jobs}"
         )
     spec, index = found[0]
     if len(spec.triggers) > 1:
