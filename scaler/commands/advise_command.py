@@ -67,7 +67,7 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
         bounds = (spec.min_replica_count, spec.max_replica_count)
         plot_runs([("now", advice.now), ("advised", advice.then)], trace, picture, title, (bounds, wish.price))
     if output.as_json:
-        typer.echo(json.dumps(as_json(advice, used, goal, patch), indent=2, allow_nan=False))
+        typer.echo(json.dumps(as_json(advice, used, goal, patch, wish.price), indent=2, allow_nan=False))
     else:
         show(Console(highlight=False, markup=False), advice, used, goal, wish.price)
         typer.echo(f"\n{patch}" if patch else "", nl=False)

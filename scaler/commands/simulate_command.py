@@ -57,7 +57,7 @@ def run_simulate(file: str, recording: Recording, options: Options, output: Outp
     if picture is not None:
         _plot(spec, run, trace, picture, output.price)
     if output.as_json:
-        typer.echo(json.dumps({"summary": run.summary(), "steps": run.steps()}))
+        typer.echo(json.dumps({"summary": run.summary(output.price), "steps": run.steps()}))
         return
     console = Console(highlight=False)
     console.print(f"{spec.namespace}/{spec.name}: {span(run)}", soft_wrap=True)
@@ -131,7 +131,7 @@ def _sweep(
     if output.as_json:
         best = recommended(runs)
         rows = [
-            {key: value, **run.summary(), "recommended": number == best}
+            {key: value, **run.summary(output.price), "recommended": number == best}
             for number, (value, run) in enumerate(zip(values, runs, strict=True))
         ]
         typer.echo(json.dumps({"sweep": rows}, indent=2))
