@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -44,7 +45,7 @@ from scaler.server.reload import reload
 from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
-from scaler.settings import Settings
+from scaler.settings import Settings, unknown_variables
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
 from scaler.sources.backends import Backends
@@ -284,6 +285,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload, server, load)
+    for problem in unknown_variables(os.environ):
+        log.warning(problem, see=page("configuration.md"))
     try:
         await server.start()
         server.garbage.settle()
