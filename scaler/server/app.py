@@ -91,7 +91,8 @@ class Server:
         """Build the parts without listening yet. `readers` replace those of the sources, for tests."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits, access = settings.limits, Access(settings.access, settings.aws)
+        limits, named = settings.limits, {"redis": {*settings.redis}, "prometheus": {*settings.prometheus}}
+        access = Access(settings.access, settings.aws, named)
         self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
