@@ -120,7 +120,10 @@ def _then(owner: ScaledObject, replicas: int) -> str:
         asleep = f"scales to {owner.idle_replica_count or 0} after cooldownPeriod {owner.cooldown_period} s"
         value = f"{modifiers.target_value * fallback.count(replicas):g}"
         goes_on[fallback.behavior] = f"{asleep}, because fallback's value {value} is not above activationTarget,"
-    return f", and {goes_on[fallback.behavior]} after more than {fallback.failure_threshold} failures in a row"
+    from_zero = "" if replicas else " (from 0 replicas since KEDA 2.19: before it polls pass fallback over)"
+    return (
+        f", and {goes_on[fallback.behavior]} after more than {fallback.failure_threshold} failures in a row{from_zero}"
+    )
 
 
 def _while_failing(owner: ScaledObject, replicas: int, lines: list[str]) -> int:

@@ -150,6 +150,13 @@ def test_fallback_beside_a_formula_is_active_by_its_value(
     assert (found["desired"], said in "\n".join(found["lines"])) == (desired, True), found["lines"]
 
 
+def test_fallback_wakes_from_zero_only_since_a_version_of_keda() -> None:
+    owner = replace(scaled_object(), fallback=Fallback(failure_threshold=3, replicas=2))
+    told = {count: "\n".join(of_object(owner, [FAILED], 0, count)["lines"]) for count in (0, 4)}
+    assert "failures in a row (from 0 replicas since KEDA 2.19: before it polls pass fallback over)" in told[0]
+    assert "2.19" not in told[4]
+
+
 def test_an_error_of_one_trigger_makes_the_formula_inactive_and_holds() -> None:
     found = of_object(with_formula("a + b"), [BUSY, {**FAILED, "index": 1}], 0, 4)
     assert found["desired"] == 4
