@@ -31,7 +31,7 @@ async def test_a_connection_that_comes_while_it_closes_is_closed(proxy: Proxy, s
         for _ in range(steps):
             await asyncio.sleep(0)
         await proxy.turn(Trouble.REFUSE)
-        caller.setblocking(False)  # noqa: FBT003 - its only parameter
+        caller.setblocking(False)
         with suppress(ConnectionResetError):  # or closed, where it was already forwarded
             assert await asyncio.wait_for(loop.sock_recv(caller, 1), 10) == b""
     gc.collect()  # what was left open would be told here, and fail the test
