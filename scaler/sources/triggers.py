@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -24,7 +25,8 @@ LIKE = 0.75
 """Minimum similarity of a suggested key: `queueLenght` to `queueLength` 0.9, `metricName` to `metricType` 0.7."""
 
 
-def keys_of(trigger: type[Trigger]) -> dict[str, Any]:
+@cache
+def keys_of(trigger: type[Trigger]) -> Mapping[str, Any]:
     """Return the metadata keys of a kind of trigger, each with its pydantic field."""
     return {str(field.alias): field for field in trigger.model_fields.values() if field.alias != NAMESPACE}
 
