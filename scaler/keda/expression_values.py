@@ -144,7 +144,9 @@ def _half_away(value: float) -> float:
 def _most(of: str, best: Callable[[list[float]], float]) -> _Of:
     def most(first: Value, *others: Value) -> Value:
         found = _numbers(of, first, *others)
-        return best(found) if found else None
+        if not found:
+            return None
+        return best(found) if all(isinstance(each, int) for each in found) else float(best(found))
 
     return most
 

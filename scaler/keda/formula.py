@@ -17,8 +17,9 @@ Formula = Callable[[Mapping[str, float | None]], float | None]
 def compiled(text: str, names: Collection[str]) -> Formula:
     """Return a function of the values by trigger name; raises `FormulaError` if it is not known what `text` is worth.
 
-    The result is what the HPA gets: in thousandths, and 0 for a negative or undefined number (KEDA
-    pkg/scaling/modifiers/formula.go). It is None for `nil`, and NaN where KEDA fails, as it does because of a `nil`.
+    The values are rounded to thousandths, as KEDA has them. The result is what the HPA gets: whole thousandths, the rest
+    cut off, and 0 for a negative or undefined number (KEDA pkg/scaling/modifiers/formula.go,
+    calculateScalingModifiersFormula). It is None for `nil`, and NaN where KEDA fails, as it does because of a `nil`.
     """
     node = parse(text).node
     try:
@@ -32,7 +33,9 @@ def compiled(text: str, names: Collection[str]) -> Formula:
 
     def formula(values: Mapping[str, float | None]) -> float | None:
         try:
-            return _result(node(values))
+            return _result(
+                node({name: None if value is None else milli(value) / 1000 for name, value in values.items()})
+            )
         except (TypeError, ArithmeticError, LookupError):
             return math.nan
 
@@ -44,7 +47,8 @@ def _result(value: Value) -> float | None:
         return None
     if isinstance(value, bool | list):
         raise TypeError(f"it gives {kind(value)}, where KEDA needs a number")
-    return milli(value) / 1000
+    thousandths = value * 1000
+    return int(thousandths) / 1000 if 0 < thousandths < 2**63 else 0.0
 
 
 def mistakes(text: str, names: Collection[str]) -> list[str]:

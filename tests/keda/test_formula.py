@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scaler.keda.formula import FormulaError, MistakeError, compiled, mistakes
 
-VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "gone": None}
+VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "gone": None, "fine": 1 / 3}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,11 @@ VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "gone": None}
         ("median([a, b, 4])", 4),
         ("ceil(a / 7) + floor(b / 2) + abs(-1)", 4),
         ("a / 7", 1.714),  # in thousandths
+        ("2 / b", 0.666),  # the rest is cut off: KEDA converts to a whole number, as Go does
+        ("1.001 + zero", 1),  # of 1000.9999999999999
+        ("1e16 + a", 0),
+        ("fine", 0.333),  # KEDA has it in thousandths
+        ("fine * 3", 0.999),
         ("b - a", 0),  # the HPA reads nothing below 0
         ("a / zero", 0),
         ("zero / zero", 0),
@@ -51,7 +56,7 @@ VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "gone": None}
         ("1 < a < 20 ? 1 : 0", 1),
         ("1 < a < 5 ? 1 : 0", 0),
         ("a ** 2", 144),
-        ("a ^ 2 ^ 0.5", 33.589),
+        ("a ^ 2 ^ 0.5", 33.588),
         ("10 - -2 ** 2", 14),  # a sign binds less than a power
         ("(0 - a) ** 0.5", 0),
         ("zero ** -1", 0),
@@ -65,6 +70,7 @@ VALUES = {"a": 12.0, "b": 3.0, "zero": 0.0, "gone": None}
         ("round(-2.5) + 10", 7),
         ("round(2.4)", 2),
         ("max(a)", 12),
+        ("max(7, 5) % 4", 3),
         ("max(a, [b, 20])", 20),
         ("min([a, [b, 20]])", 3),
         ("median(a, b)", 7.5),
@@ -136,6 +142,7 @@ def test_some_values_leave_a_formula_without_one(text: str) -> None:
         ("a % 2", "`%` needs whole numbers, and values of triggers are none: write int(…) around them"),
         ("a > 5 ? 1 : a % 2", "`%` needs whole numbers"),
         ("ceil(a) % 2", "`%` needs whole numbers"),
+        ("max(a, 100) % 7", "`%` needs whole numbers"),
         ("[a, b][a]", "`[]` needs whole numbers"),
         ("not a", "`not` needs a condition"),
         ("!a > 5 ? 1 : 2", "`!` needs a condition"),  # it binds tighter than a comparison
