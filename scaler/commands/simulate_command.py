@@ -83,7 +83,7 @@ def the_trigger(file: str, command: str = "simulate") -> tuple[ScaledObject, int
         )
     spec, index = found[0]
     if len(spec.triggers) > 1:
-        typer.echo(f"{file}: {len(spec.triggers) - 1} triggers of other scalers are not simulated", err=True)
+        typer.echo(f"{file}: not simulated: {counted(len(spec.triggers) - 1, 'trigger')} of other scalers", err=True)
     return spec, index
 
 
