@@ -74,9 +74,8 @@ def mount(scratch: Path) -> Path:
 
 
 def put_python(root: Path) -> None:
-    """Put this Python where the image has its own: /usr/local, or /usr where it belongs to the system."""
-    if sys.base_prefix != "/usr":
-        subprocess.run(["mount", "--bind", root / sys.base_prefix.lstrip("/"), root / "usr/local"], check=True)
+    """Put this Python where the image has its own, in /usr/local."""
+    subprocess.run(["mount", "--bind", root / sys.base_prefix.lstrip("/"), root / "usr/local"], check=True)
 
 
 def open_python(root: Path) -> None:
