@@ -31,6 +31,7 @@ def trigger(metadata: str, kind: str = "external-push", more: str = "", head: st
 SQS = "source: sqs, queueURL: orders, awsRegion: eu-west-1"
 SIDEKIQ = "source: sidekiq, redis: main, queues: default"
 WORKQUEUE = "source: workqueue, metricsURL: 'http://w/metrics', queues: q"
+PROMETHEUS = "source: workqueue, prometheus: main, queues: q"
 MODIFIERS = "  advanced: {scalingModifiers: {formula: a + 1, target: '5'}}\n"
 FALLBACK = "  fallback: {failureThreshold: 3, replicas: 2}\n"
 
@@ -95,6 +96,9 @@ FOLLOWED = [
     ("pages", "give only one of them", trigger(f"{WORKQUEUE}, prometheus: main"),
      trigger(WORKQUEUE, head=AWAKE)),
     ("a controller asleep", "write minReplicaCount: 1", trigger(WORKQUEUE), trigger(WORKQUEUE, head=AWAKE)),
+    ("a label of the series", "leave it out, and name the queue in queues",
+     trigger(f"{PROMETHEUS}, selector: 'job=\"w\",name=\"q\"'", head=AWAKE),
+     trigger(f"{PROMETHEUS}, selector: 'job=\"w\"'", head=AWAKE)),
     ("cooldown awake", "leave it out", trigger(SQS, head=f"{OBJECT}  minReplicaCount: 1\n"), trigger(SQS, head=AWAKE)),
     ("shards", "use 1, and shards for more",
      trigger("source: flux, controller: kustomize-controller"),
