@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any, ClassVar
 
 from scaler.core.clock import Clock, SystemClock, sleep
+from scaler.demo.ending import end
 from scaler.demo.stage import Workload
 
 BATCH = 10
@@ -47,7 +48,9 @@ class SqsDouble:
         import boto3  # noqa: PLC0415 - large, like moto
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - see above
 
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for every request
+        # Else a line for every request, and a traceback for each race between moto's threads (an error 500, after which
+        # AWS's clients ask again).
+        logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
         self.url = "http://{}:{}".format(*self._server.get_host_and_port())
@@ -119,9 +122,7 @@ class Shoryuken:
 
     async def kill(self) -> None:
         """Kill all processes; their messages return after the visibility timeout."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _process(self, stopped: asyncio.Event) -> None:
         threads: set[asyncio.Task[None]] = set()

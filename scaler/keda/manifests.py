@@ -206,13 +206,18 @@ class _Reader:
         return {key: self._plain((*path, key), value) for key, value in data.items() if value is not None}
 
     def _texts(self, path: Path, data: dict[str, Any]) -> dict[str, Any]:
-        """Return `data` with all values as text, as written; a number or boolean is a finding."""
+        """Return `data` with all values as text, as written, lists and maps as JSON; whatever is no text is a finding."""
         texts = {}
         for key, value in data.items():
             written = self._document.unquoted((*self._path, *path, key))
             if written is not None:
-                advice = f'put it in quotes, "{written}"' if value is not None else 'write "" or leave the key out'
+                advice = (
+                    f'put it in quotes, "{written}"' if value is not None else "write a value, or leave the key out"
+                )
                 self._find((*path, key), f"must be a string: {advice}")
+            elif isinstance(value, list | dict):
+                self._find((*path, key), f"must be a string, and is a {'list' if isinstance(value, list) else 'map'}")
+                written = json.dumps(value, default=str, skipkeys=True)
             if value is not None:
                 texts[key] = value if written is None else written
         return texts

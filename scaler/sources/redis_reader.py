@@ -55,7 +55,8 @@ class RedisReader(Reader):
         def allow(namespace: str, url: str) -> None:
             access.check(namespace, [Claim("url", url)])
 
-        self._reach = Reach(clock, addresses, names, redis, Attempts(clock), allow, count_requests, self.rights)
+        tell = access.known_names
+        self._reach = Reach(clock, addresses, names, redis, Attempts(clock), allow, count_requests, tell, self.rights)
         self._budget = budget
         self._hint: Hint | None = None
         self._redises: dict[RedisRef, _Redis] = {}

@@ -122,10 +122,11 @@ class PrometheusReader(HttpReader):
         may_fetch: Callable[[str], None],
         budget: Budget,
         count_requests: CountRequests,
+        known_names: Callable[[str, Iterable[str]], str],
     ) -> None:
         """Query the servers in `prometheus`, and other URLs if `addresses` and, for redirects, `may_fetch` allow it."""
         super().__init__(clock, addresses, names, may_fetch, budget, count_requests)
-        self._servers = prometheus
+        self._servers, self._known_names = prometheus, known_names
         self._kept, self._changes = Kept(), Changes(clock)
 
     async def found(self, place: PrometheusPages, body: bytes, answer: Answer, request: Request) -> Found:
@@ -176,8 +177,8 @@ class PrometheusReader(HttpReader):
             return PrometheusServer(url=SecretStr(place.url))
         server = self._servers.get(place.server)
         if server is None:
-            known = ", ".join(self._servers) or "none"
-            raise Refused(f"prometheus: {place.server!r} is not in the configuration, which has {known}")
+            known = self._known_names("prometheus", self._servers)
+            raise Refused(f"prometheus: the configuration has no server named {place.server}; {known}")
         return server
 
     def forget(self, place: Place) -> None:

@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.real_sidekiq,
     pytest.mark.skipif(shutil.which("sidekiq") is None, reason="no Sidekiq here: apt-get install ruby-sidekiq"),
-    pytest.mark.timeout(200),
 ]
 
 THREADS = 5
