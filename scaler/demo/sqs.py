@@ -3,13 +3,17 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaler.core.clock import Clock, SystemClock, sleep
 from scaler.demo.ending import end
 from scaler.demo.stage import Workload
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 BATCH = 10
 """Messages in one request, the maximum of SQS and of Shoryuken (shoryuken fetcher.rb)."""
@@ -48,11 +52,10 @@ class SqsDouble:
         import boto3  # noqa: PLC0415 - large, like moto
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - see above
 
-        # Else a line for every request, and a traceback for each race between moto's threads (an error 500, after which
-        # AWS's clients ask again).
-        logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for every request
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
+        self._server._server.app = _one_by_one(self._server._server.app)  # noqa: SLF001 - moto has no parameter for it
         self.url = "http://{}:{}".format(*self._server.get_host_and_port())
         self._client = boto3.client(
             "sqs",
@@ -88,6 +91,17 @@ class SqsDouble:
         """Call boto3's `operation`."""
         answer: dict[str, Any] = await asyncio.to_thread(getattr(self._client, operation), **request)
         return answer
+
+
+def _one_by_one(app: "WSGIApplication") -> "WSGIApplication":
+    """Let `app` handle one request at a time: two at once make moto fail, and lose or double messages."""
+    lock = threading.Lock()
+
+    def locked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with lock:
+            return app(environ, start_response)
+
+    return locked
 
 
 class Shoryuken:

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -84,12 +85,20 @@ def open_python(root: Path) -> None:
         (root / folder.relative_to("/")).chmod(0o755)
 
 
+def drop_bytecode(root: Path) -> None:
+    """Leave Python's own library as the base image has it: without bytecode."""
+    for folder in (root / sysconfig.get_path("stdlib").lstrip("/")).rglob("__pycache__"):
+        shutil.rmtree(folder)
+
+
 def build(dockerfile: Path, scratch: Path) -> None:
     """Carry out every stage; its files are then in `scratch/<stage>`."""
     roots: dict[str, Path] = {}
     for stage in parse(dockerfile.read_text()):
         root = roots[stage.name] = mount(scratch / stage.name)
         open_python(root)
+        if stage.name == "final":  # no RUN of it is kept for the next build, so something may be missing
+            drop_bytecode(root)
         put_python(root)
         place, digest = "/", sha256(sys.version.encode())
         for keyword, rest in stage.instructions:

@@ -72,6 +72,15 @@ def logged(process: "subprocess.Popen[str]", event: str) -> dict[str, Any]:
     raise AssertionError(f"the server ended ({process.wait()}) without {event}")
 
 
+def test_no_start_compiles_a_module(image: Path) -> None:
+    told = (
+        "import os, sys, scaler.cli, scaler.settings, scaler.server.app; "
+        "specs = [getattr(module, '__spec__', None) for module in sys.modules.values()]; "
+        "print([spec.name for spec in specs if spec and spec.cached and not os.path.exists(spec.cached)])"
+    )
+    assert inside(image, "python", "-c", told).stdout == "[]\n"
+
+
 def test_it_serves_as_nobody_on_a_read_only_file_system_and_drains(server: Any) -> None:
     ports = logged(server, "serving")
     status = Path(f"/proc/{server.pid}/status").read_text()
