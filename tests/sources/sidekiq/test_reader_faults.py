@@ -14,6 +14,7 @@ from scaler.core.errors import Refused, Unavailable
 from scaler.demo.clock import ManualClock
 from scaler.demo.resp import RespServer, Script, array
 from scaler.demo.valkey import Valkey
+from scaler.sources.access import Access, AccessRule
 from scaler.sources.backends import Backends
 from scaler.sources.sidekiq import SidekiqTrigger
 from scaler.sources.sidekiq.fleet import Processes
@@ -32,6 +33,9 @@ async def test_named_connection(valkey: Valkey, redis: Redis, asking: Any, trigg
     assert readings.of(QueueDepth).waiting == 1
     with pytest.raises(Refused, match="no connection named other; it has: main"):
         await asking(Backends(redis=configured)).readings(trigger(redis="other"))
+    rules = Access([AccessRule(namespaces=("*",), redis=("o*",))])
+    with pytest.raises(Refused, match=r"no connection named other; see `redis` there$"):
+        await asking(Backends(redis=configured, access=rules)).readings(trigger(redis="other"))
 
 
 async def test_url_of_a_trigger_passes_the_guard(asking: Any, trigger: Trigger) -> None:
