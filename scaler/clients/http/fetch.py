@@ -206,13 +206,10 @@ def _status_fault(status: int, request: Request, said: str) -> Fault:
 def _check_age(response: aiohttp.ClientResponse, request: Request) -> None:
     """Raise `Unavailable` for what a cache on the way has kept too long (RFC 9111, 5.1): one may ignore `no-cache`."""
     for age in map(str.strip, response.headers.getall("Age", ())):
-        known = age.isascii() and age.isdigit()
-        if not known or int(age[:12]) > MAX_AGE_SECONDS:
-            told = (
-                f"more than {MAX_AGE_SECONDS:g} s old" if known else "of an unknown age"
-            )  # not quoted: it may be a secret
-            raise Unavailable(
-                f"{request.where}: a cache answers with what is {told}; let this path pass it by, or name the server itself"
+        if not (age.isascii() and age.isdigit()) or int(age[:12]) > MAX_AGE_SECONDS:
+            raise Unavailable(  # without the value, which may be a secret of the request
+                f"{request.where}: a cache answers with what is more than {MAX_AGE_SECONDS:g} s old, or of an unknown age; "
+                "let this path pass it by, or name the server itself"
             )
 
 
