@@ -12,6 +12,7 @@ from scaler.keda.authentications import KINDS as AUTHENTICATION_KINDS
 from scaler.keda.authentications import Authentication, authentication
 from scaler.keda.field_names import dotted, meant, nearest, places
 from scaler.keda.findings import Finding, ManifestError, Manifests
+from scaler.keda.leaving_out import UNKNOWN, UnreadableError, leave_out
 from scaler.keda.refusals import refusals
 from scaler.keda.rivals import KINDS as RIVAL_KINDS
 from scaler.keda.rivals import Rival, rival
@@ -35,8 +36,6 @@ _TRANSFER, _EXCLUDED = "scaledobject.keda.sh/transfer-hpa-ownership", "scaledobj
 _UNNAMED = "needs the name of that HPA as spec.advanced.horizontalPodAutoscalerConfig.name"
 MAX_NAME = 253
 """Maximum characters of a name in Kubernetes."""
-UNKNOWN = "(refused)"
-"""Replaces a refused name or type, so that the rest can still be checked."""
 
 
 def parse(text: str, file: str = "-") -> Manifests:
@@ -94,10 +93,6 @@ def known_objects(data: Any, path: Path, more: tuple[str, ...] = ()) -> Iterator
             yield from known_objects(item, (*path, "items", index), more)
 
 
-class _Refused(Exception):  # noqa: N818 - used inside of the reader only
-    """The object cannot be read."""
-
-
 class _Reader:
     """Reads one object, and collects what KEDA or the API server would refuse."""
 
@@ -111,7 +106,7 @@ class _Reader:
         """Return the object without its refused parts, or None if nothing is left."""
         try:
             return self._read()
-        except _Refused:
+        except UnreadableError:
             return None
 
     def _read(self) -> ScaledObject | ScaledJob:
@@ -244,7 +239,7 @@ class _Reader:
             if loc not in self._left_out:
                 self._refuse(("spec", *loc), _sentence(problem["msg"]))
             self._left_out.update(loc[:length] for length in range(1, len(loc) + 1))
-            _leave_out(values, problem["loc"], missing=problem["type"] == "missing")
+            leave_out(values, problem["loc"], missing=problem["type"] == "missing")
         for problem in errors if not wrong else ():
             *parents, key = problem["loc"]
             holder: Any = values
@@ -258,7 +253,7 @@ class _Reader:
         value = self._data.get(key)
         if not isinstance(value, dict):
             self._refuse((key,), "must be a mapping")
-            raise _Refused
+            raise UnreadableError
         return value
 
     def _line(self, path: Path) -> int:
@@ -269,29 +264,6 @@ class _Reader:
 
     def _refuse(self, path: Path, problem: str) -> None:
         self.refusals.append(Finding(self._file, self._line(path), dotted(path), problem))
-
-
-def _leave_out(values: dict[str, Any], path: tuple[Any, ...], *, missing: bool) -> None:
-    """Remove the wrong value at `path` from `values`, or the parent of a missing one; triggers keep their index.
-
-    Raises `_Refused` if nothing can be left out.
-    """
-    target = path[:-1] if missing else path
-    if target[:1] == ("triggers",) and len(target) == 2:
-        values["triggers"][target[1]] = {"type": UNKNOWN, "metadata": {}}
-        return
-    while target and not isinstance(target[-1], str):
-        target = target[:-1]
-    if not target or target == ("triggers",):
-        if path != ("scaleTargetRef",):
-            raise _Refused
-        values["scaleTargetRef"] = {"name": UNKNOWN}
-        return
-    holder: Any = values
-    for step in target[:-1]:
-        holder = holder[step] if isinstance(holder, dict | list) else {}
-    if isinstance(holder, dict):
-        holder.pop(target[-1], None)  # may already be removed because of another error
 
 
 def fields_of(kind: str) -> set[str]:
