@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import accelerated, attacks, fleet, goals, grpcio, memory, replicas, report, rpc, storm, streams, wake
+from bench import accelerated, attacks, fleet, goals, grpcio, memory, replicas, report, rpc, start, storm, streams, wake
 from bench.processes import CLIENT_CORES
 from bench.report import Found
 
@@ -23,6 +23,7 @@ FULL: dict[str, Part] = {
     "wake": lambda: wake.measure(200),
     "streams": lambda: streams.measure(streams.Effort()),
     "memory": lambda: memory.measure(memory.Effort()),
+    "start": lambda: start.measure(start.Effort()),
     "replicas": lambda: replicas.measure(30.0),
     "attacks": lambda: attacks.measure(10.0),
 }
@@ -41,6 +42,7 @@ QUICK: dict[str, Part] = {
     "memory": lambda: memory.measure(
         memory.Effort(scaled_objects=1_000, on_places=50, others=500, runs=2, quiet_seconds=1.0)
     ),
+    "start": lambda: start.measure(start.Effort(runs=2, quiet_seconds=1.0)),
     "replicas": lambda: replicas.measure(6.0),
     "attacks": lambda: attacks.measure(3.0, 0.05),
 }

@@ -15,6 +15,7 @@ NEWEST = 1.1
 """How much more the newest grpcio must cost for `pyproject.toml` to keep an older one."""
 CPU, LATE, BLOCK_MS, KB, SAME, EXTRA = 1.15, 2.0, 50.0, 8.0, 0.01, 1.25
 ATTACKED_MS, MEMORY_MB = 500.0, 512.0
+LISTENING_SECONDS, IDLE_MB = 1.5, 75.0
 CORE, MEGABYTES, INTERVALS, GROWTH, END_SECONDS = 15.0, 150.0, 2.0, 0.02, 10.0
 
 
@@ -104,6 +105,13 @@ def _memory(rows: Rows) -> Iterator[Judged]:
         f"{number(each)} kB over {row['counted']:,}",
         _big_enough(row["counted"] + PLACES, FLEET, holds=each <= KB),
     )
+
+
+def _start(rows: Rows) -> Iterator[Judged]:
+    (row,) = rows
+    seconds, held = middle(row["listening after s"]), middle(row["RSS MB"])
+    yield f"listening {LISTENING_SECONDS:g} s after the start", f"{number(seconds)} s", seconds <= LISTENING_SECONDS
+    yield f"≤ {IDLE_MB:g} MB idle with one trigger of SQS", f"{number(held)} MB", held <= IDLE_MB
 
 
 def _half_hour(rows: Rows) -> Iterator[Judged]:
@@ -224,6 +232,7 @@ _PERFORMANCE: Judges = (
     ("upstream", _upstream),
     ("half hour", _half_hour),
     ("memory", _memory),
+    ("start", _start),
     ("replicas", _replicas),
     ("attacks", _attacks),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORES, CLIENT_CORES = ({CORES[0]}, set(CORES[1:])) if len(CORES) > 1 else ({CORES[0]}, {CORES[0]})
-IMAGE_ENV = {"MALLOC_ARENA_MAX": "1"}  # as the Dockerfile sets it
+IMAGE_ENV = {"MALLOC_ARENA_MAX": "1", "PYTHONNODEBUGRANGES": "1"}  # as the Dockerfile sets it
 START_SECONDS, STOP_SECONDS = 60.0, 30.0
 
 

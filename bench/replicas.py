@@ -65,7 +65,7 @@ class RoundRobin:
             try:
                 await stub.GetMetricSpec(REF, timeout=2)
             except grpc.aio.AioRpcError:
-                del self._stubs[port]
+                self._stubs.pop(port, None)  # another poll may have dropped it meanwhile
 
     def _next(self) -> Any:
         self._turn += 1

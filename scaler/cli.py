@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from scaler.commands.command_lines import Config, Output, explain, migrate, top
+from scaler.commands.option_rules import Checked, given_of_workers
 from scaler.core.errors import ScalerError, SettingsError
 
 app = typer.Typer(
@@ -144,13 +145,14 @@ def validate_(
     raise typer.Exit(run_validate(validate(files, pass_over=pass_over), output.value, strict=strict))
 
 
-app.command()(explain)
-app.command()(migrate)
-app.command()(top)
+app.command(cls=Checked)(explain)
+app.command(cls=Checked)(migrate)
+app.command(cls=Checked)(top)
 
 
-@app.command("simulate")
+@app.command("simulate", cls=Checked)
 def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    context: typer.Context,
     file: Manifest,
     trace: Annotated[
         Path | None,
@@ -183,7 +185,7 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
     sweep: Annotated[
         str | None,
         typer.Option(
-            help="Compare settings: KEY=FROM:TO:STEP or KEY=A,B,C; a metadata key, pollingInterval, cooldownPeriod, minReplicaCount or maxReplicaCount."
+            help="Compare settings: KEY=FROM:TO:STEP or KEY=A,B,C; a metadata key, pollingInterval, cooldownPeriod, minReplicaCount, maxReplicaCount or scalingModifiers.target."
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it to this .svg, .png or .pdf.")] = None,
@@ -198,7 +200,8 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
     from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
     from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
 
-    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    given = given_of_workers(context)
+    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours, given)
     workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
     flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
     options = Options(step_seconds, initial_replicas, workers, flags, seed)
@@ -210,8 +213,9 @@ def simulate_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobod
     )
 
 
-@app.command("advise")
+@app.command("advise", cls=Checked)
 def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody calls by position
+    context: typer.Context,
     file: Manifest,
     goal: Annotated[
         str,
@@ -253,7 +257,8 @@ def advise_(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody 
     from scaler.commands.work import WorkerModel  # noqa: PLC0415 - see above
     from scaler.keda.hpa import ControllerFlags  # noqa: PLC0415 - see above
 
-    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours)
+    given = given_of_workers(context)
+    recording = Recording(trace, prometheus, query, column, cloudwatch_queue, region, hours, given)
     workers = WorkerModel(service_seconds, startup_seconds, per_replica, grace_seconds)
     flags = ControllerFlags(hpa_sync_seconds, hpa_downscale_stabilization_seconds, hpa_tolerance)
     wish = command.Wish(goal, replica_hour_price, tuple(keep or ()))

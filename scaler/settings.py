@@ -1,15 +1,12 @@
 """The configuration: a YAML file; environment variables override it, and flags override both."""
 
-import difflib
 import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, create_model, field_validator
-from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as NotJsonError
@@ -19,7 +16,7 @@ from scaler.clients.kubernetes.settings import KubernetesSettings
 from scaler.clients.pages.settings import PagesSettings, PrometheusServer
 from scaler.clients.redis.server import CONNECTION_NAME, RedisServer
 from scaler.core.errors import SettingsError
-from scaler.core.section import Section
+from scaler.core.section import Section, nearest, section_of, stray_variables, written
 from scaler.core.version import page
 from scaler.keda.yaml_lines import Broken, documents
 from scaler.keda.yaml_nodes import Document
@@ -185,6 +182,14 @@ class Settings(BaseSettings):
         return address
 
 
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable `SCALER_…` that is taken for no setting, with the one that may be meant.
+
+    It is no error, unlike a misspelt key of the file or of a section: others write into the environment, too.
+    """
+    return stray_variables(environ, Settings, "SCALER_")
+
+
 def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
     """Return the configuration from the file `config`, the environment and `flags`; the later ones win.
 
@@ -227,15 +232,15 @@ def _finding_text(finding: ErrorDetails) -> str:
     free = False  # whether the next part is a name chosen by the user, or an index
     for part in finding["loc"]:
         field = model.model_fields.get(str(part)) if model is not None and not free else None
-        names.append(str(part) if field is None else _written(str(part), field))
+        names.append(str(part) if field is None else written(str(part), field))
         free = field is not None and get_origin(field.annotation) in {dict, tuple}
         if field is not None:
-            model = _section(field.annotation)
+            model = section_of(field.annotation)
     text = _PLAIN.get(finding["type"]) or finding["msg"].removeprefix("Value error, ")
     if finding["type"] == "extra_forbidden" and model is not None:
-        known = [_written(name, field) for name, field in model.model_fields.items()]
-        near = difflib.get_close_matches(names[-1], known, n=1)
-        text = f"unknown key; did you mean {near[0]}?" if near else f"unknown key; known: {', '.join(known)}"
+        known = [written(name, field) for name, field in model.model_fields.items()]
+        near = nearest(names[-1], known)
+        text = f"unknown key; did you mean {near}?" if near else f"unknown key; known: {', '.join(known)}"
     return f"{'.'.join(map(_shown, names))}: {text}"
 
 
@@ -244,19 +249,9 @@ def _shown(name: str) -> str:
     return name if re.fullmatch(NAME, name) else "(a name that is not shown)"
 
 
-def _written(name: str, field: FieldInfo) -> str:
-    return field.alias or to_camel(name)
-
-
-def _section(annotation: Any) -> type[Section] | None:
-    """Return the section class in `annotation`, which may also be a list or a mapping of sections."""
-    kinds = (annotation, *get_args(annotation))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
-
-
 def _by_name(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     """Return `values` with the file's camelCase keys as field names, so that they merge with the environment's."""
-    names = {_written(name, field): name for name, field in model.model_fields.items()}
+    names = {written(name, field): name for name, field in model.model_fields.items()}
     return {
         names.get(key, key): _values_by_name(value, model.model_fields[names[key]].annotation)
         if key in names
@@ -266,7 +261,7 @@ def _by_name(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any
 
 
 def _values_by_name(value: Any, annotation: Any) -> Any:
-    section = _section(annotation)
+    section = section_of(annotation)
     if section is None:
         return value
     if isinstance(value, list):

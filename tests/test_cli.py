@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -147,3 +148,32 @@ def test_a_command_loads_only_what_it_needs() -> None:
     probe = "import sys, scaler.cli; print([m for m in ('grpc', 'aiohttp', 'botocore', 'moto') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def test_a_server_with_a_trigger_of_sqs_loads_only_what_it_needs() -> None:
+    """An idle process is made of what it has loaded (docs/performance.md); rich takes 4 MB of it and redis-py 6."""
+    needless = {"boto3", "jinja2", "matplotlib", "moto", "pygments", "re2", "redis", "rich", "ruamel", "s3transfer"}
+    needless |= {"doctest", "multiprocessing", "pdb", "pydoc", "sqlite3", "unittest"}
+    probe = """
+import asyncio, sys
+import scaler.cli, scaler.settings, scaler.server.app
+from scaler.clients.aws.identity import Identities
+from scaler.core.clock import SystemClock
+from scaler.sources.triggers import parse
+parse({"source": "sqs", "queueURL": "orders", "awsRegion": "eu-west-1"}, "shop")
+identities = Identities(SystemClock())
+identities.endpoint("sqs", "eu-west-1", None)
+asyncio.run(identities.own().credentials())
+print(*sys.modules)
+"""
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=os.environ | keys, capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = done.stdout.split()
+    assert needless & {name.partition(".")[0] for name in loaded} == set()
+    options = {
+        "scaler.commands.command_lines",
+        "scaler.commands.option_rules",
+    }  # of all commands: typer wants them first
+    assert {name for name in loaded if name.startswith(("scaler.commands.", "scaler.demo"))} <= options

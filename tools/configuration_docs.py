@@ -14,8 +14,11 @@ Generated from the models of the settings by `python -m tools`; not to be edited
 
 `scaler serve --config FILE` reads one YAML file. Every key is also a variable of the environment, `SCALER_` and its
 path with two underscores between the levels; lists and whole sections are JSON there. Flags win over the environment,
-and the environment over the file. A misspelt key is an error that names it. Passwords belong into files: every
-`…File` is read again when it changes.
+and the environment over the file. A misspelt key is an error that names it. A variable `SCALER_…` that is no setting
+is told as a warning when the server starts and by the commands that read the configuration, with the one that may be
+meant. It is no error, because others write into the environment, too, and the scaler must start all the same. What
+Kubernetes sets for a Service whose name begins with `scaler` is neither told nor taken for a setting. Passwords belong
+into files: every `…File` is read again when it changes.
 
 ```yaml
 redis:

@@ -11,7 +11,6 @@ from scaler.core.errors import LimitError, NotAllowedError, ScalerError
 from scaler.core.quota import Quota
 from scaler.pb import externalscaler_pb2 as pb
 from scaler.sources.access import Access, AccessRule
-from scaler.sources.base import Trigger
 from scaler.sources.triggers import parse
 
 SILENCE_SECONDS = 100.0
@@ -42,7 +41,8 @@ class Registry:
         self._quota, self._max_metadata_bytes = max_scaled_objects, max_metadata_bytes
         self._bytes = Quota(max_metadata_total_bytes, "limits.maxMetadataTotalBytes")
         self._known: OrderedDict[Key, ScaledObject] = OrderedDict()
-        self._questions: WeakValueDictionary[Trigger, Question] = WeakValueDictionary()
+        # By namespace and metadata, as in the key: what many ask with the same words is parsed once.
+        self._questions: WeakValueDictionary[bytes, Question] = WeakValueDictionary()
         self.on_forget: list[Callable[[ScaledObject], None]] = []
         self.on_refused: Callable[[pb.ScaledObjectRef, ScalerError], None] = lambda _ref, _error: None
         self.on_admitted: Callable[[ScaledObject], None] = lambda _scaled_object: None
@@ -101,15 +101,12 @@ class Registry:
         return found
 
     def _admit(self, key: Key, ref: pb.ScaledObjectRef) -> ScaledObject:
-        namespace, name, metadata = sys.intern(ref.namespace), ref.name, ref.scalerMetadata
-        size = sum(len(text.encode()) for text in (namespace, name, *metadata.keys(), *metadata.values()))
-        if size > self._max_metadata_bytes:
-            raise LimitError(
-                f"name and metadata have {size} bytes; at most {self._max_metadata_bytes} are read "
-                "(setting limits.maxMetadataBytes)"
-            )
-        trigger = parse(metadata, namespace)
-        self._access.check(namespace, trigger.claims())
+        namespace, name = sys.intern(ref.namespace), ref.name
+        if len(key) > self._max_metadata_bytes:
+            self._check_size(ref)
+        words = key.removeprefix(pb.ScaledObjectRef(name=name).SerializeToString())
+        question = self._questions.get(words) or Question(parse(ref.scalerMetadata, namespace))
+        self._access.check(namespace, question.trigger.claims())
         self.forget_old()
         self._quota.take(namespace)
         try:
@@ -117,7 +114,8 @@ class Registry:
         except LimitError:
             self._quota.give_back(namespace)
             raise
-        admitted = self._known[key] = ScaledObject(key, namespace, name, self._question(trigger), self._clock.now())
+        self._questions[words] = question
+        admitted = self._known[key] = ScaledObject(key, namespace, name, question, self._clock.now())
         self._grown()
         self.on_admitted(admitted)
         return admitted
@@ -134,10 +132,15 @@ class Registry:
                 self._forget(key, found)
         return refused
 
-    def _question(self, trigger: Trigger) -> Question:
-        if (question := self._questions.get(trigger)) is None:
-            question = self._questions[trigger] = Question(trigger)
-        return question
+    def _check_size(self, ref: pb.ScaledObjectRef) -> None:
+        """Raise `LimitError` if the texts of `ref` are too long; its key, which has their lengths too, is longer."""
+        metadata = ref.scalerMetadata
+        size = sum(len(text.encode()) for text in (ref.namespace, ref.name, *metadata.keys(), *metadata.values()))
+        if size > self._max_metadata_bytes:
+            raise LimitError(
+                f"name and metadata have {size} bytes; at most {self._max_metadata_bytes} are read "
+                "(setting limits.maxMetadataBytes)"
+            )
 
     def forget_old(self) -> None:
         """Forget the ScaledObjects without an open stream that have not asked for `keep_seconds`."""

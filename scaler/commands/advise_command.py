@@ -51,6 +51,11 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
     goal = parse_goal(wish.goal, wish.price, arrivals=True)  # first, because everything else takes long
     spec, index = the_trigger(file, "advise")
     subject = subject_of(spec, index)
+    if subject.composite is not None:
+        raise SimulationError(
+            "scalingModifiers: only a formula's own target would matter, and no advice is searched for it; compare targets with "
+            "scaler simulate --sweep scalingModifiers.target=FROM:TO:STEP"
+        )
     used = _levers(subject, options, wish.keep, goal)
     trace = load(recording)
     goal = parse_goal(wish.goal, wish.price, arrivals="arrivals" in trace.columns)
@@ -62,7 +67,7 @@ def run_advise(file: str, recording: Recording, options: Options, wish: Wish, ou
         bounds = (spec.min_replica_count, spec.max_replica_count)
         plot_runs([("now", advice.now), ("advised", advice.then)], trace, picture, title, (bounds, wish.price))
     if output.as_json:
-        typer.echo(json.dumps(as_json(advice, used, goal, patch), indent=2, allow_nan=False))
+        typer.echo(json.dumps(as_json(advice, used, goal, patch, wish.price), indent=2, allow_nan=False))
     else:
         show(Console(highlight=False, markup=False), advice, used, goal, wish.price)
         typer.echo(f"\n{patch}" if patch else "", nl=False)

@@ -14,6 +14,7 @@ from rich.console import Console
 from scaler.clients.kubernetes.client import Kubernetes
 from scaler.commands.asking import from_cluster, here, server_at
 from scaler.commands.at import Asked, frame_of, run_at
+from scaler.commands.configured import configured
 from scaler.commands.explain import explain
 from scaler.commands.forward import Kubectl, run
 from scaler.commands.manifests import is_ours, read
@@ -22,7 +23,7 @@ from scaler.commands.text import show
 from scaler.core.errors import MetadataError
 from scaler.keda.findings import Manifests
 from scaler.keda.manifests import parse
-from scaler.settings import Settings, load
+from scaler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class ExplainOptions:
 
     def settings(self) -> Settings:
         """Return the configuration, with the context of the command line."""
-        return load(self.config, {"kubernetes": {"context": self.context}} if self.context else None)
+        return configured(self.config, self.context)
 
 
 def run_explain(options: ExplainOptions, *, as_json: bool) -> int:

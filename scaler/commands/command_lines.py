@@ -96,15 +96,15 @@ def top(  # noqa: PLR0913, PLR0917 - the options of a command, which nobody call
     config: Config = None,
 ) -> None:
     """Show a server's triggers live, trouble first; ? tells the keys."""
+    from scaler.commands.configured import configured  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.forward import Kubectl  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.handshake import Tls  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.reach import Reach  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.top import Query  # noqa: PLC0415 - a command loads what it needs
     from scaler.commands.top_command import run_top  # noqa: PLC0415 - a command loads what it needs
-    from scaler.settings import load  # noqa: PLC0415 - a command loads what it needs
 
     reach = Reach(http=address, tls=Tls(ca), token_file=token_file, forward=forward, service=service)
-    kubectl = Kubectl.of(load(config, {"kubernetes": {"context": context}} if context else None).kubernetes)
+    kubectl = Kubectl.of(configured(config, context).kubernetes)
     run_top(reach, kubectl, Query(search, state, sort), interval, once=once)
 
 

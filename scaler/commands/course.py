@@ -71,11 +71,15 @@ class Run:
         """From the first step to the last."""
         return (self.grid.steps - 1) * self.grid.seconds
 
-    def summary(self) -> dict[str, Any]:
-        """Return the totals; waiting times and interrupted jobs only if workers were modelled."""
+    def summary(self, price: float | None = None) -> dict[str, Any]:
+        """Return the totals; waiting times and interrupted jobs only if workers were modelled.
+
+        `price` is that of a replica-hour; with it the cost is told, too.
+        """
         found: dict[str, Any] = {
             "seconds": round(self.seconds, 3),
             "replicaHours": round(self.replica_hours, 4),
+            **({} if price is None else {"cost": round(self.replica_hours * price, 4)}),
             "maxReplicas": self.max_replicas,
             "wakeUps": self.wake_ups,
             "maxBacklog": self.max_backlog,

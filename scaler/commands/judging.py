@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast, get_args
 
@@ -10,14 +10,16 @@ from scaler.commands.trace import Trace
 from scaler.commands.work import SpareBusy, Work
 from scaler.core.domain import Assessment, Metric
 from scaler.core.errors import ScalerError
+from scaler.keda import expression, formula
 from scaler.keda.executor import MetricResult
-from scaler.keda.scalable import ScaledObject
+from scaler.keda.scalable import ScaledObject, ScalingModifiers
 from scaler.keda.scalable import Trigger as ManifestTrigger
 from scaler.sources.base import Trigger
 from scaler.sources.triggers import FROM_ENV, parse
 
 SPARE_BUSY = "spareBusy"
 HELD_METRIC = "sidekiq-held"
+FORMULA = "scalingModifiers.formula"
 STAND_IN_QUEUE = "https://sqs.us-east-1.amazonaws.com/000000000000/queue"
 _STAND_INS = {  # replace addresses from the environment, as nothing is read
     "redisURL": "redis://localhost",
@@ -42,6 +44,8 @@ class Subject:
     index: int
     trigger: Trigger
     spare_busy: SpareBusy = "off"
+    composite: formula.Formula | None = None
+    """The formula of `scalingModifiers`."""
 
     @property
     def manifest(self) -> ManifestTrigger:
@@ -69,9 +73,33 @@ def subject_of(scaled_object: ScaledObject, index: int) -> Subject:
         )
     if spare != "off" and metadata.get("source") != "sidekiq":
         raise SimulationError(f"{SPARE_BUSY}: only source sidekiq knows which pods work")
-    if scaled_object.advanced.scaling_modifiers is not None:
-        raise SimulationError("scalingModifiers: a formula over triggers is not simulated; simulate without it")
-    return Subject(scaled_object, index, parse(metadata, scaled_object.namespace), cast("SpareBusy", spare))
+    trigger = parse(metadata, scaled_object.namespace)
+    names = [spec.name for spec in trigger.specs()] + [HELD_METRIC] * (spare == "hold")
+    composite = _composite(scaled_object, index, names)
+    return Subject(scaled_object, index, trigger, cast("SpareBusy", spare), composite)
+
+
+def _composite(owner: ScaledObject, index: int, metrics: Sequence[str]) -> formula.Formula | None:
+    """Return the formula of `scalingModifiers`, in which nothing but the trigger can vary."""
+    modifiers = owner.advanced.scaling_modifiers
+    if modifiers is None or modifiers == ScalingModifiers():
+        return None
+    if len(metrics) > 1:
+        raise SimulationError(f"{FORMULA}: takes one metric of each trigger, but the trigger has {', '.join(metrics)}")
+    if modifiers.target_value <= 0:
+        raise SimulationError("scalingModifiers.target: must be above 0, or KEDA refuses the formula")
+    name = owner.triggers[index].name
+    try:
+        composite = formula.compiled(modifiers.formula, {trigger.name for trigger in owner.triggers})
+        others = sorted(expression.parse(modifiers.formula).names - {name})
+    except formula.FormulaError as error:
+        raise SimulationError(f"{FORMULA}: it is not known how to work it out: {error}") from None
+    if others:
+        raise SimulationError(
+            f"{FORMULA}: it uses {', '.join(others)}, of which the trace says nothing; simulate a copy of the manifest "
+            "with a number in the formula instead"
+        )
+    return composite
 
 
 def _from_env(key: str, value: str) -> str:

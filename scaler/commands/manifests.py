@@ -82,6 +82,7 @@ def together(parts: Iterable[Manifests]) -> Manifests:
         tuple(each for part in parts for each in part.refusals),
         tuple(each for part in parts for each in part.unreadable),
         tuple(each for part in parts for each in part.authentications),
+        tuple(each for part in parts for each in part.rivals),
     )
 
 

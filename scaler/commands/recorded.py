@@ -17,6 +17,7 @@ from scaler.clients.http.fetch import Request, checked_url, deadline, fetch, wit
 from scaler.clients.http.names import Names
 from scaler.clients.http.quoting import quoted, secrets_of
 from scaler.clients.http.session import open_session
+from scaler.commands.option_rules import listed
 from scaler.commands.trace import Trace, TraceError, parse
 from scaler.core.clock import SystemClock
 from scaler.core.errors import Fault
@@ -40,6 +41,8 @@ class Recording:
     cloudwatch_queue: str | None = None
     region: str | None = None
     hours: float = 24.0
+    worker_options: tuple[str, ...] = ()
+    """Options about workers on the command line, which need `arrivals`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,16 @@ class Span:
 
 def load(recording: Recording) -> Trace:
     """Load the trace of `recording`; raises `ScalerError` that says what is wrong."""
+    trace = _loaded(recording)
+    if recording.worker_options and "arrivals" not in trace.columns:
+        raise TraceError(
+            f"{listed(recording.worker_options, 'and')}: no effect without arrivals; the load has "
+            f"{listed(trace.columns, 'and')}, so no workers are modelled"
+        )
+    return trace
+
+
+def _loaded(recording: Recording) -> Trace:
     chosen = [recording.trace, recording.prometheus, recording.cloudwatch_queue]
     if sum(each is not None for each in chosen) != 1:
         raise TraceError(

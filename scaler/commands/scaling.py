@@ -1,5 +1,6 @@
 """The decisions that KEDA and the HPA would make now by the answers about a ScaledObject, as lines for people."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from scaler.keda.arithmetic import Metric, Pods, Tolerances, written_out
 from scaler.keda.behavior import Behavior
 from scaler.keda.executor import MetricResult, Missing
-from scaler.keda.formula import compiled
+from scaler.keda.expression import parse
+from scaler.keda.formula import FormulaError, compiled
 from scaler.keda.hpa import MESSAGES, ControllerFlags, Hpa, HpaSpec
 from scaler.keda.jobs import JobCounts, poll
-from scaler.keda.scalable import ScaledJob, ScaledObject
+from scaler.keda.scalable import ScaledJob, ScaledObject, ScalingModifiers
 
 Explained = dict[str, Any]
 """A trigger as `explain` shows it; docs/explain.md describes its keys."""
@@ -69,15 +71,14 @@ def of_object(owner: ScaledObject, triggers: Sequence[Explained], others: int, g
         return {"replicas": replicas, "desired": _while_failing(owner, replicas, lines), "lines": lines}
     metrics = _metrics(triggers)
     if modifiers is not None and formula:
-        value = _worked_out(formula, owner, triggers) if modifiers.target_value > 0 else None
         lines.append(
             f"scalingModifiers: KEDA is active by {formula} > {modifiers.activation_target or 0}, and the HPA sees only "
             f"that value, with target {modifiers.target}"
         )
-        if value is None:
-            lines.append(
-                "not worked out here: it is more than arithmetic and choices over these triggers, or not all have a value"
-            )
+        try:
+            value = _worked_out(modifiers, owner, triggers)
+        except FormulaError as error:
+            lines.append(f"not worked out here: {error}")
             return {"replicas": replicas, "desired": None, "lines": lines}
         lines.append(f"{formula} = {value:g}")
         active = active or value > modifiers.activation_above
@@ -119,7 +120,10 @@ def _then(owner: ScaledObject, replicas: int) -> str:
         asleep = f"scales to {owner.idle_replica_count or 0} after cooldownPeriod {owner.cooldown_period} s"
         value = f"{modifiers.target_value * fallback.count(replicas):g}"
         goes_on[fallback.behavior] = f"{asleep}, because fallback's value {value} is not above activationTarget,"
-    return f", and {goes_on[fallback.behavior]} after more than {fallback.failure_threshold} failures in a row"
+    from_zero = "" if replicas else " (from 0 replicas since KEDA 2.19: before it polls pass fallback over)"
+    return (
+        f", and {goes_on[fallback.behavior]} after more than {fallback.failure_threshold} failures in a row{from_zero}"
+    )
 
 
 def _while_failing(owner: ScaledObject, replicas: int, lines: list[str]) -> int:
@@ -162,16 +166,21 @@ def _metrics(triggers: Sequence[Explained]) -> list[Metric]:
     ]
 
 
-def _worked_out(formula: str, owner: ScaledObject, triggers: Sequence[Explained]) -> float | None:
-    """Evaluate `formula`; None if it is more than arithmetic and choices over `triggers`, or one of them fails."""
-    values = {
-        owner.triggers[trigger["index"]].name: metric["value"]
-        for trigger in triggers
-        for metric in trigger.get("metrics", ())
-        if metric["value"] is not None
-    }
-    function = compiled(formula, values)
-    return None if function is None else function(values)
+def _worked_out(modifiers: ScalingModifiers, owner: ScaledObject, triggers: Sequence[Explained]) -> float:
+    """Return the value of the formula; raises `FormulaError` if it is not known, or if a trigger in it has no value."""
+    if modifiers.target_value <= 0:
+        raise FormulaError("KEDA refuses a formula without a target above 0")
+    ours = {owner.triggers[trigger["index"]].name: trigger for trigger in triggers}
+    values = {name: metric["value"] for name, trigger in ours.items() for metric in trigger.get("metrics", ())}
+    function = compiled(modifiers.formula, {trigger.name for trigger in owner.triggers})
+    for name in sorted(parse(modifiers.formula).names):
+        if values.get(name) is None:
+            why = "has no value" if name in ours else "is of another scaler"
+            raise FormulaError(f"trigger {name} {why}")
+    value = function(values)
+    if value is None or math.isnan(value):
+        raise FormulaError("it has no value with those of the triggers")
+    return value
 
 
 def _by_hpa(owner: ScaledObject, metrics: Sequence[Metric], replicas: int, lines: list[str]) -> int:

@@ -5,6 +5,7 @@ before it. In the steps between, nothing changes, or only the number of busy thr
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,7 @@ from scaler.keda.scalable import ScaledObject
 
 __all__ = ["Options", "Run", "SimulationError", "Simulator", "Subject", "changed", "simulate", "subject_of"]
 
+FORMULA_TARGET = "scalingModifiers.target"
 LONGEST_REPEAT_SECONDS = 60.0
 Progress = Callable[[float], None]
 
@@ -74,7 +76,7 @@ class _Simulation:
         initial = spec.min_replica_count if options.initial_replicas is None else options.initial_replicas
         self._simulator, self._subject, self._grid = simulator, subject, grid
         self._judge = Judge(subject, simulator.trace)
-        self._autoscaler = Autoscaler(spec, grid.start, initial, options.flags)
+        self._autoscaler = Autoscaler(spec, grid.start, initial, options.flags, subject.composite)
         self._work = simulator.work(subject)
         if self._work is not None:
             self._work.begin_with(initial)
@@ -168,7 +170,7 @@ class _Simulation:
         if step >= self._poll_step:
             self._next_poll += self._subject.scaled_object.polling_interval
             self._poll_step = max(step + 1, self._grid.first(self._next_poll))
-            if active and scaler.replicas and not self._cached:
+            if active and scaler.replicas and not self._cached and self._subject.composite is None:
                 scaler.push(now)  # a push has the effect of such a poll
             else:
                 scaler.poll(now, self._results(told), running)
@@ -225,8 +227,15 @@ class _Simulation:
 def changed(scaled_object: ScaledObject, index: int, key: str, value: str) -> ScaledObject:
     """Return the ScaledObject with `key` set to `value`, for a sweep.
 
-    `key` is `pollingInterval`, `cooldownPeriod`, `minReplicaCount`, `maxReplicaCount` or a metadata key.
+    `key` is `pollingInterval`, `cooldownPeriod`, `minReplicaCount`, `maxReplicaCount`, `scalingModifiers.target` or a
+    metadata key.
     """
+    modifiers = scaled_object.advanced.scaling_modifiers
+    if key == FORMULA_TARGET and modifiers is not None:
+        if not re.fullmatch(r"\d+(\.\d+)?", value):
+            raise SimulationError(f"{key}: {value!r} is not a number")
+        advanced = replace(scaled_object.advanced, scaling_modifiers=replace(modifiers, target=value))
+        return replace(scaled_object, advanced=advanced)
     if key not in _SWEPT:
         metadata = {**scaled_object.triggers[index].metadata, key: value}
         return with_metadata(scaled_object, index, metadata)

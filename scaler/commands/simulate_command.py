@@ -57,7 +57,7 @@ def run_simulate(file: str, recording: Recording, options: Options, output: Outp
     if picture is not None:
         _plot(spec, run, trace, picture, output.price)
     if output.as_json:
-        typer.echo(json.dumps({"summary": run.summary(), "steps": run.steps()}))
+        typer.echo(json.dumps({"summary": run.summary(output.price), "steps": run.steps()}))
         return
     console = Console(highlight=False)
     console.print(f"{spec.namespace}/{spec.name}: {span(run)}", soft_wrap=True)
@@ -75,13 +75,15 @@ def the_trigger(file: str, command: str = "simulate") -> tuple[ScaledObject, int
     objects = [each for each in every if isinstance(each, ScaledObject)]
     found = [(each, index) for each in objects for index, trigger in enumerate(each.triggers) if is_ours(trigger)]
     if len(found) != 1:
+        together = len(found) > 1 and all(each.advanced.scaling_modifiers for each, _ in found)
+        formula = ", and a number instead of each other trigger in its formula" if together else ""
         jobs = "" if len(objects) == len(every) else ", and a ScaledJob is not simulated"
         raise SimulationError(
-            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one{jobs}"
+            f"{file}: has {counted(len(found), 'trigger')} of this scaler in ScaledObjects; give a file with one{formula}{jobs}"
         )
     spec, index = found[0]
     if len(spec.triggers) > 1:
-        typer.echo(f"{file}: {len(spec.triggers) - 1} triggers of other scalers are not simulated", err=True)
+        typer.echo(f"{file}: not simulated: {counted(len(spec.triggers) - 1, 'trigger')} of other scalers", err=True)
     return spec, index
 
 
@@ -129,7 +131,7 @@ def _sweep(
     if output.as_json:
         best = recommended(runs)
         rows = [
-            {key: value, **run.summary(), "recommended": number == best}
+            {key: value, **run.summary(output.price), "recommended": number == best}
             for number, (value, run) in enumerate(zip(values, runs, strict=True))
         ]
         typer.echo(json.dumps({"sweep": rows}, indent=2))

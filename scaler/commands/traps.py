@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from scaler.keda.authentications import Authentication
+from scaler.keda.rivals import AUTOSCALER, Rival
 from scaler.keda.scalable import ScaledJob, ScaledObject, Trigger
 from scaler.sources.base import Trigger as ParsedTrigger
 
@@ -50,6 +51,17 @@ def of_trigger(owner: ScaledObject | ScaledJob, trigger: Trigger, parsed: Parsed
         )
     if isinstance(owner, ScaledJob):
         yield from _of_counts(owner, trigger, parsed)
+    elif (
+        owner.sleeps
+        and not parsed.wakes
+        and all(each.metadata.get("source") == parsed.source for each in owner.triggers)
+    ):
+        yield Trap(
+            trigger.line,
+            "minReplicaCount",
+            "without a pod there is no page of metrics, so nothing wakes the workload from zero again; write "
+            "minReplicaCount: 1, unless this is another workload than the one that is measured",
+        )
     target_name = owner.scale_target_ref.name if isinstance(owner, ScaledObject) else ""
     for text in parsed.cautions(_scaled_kind(owner), owner.max_replica_count, target_name):
         yield Trap(trigger.line, "source", text)
@@ -69,6 +81,7 @@ def _of_counts(owner: ScaledJob, trigger: Trigger, parsed: ParsedTrigger) -> Ite
 
 PORTS = {"9091": "the status page", "9092": "health checks without TLS"}
 """By default; gRPC has 9090."""
+DEFAULT_COOLDOWN_SECONDS = 300
 _TRUE = {"1", "t", "T", "true", "True", "TRUE"}  # as Go's ParseBool
 _TRUTHS = _TRUE | {"0", "f", "F", "false", "False", "FALSE"}
 
@@ -168,6 +181,13 @@ def of_owner(owner: ScaledObject | ScaledJob) -> Iterator[Trap]:
             "so work in progress does not keep the workload alive; with minReplicaCount 1 or more it need not"
             + ("; and a push wakes it even below activationTarget, which type external would not" if pushes else ""),
         )
+    if not owner.sleeps and owner.cooldown_period != DEFAULT_COOLDOWN_SECONDS:
+        yield Trap(
+            owner.line,
+            "cooldownPeriod",
+            f"KEDA waits so long only before zero, and minReplicaCount is {owner.min_replica_count}; leave it out: how "
+            "long the HPA waits is spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleDown.stabilizationWindowSeconds",
+        )
     if owner.sleeps and owner.cooldown_period < 60:
         yield Trap(
             owner.line,
@@ -207,6 +227,29 @@ def of_rivals(owner: ScaledObject | ScaledJob, scaled: Mapping[_Workload, Iterab
             "one ScaledObject with the triggers of both"
         )
         yield Trap(owner.line, "scaleTargetRef", text)
+
+
+def by_target(rivals: Iterable[Rival]) -> dict[_Workload, list[Rival]]:
+    """Return what else sets the replicas of each workload, for `of_setters`."""
+    found: dict[_Workload, list[Rival]] = defaultdict(list)
+    for each in rivals:
+        found[each.namespace, each.group, each.workload_kind, each.workload].append(each)
+    return found
+
+
+def of_setters(owner: ScaledObject | ScaledJob, rivals: Mapping[_Workload, Iterable[Rival]]) -> Iterator[Trap]:
+    """Yield a trap for each of `rivals` that sets the replicas of the workload of `owner`, too."""
+    if not isinstance(owner, ScaledObject):
+        return
+    own = {f"keda-hpa-{owner.name}", owner.advanced.horizontal_pod_autoscaler_config.name}  # or handed over to KEDA
+    for each in rivals.get(_workload(owner), ()):
+        where = f"{each.kind} {each.name} ({each.file}:{each.line})"
+        if each.kind != AUTOSCALER:
+            text = f"whenever {where} is applied, its spec.replicas undo what KEDA has scaled; leave spec.replicas out there"
+            yield Trap(owner.line, "scaleTargetRef", text)
+        elif each.name not in own:
+            text = f"{where} scales it as well: KEDA refuses that, and makes an HPA of its own; delete this one"
+            yield Trap(owner.line, "scaleTargetRef", text)
 
 
 def _of_fallback(owner: ScaledObject) -> Iterator[Trap]:

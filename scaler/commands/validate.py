@@ -47,7 +47,8 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
     given = (replace(file, named=file.named and not pass_over) for file in texts(files))
     looked = [(file, survey_file(file, "validate")) for file in given]
     everything = together(manifests for _, manifests in looked)
-    authentications, scaled = everything.authentications, traps.by_workload(everything.objects)
+    authentications, setters = everything.authentications, traps.by_target(everything.rivals)
+    scaled = traps.by_workload(everything.objects)
     found: list[Finding] = []
     unreadable: list[Finding] = []
     triggers = 0
@@ -65,6 +66,7 @@ def validate(files: Iterable[str], *, pass_over: bool = False) -> Report:
             if ours:
                 here += (_caution(owner, trap) for trap in traps.of_owner(owner))
                 here += (_caution(owner, trap) for trap in traps.of_rivals(owner, scaled))
+                here += (_caution(owner, trap) for trap in traps.of_setters(owner, setters))
         found += sorted(here, key=lambda finding: finding.line)
     return Report(tuple(found), triggers, tuple(unreadable))
 

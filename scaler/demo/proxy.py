@@ -57,6 +57,10 @@ class Proxy:
         """Stop listening and drop every connection."""
         if self._server is None:
             return
+        loop = asyncio.get_running_loop()
+        for listening in self._server.sockets:
+            loop.remove_reader(listening)
+        await asyncio.sleep(0)  # a connection that is just being accepted would stay open when the server closes
         self._server.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -70,6 +74,9 @@ class Proxy:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self.connections += 1
+        if self._server is None or not self._server.is_serving():  # it came while the server was closed
+            writer.transport.abort()
+            return
         try:
             back_reader, back_writer = await asyncio.open_connection(*self._backend)
             try:

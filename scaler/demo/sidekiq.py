@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from scaler.core.clock import Clock, sleep
+from scaler.demo.ending import end
 
 HEARTBEAT_TTL_SECONDS = 60
 FETCH_SECONDS = 0.1
@@ -158,9 +159,7 @@ class SidekiqProcess:
         """End at once: running jobs are lost, and nothing is cleaned up."""
         tasks = [*self._tasks, *(task for _, task in self._jobs.values())]
         self._tasks, self._jobs = [], {}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
     async def beat(self) -> None:
         """Write the heartbeat: the running jobs, then the process (sidekiq launcher.rb)."""

@@ -3,12 +3,17 @@
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from scaler.core.clock import Clock, SystemClock, sleep
+from scaler.demo.ending import end
 from scaler.demo.stage import Workload
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 BATCH = 10
 """Messages in one request, the maximum of SQS and of Shoryuken (shoryuken fetcher.rb)."""
@@ -50,6 +55,7 @@ class SqsDouble:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for every request
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
+        self._server._server.app = _one_by_one(self._server._server.app)  # noqa: SLF001 - moto has no parameter for it
         self.url = "http://{}:{}".format(*self._server.get_host_and_port())
         self._client = boto3.client(
             "sqs",
@@ -87,6 +93,17 @@ class SqsDouble:
         return answer
 
 
+def _one_by_one(app: "WSGIApplication") -> "WSGIApplication":
+    """Let `app` handle one request at a time: two at once make moto fail, and lose or double messages."""
+    lock = threading.Lock()
+
+    def locked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        with lock:
+            return app(environ, start_response)
+
+    return locked
+
+
 class Shoryuken:
     """The fake processes of one Deployment. Each thread keeps a message for a while, then deletes it."""
 
@@ -119,9 +136,7 @@ class Shoryuken:
 
     async def kill(self) -> None:
         """Kill all processes; their messages return after the visibility timeout."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _process(self, stopped: asyncio.Event) -> None:
         threads: set[asyncio.Task[None]] = set()

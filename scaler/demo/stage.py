@@ -13,6 +13,7 @@ from typing import ClassVar
 import grpc
 
 from scaler.core.clock import SystemClock
+from scaler.demo.ending import end
 from scaler.keda.hpa import ControllerFlags
 from scaler.keda.manifests import parse
 from scaler.keda.scalable import ScaledObject
@@ -189,7 +190,5 @@ class Stage:
 
     async def close(self) -> None:
         """Stop the stand-ins, the server and the doubles."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._stack.aclose()

@@ -79,6 +79,10 @@ class Executor:
     Times are Unix seconds: KEDA keeps them as whole seconds, so the fractions matter. Source: KEDA
     pkg/scaling/executor/scale_scaledobjects.go and pkg/fallback/fallback.go. `formula` is that of `scalingModifiers`;
     without it the triggers themselves count.
+
+    That polls count failures and take a fallback for activity is so since KEDA 2.19 (kedacore/keda#7239, in its
+    changelog after 2.18.3). Up to 2.18 only queries of the HPA do, of which there are none at 0 replicas, so that
+    fallback never wakes, and with `fallback.replicas: 0` an outage ends at zero. Cases of RequestScale are the same.
     """
 
     scaled_object: ScaledObject

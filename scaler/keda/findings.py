@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from scaler.core.errors import ScalerError
 from scaler.keda.authentications import Authentication
+from scaler.keda.rivals import Rival
 from scaler.keda.scalable import ScaledJob, ScaledObject
 
 
@@ -43,3 +44,4 @@ class Manifests:
     unreadable: tuple[Finding, ...] = ()
     """Documents that are not YAML, or exceed the limits."""
     authentications: tuple[Authentication, ...] = ()
+    rivals: tuple[Rival, ...] = ()

@@ -13,6 +13,8 @@ from scaler.keda.authentications import Authentication, authentication
 from scaler.keda.field_names import dotted, meant, nearest, places
 from scaler.keda.findings import Finding, ManifestError, Manifests
 from scaler.keda.refusals import refusals
+from scaler.keda.rivals import KINDS as RIVAL_KINDS
+from scaler.keda.rivals import Rival, rival
 from scaler.keda.scalable import ScaledJob, ScaledObject
 from scaler.keda.yaml_lines import Broken, documents
 from scaler.keda.yaml_nodes import Document, Path
@@ -31,8 +33,6 @@ _FLAGS = {
 }
 _TRANSFER, _EXCLUDED = "scaledobject.keda.sh/transfer-hpa-ownership", "scaledobject.keda.sh/hpa-excluded-labels"
 _UNNAMED = "needs the name of that HPA as spec.advanced.horizontalPodAutoscalerConfig.name"
-
-
 MAX_NAME = 253
 """Maximum characters of a name in Kubernetes."""
 UNKNOWN = "(refused)"
@@ -55,6 +55,7 @@ def survey(text: str, file: str = "-") -> Manifests:
     """Read as `parse` does, but everything that can be read, without raising an error."""
     objects: list[ScaledObject | ScaledJob] = []
     authentications: list[Authentication] = []
+    rivals: list[Rival | None] = []
     findings: list[Finding] = []
     refusals: list[Finding] = []
     unreadable: list[Finding] = []
@@ -62,7 +63,10 @@ def survey(text: str, file: str = "-") -> Manifests:
         if isinstance(document, Broken):
             unreadable.append(Finding(file, document.line, "", document.problem))
             continue
-        for path, data in known_objects(document.data, ()):
+        for path, data in known_objects(document.data, (), RIVAL_KINDS):
+            if data["kind"] in RIVAL_KINDS:
+                rivals.append(rival(data, file, document.line(path)))
+                continue
             if data["kind"] in AUTHENTICATION_KINDS:
                 found = authentication(data, file, document.line(path))
                 authentications += () if found is None else (found,)
@@ -72,21 +76,22 @@ def survey(text: str, file: str = "-") -> Manifests:
             objects += () if scaled is None else (scaled,)
             findings += sorted(reader.findings, key=lambda finding: finding.line)
             refusals += reader.refusals
-    return Manifests(tuple(objects), tuple(findings), tuple(refusals), tuple(unreadable), tuple(authentications))
+    rest = tuple(unreadable), tuple(authentications), tuple(filter(None, rivals))
+    return Manifests(tuple(objects), tuple(findings), tuple(refusals), *rest)
 
 
-def known_objects(data: Any, path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the ScaledObjects, ScaledJobs and TriggerAuthentications in a document, each with its path."""
+def known_objects(data: Any, path: Path, more: tuple[str, ...] = ()) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the ScaledObjects, ScaledJobs, TriggerAuthentications and kinds of `more` in a document, with their paths."""
     if not isinstance(data, dict):
         return
     kind, items = data.get("kind"), data.get("items")
     if not isinstance(kind, str):
         return
-    if kind in _KINDS or kind in AUTHENTICATION_KINDS:
+    if kind in {*_KINDS, *AUTHENTICATION_KINDS, *more}:
         yield path, data
     elif kind.endswith("List") and isinstance(items, list):
         for index, item in enumerate(items):
-            yield from known_objects(item, (*path, "items", index))
+            yield from known_objects(item, (*path, "items", index), more)
 
 
 class _Refused(Exception):  # noqa: N818 - used inside of the reader only
@@ -206,13 +211,18 @@ class _Reader:
         return {key: self._plain((*path, key), value) for key, value in data.items() if value is not None}
 
     def _texts(self, path: Path, data: dict[str, Any]) -> dict[str, Any]:
-        """Return `data` with all values as text, as written; a number or boolean is a finding."""
+        """Return `data` with all values as text, as written, lists and maps as JSON; whatever is no text is a finding."""
         texts = {}
         for key, value in data.items():
             written = self._document.unquoted((*self._path, *path, key))
             if written is not None:
-                advice = f'put it in quotes, "{written}"' if value is not None else 'write "" or leave the key out'
+                advice = (
+                    f'put it in quotes, "{written}"' if value is not None else "write a value, or leave the key out"
+                )
                 self._find((*path, key), f"must be a string: {advice}")
+            elif isinstance(value, list | dict):
+                self._find((*path, key), f"must be a string, and is a {'list' if isinstance(value, list) else 'map'}")
+                written = json.dumps(value, default=str, skipkeys=True)
             if value is not None:
                 texts[key] = value if written is None else written
         return texts

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scaler.keda.formula import unknown_names
+from scaler.keda.formula import mistakes
 from scaler.keda.jobs import running_share
 from scaler.keda.scalable import ScaledJob, ScaledObject, ScaleTargetRef, ScalingModifiers
 from scaler.keda.yaml_nodes import Path
@@ -100,6 +100,5 @@ def _modifiers(scaled_object: ScaledObject) -> Iterator[tuple[Path, str]]:
     elif modifiers.target_value <= 0:
         yield (*path, "target"), "must be above 0"
     names = {trigger.name for trigger in scaled_object.triggers if trigger.type not in {"cpu", "memory"}}
-    for word in unknown_names(modifiers.formula, names):
-        dashed = "; in a formula a name must have no dash" if any(word in name.split("-") for name in names) else ""
-        yield (*path, "formula"), f"no trigger has the name {word}{dashed}"
+    if modifiers.formula:
+        yield from (((*path, "formula"), mistake) for mistake in mistakes(modifiers.formula, names))

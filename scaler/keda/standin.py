@@ -66,13 +66,10 @@ class StandIn:
     notes_closed_scalers: bool = False
     """True for a KEDA without that bug: a call that was interrupted by closed scalers counts as an error."""
     formula: Formula | None = None
-    """The formula of `scalingModifiers`, for one that is more than arithmetic and choices over the external triggers.
-
-    If the manifest's is more than that and this is None, the modifiers are ignored.
-    """
+    """The formula of `scalingModifiers`, for one that cannot be worked out here."""
 
     def __post_init__(self, initial_replicas: int) -> None:
-        """Prepare without calling anything; `run` starts it."""
+        """Prepare without calling anything; `run` starts it. Raises `FormulaError` for a formula that is not known here."""
         self._errors: list[str] = []
         self._scalers = external_scalers(self.channel, self.scaled_object, self.env, self._errors.append)
         modifiers = self.scaled_object.advanced.scaling_modifiers

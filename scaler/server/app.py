@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -44,7 +45,7 @@ from scaler.server.reload import reload
 from scaler.server.request_cache import RequestCache
 from scaler.server.service import Service
 from scaler.server.tls import server_credentials
-from scaler.settings import Settings
+from scaler.settings import Settings, unknown_variables
 from scaler.sources import SOURCES
 from scaler.sources.access import Access
 from scaler.sources.backends import Backends
@@ -90,7 +91,8 @@ class Server:
         """Build the parts without listening yet. `readers` replace those of the sources, for tests."""
         self.settings, self._clock = settings, clock
         self.metrics = Metrics(clock, settings.cost)
-        limits, access = settings.limits, Access(settings.access, settings.aws)
+        limits, named = settings.limits, {"redis": {*settings.redis}, "prometheus": {*settings.prometheus}}
+        access = Access(settings.access, settings.aws, named)
         self.addresses = Addresses(allow_loopback=not settings.access)
         self.backends = Backends(
             clock=clock,
@@ -284,6 +286,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload, server, load)
+    for problem in unknown_variables(os.environ):
+        log.warning(problem, see=page("configuration.md"))
     try:
         await server.start()
         server.garbage.settle()

@@ -1,6 +1,6 @@
 """The access rules: which namespaces may use which queues, roles, Redis servers and URLs."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from pydantic import Field
@@ -31,9 +31,17 @@ _FIELDS = {"sqs": "sqs", "redis": "redis", "prometheus": "prometheus", "url": "u
 class Access:
     """Checks claims. Without any rule everything is allowed except AWS roles and foreign AWS endpoints."""
 
-    def __init__(self, rules: Iterable[AccessRule] = (), aws: AwsSettings | None = None) -> None:
-        """Use `rules`, and the role grants and endpoints of `aws`."""
-        self._rules = tuple(rules)
+    def __init__(
+        self,
+        rules: Iterable[AccessRule] = (),
+        aws: AwsSettings | None = None,
+        named: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """Use `rules`, and the role grants and endpoints of `aws`.
+
+        `named` are the names in the configuration by kind (`redis`, `prometheus`), for messages.
+        """
+        self._rules, self._named = tuple(rules), named or {}
         self._aws = aws or AwsSettings()
 
     def replace_rules(self, rules: Iterable[AccessRule]) -> None:
@@ -52,11 +60,26 @@ class Access:
                 self._check_role(namespace, claim.value)
             elif claim.kind == "endpoint":
                 self._check_endpoint(claim.value)
-            elif self._rules and not self._allowed(namespace, claim):
+            elif self._rules and not self._allowed(namespace, claim.kind, claim.value):
                 raise NotAllowedError(
                     f"namespace {namespace} may not read {claim.kind} {claim.value}; "
                     f"the configuration must allow it in access[].{_FIELDS[claim.kind]}"
+                    + self._instead(namespace, claim.kind)
                 )
+
+    def _instead(self, namespace: str, kind: str) -> str:
+        """Return the end of a message: the names that `namespace` may use; others are none of its business."""
+        known = [name for name in sorted(self._named.get(kind, ())) if self._allowed(namespace, kind, name)]
+        return f"; it may read {', '.join(known)}" if known else ""
+
+    def known_names(self, section: str, names: Iterable[str]) -> str:
+        """Return the end of a message about a name that is not in `section` of the configuration.
+
+        With access rules the names are left out, because one reading serves tenants with different grants.
+        """
+        if self._rules:
+            return f"see `{section}` there"
+        return f"it has: {', '.join(sorted(names)) or 'none'}"
 
     def check_hop(self, url: str) -> None:
         """Raise `Refused` unless the tenant of the current read may fetch `url`, the target of a redirect."""
@@ -65,9 +88,9 @@ class Access:
         except NotAllowedError as error:
             raise Refused(f"redirects to {url}, which is not followed: {error}") from None
 
-    def _allowed(self, namespace: str, claim: Claim) -> bool:
+    def _allowed(self, namespace: str, kind: str, value: str) -> bool:
         return any(
-            _matches(namespace, rule.namespaces) and _matches(claim.value, getattr(rule, _FIELDS[claim.kind]))
+            _matches(namespace, rule.namespaces) and _matches(value, getattr(rule, _FIELDS[kind]))
             for rule in self._rules
         )
 

@@ -1,7 +1,7 @@
 """The clients of the process; each reader gets those that the parameters of its constructor name."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -39,6 +39,11 @@ class Backends:
     def may_fetch(self) -> Callable[[str], None]:
         """Checks redirects: raises `Refused` for a URL that the tenant of the current read may not fetch."""
         return self.access.check_hop
+
+    @property
+    def known_names(self) -> Callable[[str, Iterable[str]], str]:
+        """Returns the end of a message about a name that a section of the configuration does not have."""
+        return self.access.known_names
 
     def hand(self, make: Callable[..., Made]) -> Made:
         """Call `make` with the clients that its parameters name; a parameter with a default may have any name.

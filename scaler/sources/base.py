@@ -206,6 +206,9 @@ class Trigger(BaseModel, ABC):
     def claims(self) -> tuple[Claim, ...]:
         """Return everything that the access rules must allow."""
 
+    wakes: ClassVar[bool] = True
+    """Whether its work is known while the workload that does it has no pod."""
+
     counts: ClassVar[tuple[str, ...]] = ()
     """The counts that `imagined` takes, for `simulate`: first the waiting work, then the running work, then others."""
 

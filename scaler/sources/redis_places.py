@@ -1,7 +1,7 @@
 """Places in a Redis, for every source on Redis: which commands each needs, and its value from the answers."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from scaler.clients.redis.faults import Command
 from scaler.clients.redis.resp import RedisError
 from scaler.clients.redis.server import RedisRef
 from scaler.core.domain import Place
+from scaler.core.turns import rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ def parse_time(answer: Any) -> float:
 
 REST: Final[Command] = ()
 """Not a command: a place yields it before each piece of long work, so that other tasks can run (`core.turns`)."""
+PLACES_AT_ONCE = 32
+"""Places that are worked on before the event loop gets a turn."""
 
 
 class ErrorAnswer(Exception):  # noqa: N818 - Redis' own word for it is "error"
@@ -117,6 +120,32 @@ class RedisPlace(Place):
         del answers, now
         return ()
 
+    def presence(self, value: Any) -> bool | None:
+        """Tell whether `value` shows work under way (True), nothing at all (False), or neither (None).
+
+        If nothing at all follows on work under way, this counts as trouble: FLUSHALL leaves the same server, and those at
+        work must first report anew.
+        """
+        del value
+        return None
+
     @abstractmethod
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Any:
         """Return the value; raises `ErrorAnswer`, a `Fault`, or `ValueError` for an answer of a wrong shape."""
+
+
+async def in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
+    """Yield `places`, and give the event loop a turn now and then, because there may be thousands."""
+    for number, place in enumerate(places, 1):
+        yield place
+        if not number % PLACES_AT_ONCE:
+            await rest()
+
+
+async def in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
+    """Yield `commands`, and await a turn at each `REST`."""
+    for command in commands:
+        if command == REST:
+            await rest()
+        else:
+            yield command

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast, final
 
 from scaler.clients.http.addresses import Addresses
@@ -17,10 +17,17 @@ from scaler.core.budget import Budget, Held
 from scaler.core.clock import Clock
 from scaler.core.domain import CountRequests, Found, Hint, Place, Reader, Report
 from scaler.core.errors import Fault, Unavailable
-from scaler.core.turns import rest
 from scaler.sources.access import Access
 from scaler.sources.base import Claim
-from scaler.sources.redis_places import REST, Answers, ErrorAnswer, RedisClock, RedisPlace, parse_time
+from scaler.sources.redis_places import (
+    Answers,
+    ErrorAnswer,
+    RedisClock,
+    RedisPlace,
+    in_steps,
+    in_turns,
+    parse_time,
+)
 
 CLOCK_TOLERANCE_SECONDS = 0.5
 """The clocks are compared at every read. A smaller change comes from the network, and must not change readings."""
@@ -28,8 +35,6 @@ MAX_ROUNDS = 2_000
 """Round trips of one read; with a Redis that answers correctly the timeout comes first."""
 JUMP_SECONDS = 5.0
 """A larger change of Redis' clock between two reads is a jump: keys with a time to live, such as heartbeats, may expire early."""
-PLACES_AT_ONCE = 32
-"""Places that are worked on before the event loop gets a turn."""
 _TIME: Command = ("TIME",)
 
 
@@ -55,7 +60,8 @@ class RedisReader(Reader):
         def allow(namespace: str, url: str) -> None:
             access.check(namespace, [Claim("url", url)])
 
-        self._reach = Reach(clock, addresses, names, redis, Attempts(clock), allow, count_requests, self.rights)
+        tell = access.known_names
+        self._reach = Reach(clock, addresses, names, redis, Attempts(clock), allow, count_requests, tell, self.rights)
         self._budget = budget
         self._hint: Hint | None = None
         self._redises: dict[RedisRef, _Redis] = {}
@@ -131,6 +137,7 @@ class _Redis:
         self._closed = False
         self._one_at_a_time = asyncio.Lock()
         self._clock: RedisClock | None = None
+        self._present: set[RedisPlace] = set()  # those with work under way when they were last read
         self._passed = math.nan  # how far the clock of Redis is ahead of the monotonic one
         self._tracked: dict[RedisPlace, tuple[str, ...]] = {}
         self._groups: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal tuples share one object
@@ -172,6 +179,13 @@ class _Redis:
             self._clock = RedisClock(ahead)
         return self._clock
 
+    def note(self, place: RedisPlace, value: Any, connection: RedisConnection) -> None:
+        """Count it as a change if `place`, which now has `value`, has lost everything."""
+        present = place.presence(value)
+        if present is False and place in self._present:
+            connection.note_change()
+        (self._present.add if present else self._present.discard)(place)
+
     # Hints
 
     def remember(self, place: RedisPlace, tracked: tuple[str, ...]) -> None:
@@ -183,6 +197,7 @@ class _Redis:
     def forget(self, place: RedisPlace) -> bool:
         """Forget `place`, and tell whether it was the last one."""
         del self._tracked[place]
+        self._present.discard(place)
         for key in map(str.encode, place.watched()):
             self._by_key[key].discard(place)
             if not self._by_key[key]:
@@ -227,7 +242,7 @@ class _Read:
 
     async def run(self, places: Sequence[RedisPlace]) -> None:
         """Send the first commands, then those that depend on their answers, until every place has all it needs."""
-        first = [command async for place in _in_turns(places) for command in place.first()]
+        first = [command async for place in in_turns(places) for command in place.first()]
         await self._ask([_TIME, *first])
         try:
             now = parse_time(self._answers[_TIME])
@@ -259,16 +274,18 @@ class _Read:
     ) -> dict[RedisPlace, list[Command]]:
         """Report the places that have all they need, and return the next commands of the others."""
         more: dict[RedisPlace, list[Command]] = {}
-        async for place in _in_turns(places):
+        async for place in in_turns(places):
             try:
                 commands = [
                     command
-                    async for command in _in_steps((place.second if first else place.more)(self._answers, times[0]))
+                    async for command in in_steps((place.second if first else place.more)(self._answers, times[0]))
                 ]
                 if commands:
                     more[place] = commands
                     continue
-                outcome: Found | Fault = self._connection.found(place.value(self._answers, *times), self._asked)
+                value = place.value(self._answers, *times)
+                self._redis.note(place, value, self._connection)
+                outcome: Found | Fault = self._connection.found(value, self._asked)
             except Exception as error:  # noqa: BLE001 - any error that a strange answer causes is a fault of this place
                 outcome = self._fault(place, error)
             self._report(place, outcome)
@@ -280,20 +297,3 @@ class _Read:
         if isinstance(error, Fault):
             return type(error)(f"{place}: {error}")
         return Unavailable(f"{place}: an answer that cannot be understood ({type(error).__name__})")
-
-
-async def _in_turns(places: Sequence[RedisPlace]) -> AsyncIterator[RedisPlace]:
-    """Yield `places`, and give the event loop a turn now and then, because there may be thousands."""
-    for number, place in enumerate(places, 1):
-        yield place
-        if not number % PLACES_AT_ONCE:
-            await rest()
-
-
-async def _in_steps(commands: Iterable[Command]) -> AsyncIterator[Command]:
-    """Yield `commands`, and await a turn at each `REST`."""
-    for command in commands:
-        if command == REST:
-            await rest()
-        else:
-            yield command

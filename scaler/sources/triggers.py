@@ -3,13 +3,14 @@
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
 from scaler.core.errors import MetadataError
-from scaler.sources import SOURCES, foreign_keys
+from scaler.sources import SOURCES, foreign_keys, wrong_types
 from scaler.sources.base import NAMESPACE, Trigger
 
 KEDA_KEYS = frozenset({"scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsClientCert", "tlsClientKey"})
@@ -24,7 +25,8 @@ LIKE = 0.75
 """Minimum similarity of a suggested key: `queueLenght` to `queueLength` 0.9, `metricName` to `metricType` 0.7."""
 
 
-def keys_of(trigger: type[Trigger]) -> dict[str, Any]:
+@cache
+def keys_of(trigger: type[Trigger]) -> Mapping[str, Any]:
     """Return the metadata keys of a kind of trigger, each with its pydantic field."""
     return {str(field.alias): field for field in trigger.model_fields.values() if field.alias != NAMESPACE}
 
@@ -70,6 +72,7 @@ def check(
     problems += [_unknown_key(key, source.name, known) for key in unknown[:MAX_PROBLEMS]]
     if len(unknown) > MAX_PROBLEMS:
         problems.append(Problem(clipped(unknown[MAX_PROBLEMS]), f"unknown, too, as {len(unknown)} keys are in all"))
+    problems += _wrong_types(values, known, from_env)
     if problems:
         return None, tuple(problems)
     given = {key: value for key, value in values.items() if key not in open_keys}
@@ -135,6 +138,20 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     return Problem(clipped(key), f"unknown key for source {source}; {hint}")
 
 
+def _wrong_types(values: Mapping[str, str], known: Mapping[str, Any], from_env: set[str]) -> list[Problem]:
+    """Return the problems of lists and maps where several texts with commas between them are meant."""
+    found = []
+    for key, value in values.items():
+        if key in known and wrong_types.is_list(known[key].annotation):
+            hint = wrong_types.hint(key, value, several=True)
+            if hint is not None:
+                secret = key in from_env
+                found.append(
+                    Problem(key, f"{shown(value, secret=secret)} {hint.partition(';')[0] if secret else hint}")
+                )
+    return found
+
+
 def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) -> list[Problem]:
     """Return pydantic's findings as problems: key, value, what is allowed."""
     known = keys_of(SOURCES[source].trigger)
@@ -151,7 +168,10 @@ def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) 
             marked = isinstance(extra, dict) and bool(extra.get("secret"))
             # A source may use the value of one key as the default of another.
             secret = marked or key in from_env or finding["input"] in from_env.values()
-            text = f"{shown(finding['input'], secret=secret)} is not allowed; it must be {_allowed(finding)}"
+            hint = None if secret else wrong_types.hint(key, str(finding["input"]), several=False)
+            text = (
+                f"{shown(finding['input'], secret=secret)} {hint or 'is not allowed'}; it must be {_allowed(finding)}"
+            )
         problems.append(Problem(key, text))
     return problems
 

@@ -1,6 +1,7 @@
 """Source `workqueue`: the items in the work queues of a controller built on client-go or controller-runtime."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -36,6 +37,7 @@ WHY_MISSING = (
 _DEPTH = "the name of a series that ends in depth, such as prometheus_operator_workqueue_depth"
 DepthName = Annotated[str, matching("[a-zA-Z_:][a-zA-Z0-9_:]*depth", _DEPTH)]
 WRONG_NAME = f"check the names in `queues`; if they are right, {WHY_MISSING}"
+_OF_SERIES = re.compile(r"(?:^|,)(name|controller|priority)[=!]")
 MAX_NAMED = 10
 """Queues named in one message."""
 
@@ -127,10 +129,20 @@ class WorkqueueTrigger(PageKeys):
         """Return the pages of the controller."""
         return self.page_places(Series(self.metric_name).wanted)
 
+    def cautions(self, target_kind: str, max_replicas: int, target_name: str = "") -> tuple[str, ...]:
+        """Tell of labels in `selector` that no target has, and so no `up`."""
+        del target_kind, max_replicas, target_name
+        if not (label := _OF_SERIES.search(self.selector)):
+            return ()
+        return (
+            f"selector: {label[1]} is a label of the series and of no target: leave it out, and name the queue in queues",
+        )
+
     def claims(self) -> tuple[Claim, ...]:
         """Return the way to the pages."""
         return self.page_claims()
 
+    wakes: ClassVar[bool] = False
     counts: ClassVar[tuple[str, ...]] = ("depth", "active")
 
     def imagined(self, counts: Mapping[str, float], replicas: int, now: float) -> Readings:

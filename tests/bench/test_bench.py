@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import accelerated, attacks, costs, fleet, memory, replicas, report, rpc, steady, storm, streams, wake
+from bench import accelerated, attacks, costs, fleet, memory, replicas, report, rpc, start, steady, storm, streams, wake
 from bench.doubles import Backends, backends
 from bench.processes import serving
 from bench.report import Found
@@ -169,6 +169,15 @@ async def test_memory_part() -> None:
     effort = memory.Effort(scaled_objects=120, on_places=20, others=20, runs=1, quiet_seconds=0.2)
     rows = (await memory.measure(effort)).tables["memory"]
     assert [row["counted"] for row in rows] == [100, 20, 20, 20]
+
+
+@pytest.mark.bench
+async def test_start_part_tells_what_an_idle_process_is_made_of() -> None:
+    tables = (await start.measure(start.Effort(runs=1, quiet_seconds=0.1))).tables
+    (row,), layers = tables["start"], tables["start layers"]
+    assert (layers[-1]["with"], layers[-1]["RSS MB"]) == (start.WHOLE, row["RSS MB"])
+    assert sum(layer["more MB"] for layer in layers) == pytest.approx(row["RSS MB"]["median"])
+    assert all(layer["more MB"] > 0 for layer in layers)
 
 
 @pytest.mark.bench

@@ -16,7 +16,7 @@ def subject(spec: dict[str, Any], metadata: dict[str, str], kind: str = "externa
         "spec": {
             **spec,
             "scaleTargetRef": {"name": "worker"},
-            "triggers": [{"type": kind, "metadata": {"scalerAddress": "x:1", **metadata}}],
+            "triggers": [{"type": kind, "name": "orders", "metadata": {"scalerAddress": "x:1", **metadata}}],
         },
     }
     (found,) = parse(json.dumps(document)).objects

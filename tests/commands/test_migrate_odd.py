@@ -5,7 +5,7 @@ import pytest
 from scaler.commands.manifests import File
 from scaler.commands.migrate.command import migrate, report
 from scaler.commands.migrate.model import Options
-from tests.commands.migrated import made
+from tests.commands.migrated import made, triggers
 
 HEAD = "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: a}\nspec:\n  scaleTargetRef: {name: a}\n  triggers:"
 QUEUE = "queueURL: q\n      awsRegion: eu-west-1\n"
@@ -63,3 +63,15 @@ def test_what_a_list_becomes_is_said_where_it_is_not_the_same() -> None:
     plain = migrate([File("a.yaml", named=True, text=REDIS.replace("    metricType: Value\n", ""))], Options())
     assert "metricType" not in "\n".join(report(plain))
     assert "TLS" not in "\n".join(report(plain))
+
+
+def test_labels_of_the_series_do_not_go_into_the_selector() -> None:
+    """`up`, by which targets that are down are found, has none of them."""
+    query = 'sum(workqueue_depth{name="q",controller="q",priority="0",namespace="shop",job!="x"})'
+    text = (
+        f"{HEAD}\n  - type: prometheus\n    metadata: {{serverAddress: 'http://p', query: '{query}', threshold: '5'}}\n"
+    )
+    done = migrate([File("a.yaml", named=True, text=text)], Options())
+    (trigger,) = triggers(made(done))
+    assert (trigger["queues"], trigger["selector"]) == ("q", 'namespace="shop",job!="x"')
+    assert "all priorities of the queue count" in "\n".join(report(done))

@@ -45,6 +45,18 @@ def test_queries(query: str, wanted: tuple[str, str, float, Any] | None) -> None
         assert (found.role, found.per, found.factor, found.queues) == wanted
 
 
+@pytest.mark.parametrize(
+    ("query", "advice"),
+    [
+        ('avg(sum(argocd_repo_pending_request_total{namespace="argocd"}) by (instance))', "component repo-server"),
+        ('sum(redis_key_size{key=~"queue:a|queue:b"})', "write source sidekiq with queues"),
+    ],
+)
+def test_what_is_not_translated_is_told_with_its_source(query: str, advice: str) -> None:
+    with pytest.raises(Left, match=f"is no metric of a known exporter; .*{advice}"):
+        meaning(query)
+
+
 @given(st.text(alphabet="sum(){}[]\"'=~!,*/+-0159 abvector_:sidekiq\\\n", max_size=60))
 def test_no_query_is_too_strange_to_be_left(query: str) -> None:
     with contextlib.suppress(Left):

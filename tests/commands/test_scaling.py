@@ -80,7 +80,7 @@ def test_who_cannot_fall_to_zero_is_told_of_no_fault_of_keda(spec: dict[str, Any
 
 def with_formula(formula: str, activation_target: str = "2", **spec: Any) -> ScaledObject:
     modifiers = ScalingModifiers(formula=formula, target="5", activation_target=activation_target)
-    triggers = tuple(Trigger(type="external", name=name, metadata={}) for name in "ab")
+    triggers = tuple(Trigger(type="external", name=name, metadata={}) for name in "abc")
     return replace(scaled_object(advanced=Advanced(scaling_modifiers=modifiers), **spec), triggers=triggers)
 
 
@@ -93,8 +93,12 @@ def with_formula(formula: str, activation_target: str = "2", **spec: Any) -> Sca
         (with_formula("a - 100", **FORCED), 0, 1, "active: KEDA scales from 0 to 1 at once"),
         (with_formula("a > 5 ? a : 0"), 4, 6, "a > 5 ? a : 0 = 30"),
         (with_formula("a > 50 ? a : 0"), 4, 0, "inactive: KEDA scales to 0"),
-        (with_formula("count([a, b], {# > 5})"), 4, None, "not worked out here"),
-        (with_formula("a + cron"), 4, None, "not worked out here"),
+        (with_formula("count([a, b], {# > 5}) * 12"), 4, 3, "count([a, b], {# > 5}) * 12 = 12"),
+        (with_formula("duration('1h') + a"), 4, None, "not worked out here: the function `duration` is not known here"),
+        (with_formula("a % 2"), 4, None, "not worked out here: `%` needs whole numbers"),
+        (with_formula("[a, b][int(b)]"), 4, None, "not worked out here: it has no value with those of the triggers"),
+        (with_formula("a + cron"), 4, None, "not worked out here: no trigger has the name cron"),
+        (with_formula("a + b + c"), 4, None, "not worked out here: trigger c is of another scaler"),
     ],
 )
 def test_a_formula(owner: ScaledObject, replicas: int, desired: int | None, said: str) -> None:
@@ -144,6 +148,13 @@ def test_fallback_beside_a_formula_is_active_by_its_value(
     owner = replace(with_formula("a", fallback=fallback), advanced=Advanced(scaling_modifiers=modifiers))
     found = of_object(owner, [FAILED], 0, 4)
     assert (found["desired"], said in "\n".join(found["lines"])) == (desired, True), found["lines"]
+
+
+def test_fallback_wakes_from_zero_only_since_a_version_of_keda() -> None:
+    owner = replace(scaled_object(), fallback=Fallback(failure_threshold=3, replicas=2))
+    told = {count: "\n".join(of_object(owner, [FAILED], 0, count)["lines"]) for count in (0, 4)}
+    assert "failures in a row (from 0 replicas since KEDA 2.19: before it polls pass fallback over)" in told[0]
+    assert "2.19" not in told[4]
 
 
 def test_an_error_of_one_trigger_makes_the_formula_inactive_and_holds() -> None:

@@ -102,11 +102,13 @@ class _Course(ExternalScalerServicer):
         return pb.IsActiveResponse(result=self.value() > 0)
 
 
-async def test_the_same_replicas_as_the_stand_in_step_for_step() -> None:
+@pytest.mark.parametrize("formula", [None, "orders > 10 ? orders / 2 : 0", "count([orders], # > 20) * 20"])
+async def test_the_same_replicas_as_the_stand_in_step_for_step(formula: str | None) -> None:
     clock = ManualClock(wall=1_800_000_000.0)
     start = clock.wall()
     values = [0.0] * 7 + [23.0] * 40 + [60.0] * 33 + [4.0] * 45 + [0.0] * 95
-    chosen = subject({"pollingInterval": 3, "cooldownPeriod": 20, "maxReplicaCount": 9}, SQS)
+    advanced = {"scalingModifiers": {"formula": formula, "target": "5", "activationTarget": "4"}} if formula else {}
+    chosen = subject({"pollingInterval": 3, "cooldownPeriod": 20, "maxReplicaCount": 9, "advanced": advanced}, SQS)
     flags = ControllerFlags(sync_period_seconds=4, downscale_stabilization_seconds=15)
     server = grpc.aio.server()
     add_ExternalScalerServicer_to_server(_Course(clock, start, values), server)

@@ -1,7 +1,5 @@
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -113,12 +111,3 @@ async def test_a_namespace_fills_no_log(
     assert "greedy" in told[0]
     await clock.advance(300)
     assert once("a", "greedy")
-
-
-def test_a_server_loads_neither_rich_nor_redis_py() -> None:
-    """They take 4 and 6 MB; of redis-py it would need the classes of errors, and Redis' own codes tell as much."""
-    told = (
-        "import sys, scaler.server.app, scaler.cli; "
-        "print([name for name in sys.modules if name.partition('.')[0] in {'rich', 'redis', 'boto3'}])"
-    )
-    assert subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,9 +75,8 @@ def mount(scratch: Path) -> Path:
 
 
 def put_python(root: Path) -> None:
-    """Put this Python where the image has its own: /usr/local, or /usr where it belongs to the system."""
-    if sys.base_prefix != "/usr":
-        subprocess.run(["mount", "--bind", root / sys.base_prefix.lstrip("/"), root / "usr/local"], check=True)
+    """Put this Python where the image has its own, in /usr/local."""
+    subprocess.run(["mount", "--bind", root / sys.base_prefix.lstrip("/"), root / "usr/local"], check=True)
 
 
 def open_python(root: Path) -> None:
@@ -85,12 +85,20 @@ def open_python(root: Path) -> None:
         (root / folder.relative_to("/")).chmod(0o755)
 
 
+def drop_bytecode(root: Path) -> None:
+    """Leave Python's own library as the base image has it: without bytecode."""
+    for folder in (root / sysconfig.get_path("stdlib").lstrip("/")).rglob("__pycache__"):
+        shutil.rmtree(folder)
+
+
 def build(dockerfile: Path, scratch: Path) -> None:
     """Carry out every stage; its files are then in `scratch/<stage>`."""
     roots: dict[str, Path] = {}
     for stage in parse(dockerfile.read_text()):
         root = roots[stage.name] = mount(scratch / stage.name)
         open_python(root)
+        if stage.name == "final":  # no RUN of it is kept for the next build, so something may be missing
+            drop_bytecode(root)
         put_python(root)
         place, digest = "/", sha256(sys.version.encode())
         for keyword, rest in stage.instructions:

@@ -23,6 +23,7 @@ ENGINE = ["unshare", "--mount", sys.executable, str(Path(__file__).with_name("en
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for mounts in a namespace of its own"),
+    pytest.mark.skipif(sys.base_prefix == "/usr", reason="Debian's own Python lets pip remove nothing (PEP 668)"),
     pytest.mark.timeout(600),  # everything is installed as in a new image
 ]
 
@@ -69,6 +70,15 @@ def logged(process: "subprocess.Popen[str]", event: str) -> dict[str, Any]:
         if found["event"] == event:
             return found
     raise AssertionError(f"the server ended ({process.wait()}) without {event}")
+
+
+def test_no_start_compiles_a_module(image: Path) -> None:
+    told = (
+        "import os, sys, scaler.cli, scaler.settings, scaler.server.app; "
+        "specs = [getattr(module, '__spec__', None) for module in sys.modules.values()]; "
+        "print([spec.name for spec in specs if spec and spec.cached and not os.path.exists(spec.cached)])"
+    )
+    assert inside(image, "python", "-c", told).stdout == "[]\n"
 
 
 def test_it_serves_as_nobody_on_a_read_only_file_system_and_drains(server: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from scaler.keda.executor import Missing
 from scaler.keda.findings import ManifestError
+from scaler.keda.formula import FormulaError
 from scaler.keda.scalable import Advanced, Fallback, ScaledObject, ScaleTargetRef, ScalingModifiers, Trigger
 from scaler.keda.standin import StandIn
 from scaler.pb.externalscaler_pb2 import GetMetricSpecResponse, MetricSpec
@@ -222,6 +223,13 @@ async def test_an_object_without_external_triggers_is_refused() -> None:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         with pytest.raises(ManifestError, match=r"^f\.yaml:3: shop has no trigger of type external or external-push$"):
             StandIn(shop(Trigger(type="cron", metadata={})), channel, scale)
+
+
+async def test_a_formula_that_cannot_be_worked_out_is_refused(play: Play) -> None:
+    """It is not left out, because the replicas would then follow the triggers."""
+    advanced = Advanced(scaling_modifiers=ScalingModifiers(formula="now() ?? a", target="5"))
+    with pytest.raises(FormulaError, match="the function `now` is not known here"):
+        play(Trigger(type="external", name="a", metadata={}), advanced=advanced)
 
 
 FORMULA = Advanced(scaling_modifiers=ScalingModifiers(formula="a + b", target="5", activation_target="30"))

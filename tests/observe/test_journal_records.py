@@ -102,3 +102,9 @@ def test_a_course_has_gaps_where_nothing_is_known() -> None:
     assert values[79:99] == [None] * 20  # KEDA did not ask
     assert values[99:109] == [5] * 10
     assert values[109:] == [None] * 11  # and has not asked since
+
+
+@pytest.mark.parametrize("number", [1e39, 1e300])
+def test_a_number_of_any_size_is_packed(number: float) -> None:
+    (record,) = unpack(pack(0, VALUE, number))
+    assert 1e38 < record.number < 1e39

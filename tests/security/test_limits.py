@@ -179,7 +179,7 @@ async def in_turns(count: int, call: Callable[[int], Any]) -> Counter[str]:
     return ended
 
 
-@pytest.mark.timeout(7_200 if FULL else 120)
+@pytest.mark.timeout(7_200 if FULL else 300)
 @pytest.mark.parametrize(
     ("namespaces", "padding"),
     [(1, 0), (97, 0), (97, 400)],
@@ -222,7 +222,7 @@ async def test_a_flood_of_metadata_maps_stays_within_the_memory_limit(
         assert spec.metricSpecs[0].metricName == "workqueue-q"
 
 
-@pytest.mark.timeout(7_200 if FULL else 120)
+@pytest.mark.timeout(7_200 if FULL else 300)
 async def test_a_flood_of_streams_stays_within_the_memory_limit(flooded: Callable[[], Any]) -> None:
     async with flooded() as server, server.channel() as channel, server.channel() as other:
         flood, modest = ExternalScalerStub(channel), ExternalScalerStub(other)

@@ -189,7 +189,7 @@ async def test_the_deadline_holds_on_the_machines_clock_too(serve: Serve, reader
         began = time.perf_counter()
         calls = [failure(getattr(keda, name)(keda.ref())) for name in ("get_metrics", "is_active") for _ in range(20)]
         assert {code for code, _ in await asyncio.gather(*calls)} == {Code.UNAVAILABLE}
-        assert 0.3 < time.perf_counter() - began < 1.3  # on a busy machine
+        assert 0.3 < time.perf_counter() - began < 10  # however busy the machine is; without a deadline it never ends
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,33 @@ def test_the_rest_is_denied_and_the_missing_rule_is_named(claim: Claim) -> None:
     )
 
 
+NAMED = {"redis": ("main", "bank", "bank-cache"), "prometheus": ("central", "bank")}
+BANK = AccessRule(namespaces=("bank",), redis=("bank*",), prometheus=("*",))
+
+
+@pytest.mark.parametrize(
+    ("namespace", "claim", "instead"),
+    [
+        ("shop", Claim("redis", "mian"), "; it may read main"),
+        ("shop", Claim("redis", "bank"), "; it may read main"),
+        ("shop", Claim("prometheus", "main"), "; it may read central"),
+        ("bank", Claim("redis", "main"), "; it may read bank, bank-cache"),
+        ("other", Claim("redis", "main"), ""),
+        ("shop", Claim("url", "http://else/"), ""),
+    ],
+)
+def test_only_names_that_the_namespace_may_use_are_told(namespace: str, claim: Claim, instead: str) -> None:
+    said = told(Access([RULE, BANK], AWS, NAMED), namespace, claim)
+    assert said.partition("access[].")[2].partition(";")[1:] == instead.partition(";")[1:]
+
+
+def test_a_name_that_there_is_not_is_told_with_the_others_only_where_all_may_use_all() -> None:
+    """The text of a reading's fault goes to every tenant that waits for it, whatever its grants."""
+    assert Access(named=NAMED).known_names("redis", ("main", "bank")) == "it has: bank, main"
+    assert Access().known_names("redis", ()) == "it has: none"
+    assert Access([BANK], named=NAMED).known_names("redis", ("main", "bank")) == "see `redis` there"
+
+
 def test_every_claim_must_be_granted() -> None:
     access = Access([RULE], AWS)
     assert told(access, "shop", *each(GRANTED)) == ""

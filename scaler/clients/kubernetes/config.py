@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from yarl import URL
@@ -20,6 +20,7 @@ from scaler.core.errors import SettingsError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
+_T = TypeVar("_T")
 PROXY = "run `kubectl proxy`, which knows it, and set kubernetes.url to http://127.0.0.1:8001"
 _UNSUPPORTED = {  # these raise an error: ignoring them would mean another identity or another server
     "cluster": ("proxy-url",),
@@ -109,41 +110,103 @@ def _way(*, pod: bool, context: str | None) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A mapping of a kubeconfig, with its file and the way to it: `users[0].user`. What reads it names both in errors."""
+
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    file: Path = Path()
+    path: str = ""
+
+    def error(self, key: str, problem: str) -> SettingsError:
+        """Return an error about the field `key`; it never shows a value."""
+        return SettingsError(f"kubeconfig {self.file}: {self.path}{'.' if self.path else ''}{key} {problem}")
+
+    def text(self, key: str) -> str:
+        """Return the text of `key`, "" without one."""
+        return self._typed(key, str, "text") or ""
+
+    def flag(self, key: str) -> bool:
+        """Return whether `key` is true."""
+        return self._typed(key, bool, "true or false") or False
+
+    def part(self, key: str) -> "_Part":
+        """Return the mapping under `key`, empty without one."""
+        values = self._typed(key, dict, "a mapping") or {}
+        return _Part(values, self.file, f"{self.path}.{key}" if self.path else key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return the list of texts under `key`, empty without one."""
+        found = self._typed(key, list, "a list") or []
+        if not all(isinstance(each, str) for each in found):
+            raise self.error(key, "must be a list of texts")
+        return tuple(found)
+
+    def parts(self, key: str) -> "list[_Part]":
+        """Return the list of mappings under `key`, empty without one."""
+        found = self._typed(key, list, "a list") or []
+        if not all(isinstance(each, dict) for each in found):
+            raise self.error(key, "must be a list of mappings")
+        place = f"{self.path}.{key}" if self.path else key
+        return [_Part(each, self.file, f"{place}[{index}]") for index, each in enumerate(found)]
+
+    def pem(self, key: str) -> Pem:
+        """Return the certificates or the key of `KEY-data`, else of the file under `KEY`; client-go does the same."""
+        if data := self.text(f"{key}-data"):
+            try:
+                return Pem(text=base64.b64decode(data, validate=True).decode())
+            except (binascii.Error, UnicodeDecodeError):
+                raise self.error(f"{key}-data", "is not base64 of a PEM text") from None
+        return Pem(self.home / path) if (path := self.text(key)) else NO_PEM
+
+    @property
+    def home(self) -> Path:
+        """The folder that paths are relative to."""
+        return self.file.parent
+
+    def _typed(self, key: str, kind: type[_T], name: str) -> _T | None:
+        found = self.values.get(key)
+        if found is not None and not isinstance(found, kind):
+            raise self.error(key, f"must be {name}")
+        return found
+
+
 def from_kubeconfig(files: list[Path], context: str | None = None) -> Cluster:
     """Return the cluster and user of a context, merging `files` as kubectl does: the first entry of a name wins."""
-    merged: dict[str, dict[str, tuple[dict[str, Any], Path]]] = {"contexts": {}, "clusters": {}, "users": {}}
+    merged: dict[str, dict[str, _Part]] = {"contexts": {}, "clusters": {}, "users": {}}
     where = ", ".join(str(file) for file in files)
     for file in files:
-        document = _load(file)
-        context = context or _text(document, "current-context")
+        document = _Part(_load(file), file)
+        context = context or document.text("current-context")
         for plural, entries in merged.items():
-            for entry in _entries(document, plural, file):
-                entries.setdefault(_text(entry, "name"), (_map(entry, plural[:-1]), file.parent))
+            for entry in document.parts(plural):
+                entries.setdefault(entry.text("name"), entry.part(plural[:-1]))
     if not context:
         known = ", ".join(sorted(merged["contexts"])) or "none"
         raise SettingsError(
             f"kubeconfig {where} has no current-context: set kubernetes.context (--context) to one of its contexts: {known}"
         )
-    chosen, _ = _named(merged, "contexts", context, where)
-    cluster, cluster_home = _named(merged, "clusters", _text(chosen, "cluster"), where)
-    user, user_home = _named(merged, "users", _text(chosen, "user"), where) if chosen.get("user") else ({}, Path())
+    chosen = _named(merged, "contexts", context, where)
+    cluster = _named(merged, "clusters", chosen.text("cluster"), where)
+    user = _named(merged, "users", name, where) if (name := chosen.text("user")) else _Part()
     for what, part in (("cluster", cluster), ("user", user)):
         for key in _UNSUPPORTED[what]:
-            if part.get(key):
+            if part.values.get(key):
                 raise SettingsError(
-                    f"kubeconfig {where}: {key} of the {what} in context {context} is not supported; {PROXY}"
+                    f"kubeconfig {part.file}: {key} of the {what} in context {context} is not supported; {PROXY}"
                 )
-    server = _server(_text(cluster, "server"), f"kubeconfig {where}: server of context {context}")
+    server = _server(cluster.text("server"), f"kubeconfig {cluster.file}: server of context {context}")
+    token_file = user.text("tokenFile")
     return Cluster(
         server=server,
-        ca=_pem(cluster, "certificate-authority", cluster_home),
-        verify=cluster.get("insecure-skip-tls-verify") is not True,
-        server_name=_text(cluster, "tls-server-name") or None,
-        certificate=_pem(user, "client-certificate", user_home),
-        key=_pem(user, "client-key", user_home),
-        token=_text(user, "token"),
-        token_file=user_home / _text(user, "tokenFile") if user.get("tokenFile") else None,
-        plugin=_plugin(_map(user, "exec"), user_home, cluster) if user.get("exec") else None,
+        ca=cluster.pem("certificate-authority"),
+        verify=not cluster.flag("insecure-skip-tls-verify"),
+        server_name=cluster.text("tls-server-name") or None,
+        certificate=user.pem("client-certificate"),
+        key=user.pem("client-key"),
+        token=user.text("token"),
+        token_file=user.home / token_file if token_file else None,
+        plugin=_plugin(user.part("exec"), cluster) if user.values.get("exec") else None,
     )
 
 
@@ -162,35 +225,12 @@ def _load(file: Path) -> dict[str, Any]:
     return document
 
 
-def _entries(document: dict[str, Any], key: str, file: Path) -> list[dict[str, Any]]:
-    found = document.get(key) or []
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise SettingsError(f"kubeconfig {file}: {key} must be a list of mappings")
-    return found
-
-
-def _named(
-    merged: Mapping[str, Mapping[str, tuple[dict[str, Any], Path]]], plural: str, name: str, where: str
-) -> tuple[dict[str, Any], Path]:
+def _named(merged: Mapping[str, Mapping[str, _Part]], plural: str, name: str, where: str) -> _Part:
     try:
         return merged[plural][name]
     except KeyError:
         known = ", ".join(sorted(merged[plural])) or "none"
         raise SettingsError(f"kubeconfig {where} has no {plural[:-1]} {name!r}; it has: {known}") from None
-
-
-def _map(value: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key) or {}
-    if not isinstance(found, dict):
-        raise SettingsError(f"kubeconfig: {key} must be a mapping")
-    return found
-
-
-def _text(value: Mapping[str, Any], key: str) -> str:
-    found = value.get(key)
-    if found is not None and not isinstance(found, str):
-        raise SettingsError(f"kubeconfig: {key} must be text")
-    return found or ""
 
 
 def _server(text: str, what: str) -> str:
@@ -200,31 +240,24 @@ def _server(text: str, what: str) -> str:
     return str(url.with_query(None).with_fragment(None)).rstrip("/")
 
 
-def _pem(value: Mapping[str, Any], key: str, home: Path) -> Pem:
-    if data := _text(value, f"{key}-data"):  # data wins over the file, as in client-go
-        try:
-            return Pem(text=base64.b64decode(data, validate=True).decode())
-        except (binascii.Error, UnicodeDecodeError):
-            raise SettingsError(f"kubeconfig: {key}-data is not base64 of a PEM text") from None
-    return Pem(home / path) if (path := _text(value, key)) else NO_PEM
-
-
-def _plugin(value: dict[str, Any], home: Path, cluster: Mapping[str, Any]) -> ExecPlugin:
-    command, api_version = _text(value, "command"), _text(value, "apiVersion")
-    if not command or api_version not in {"client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"}:
-        raise SettingsError(
-            "kubeconfig: exec needs a command and apiVersion client.authentication.k8s.io/v1 or v1beta1"
-        )
-    if value.get("interactiveMode") == "Always":
-        raise SettingsError("kubeconfig: exec with interactiveMode Always cannot be used by a server")
+def _plugin(given: _Part, cluster: _Part) -> ExecPlugin:
+    command, api_version = given.text("command"), given.text("apiVersion")
+    if not command:
+        raise given.error("command", "is required")
+    if api_version not in {"client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"}:
+        raise given.error("apiVersion", "must be client.authentication.k8s.io/v1 or v1beta1")
+    if given.text("interactiveMode") == "Always":
+        raise given.error("interactiveMode", "Always cannot be used by a server")
     if os.sep in command:  # a bare name is looked up in PATH, a path is relative to the file
-        command = str(home / command)
-    info = {key: cluster[key] for key in ("server", "certificate-authority-data", "tls-server-name") if key in cluster}
+        command = str(given.home / command)
+    keys = ("server", "certificate-authority-data", "tls-server-name")
     return ExecPlugin(
         command=command,
-        args=tuple(str(arg) for arg in value.get("args") or ()),
-        env=tuple((_text(entry, "name"), _text(entry, "value")) for entry in value.get("env") or ()),
+        args=given.texts("args"),
+        env=tuple((entry.text("name"), entry.text("value")) for entry in given.parts("env")),
         api_version=api_version,
-        install_hint=_text(value, "installHint"),
-        cluster=info if value.get("provideClusterInfo") is True else None,
+        install_hint=given.text("installHint"),
+        cluster={key: cluster.values[key] for key in keys if key in cluster.values}
+        if given.flag("provideClusterInfo")
+        else None,
     )

@@ -1,8 +1,9 @@
 """Parses a page of metrics (Prometheus text or OpenMetrics) while it streams in, and adds up the wanted series."""
 
+import codecs
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 MAX_LINE_BYTES = 64 * 1024
@@ -22,7 +23,7 @@ _SAMPLE = re.compile(
     rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)"
     rb"(?:[ \t]*+\{((?:" + _ANY_LABEL + rb"(?:," + _ANY_LABEL + rb")*+,?+)?+[ \t]*+)\}[ \t]*+|[ \t]++)"
     rb"([-+.0-9a-zA-Z]++)"  # value
-    rb"(?:[ \t]++[-+.0-9eE]++)?"  # timestamp; `?+` loses the position if only the blanks match (Python 3.11.2)
+    rb"(?:[ \t]++([-+.0-9eE]++))?"  # timestamp; `?+` loses the position if only the blanks match (Python 3.11.2)
     rb"(?:[ \t]++\#.*)?[ \t\r]*"  # exemplar
 )
 END = b"# EOF"
@@ -98,11 +99,15 @@ class PageParser:
     def __init__(self, families: Iterable[Family]) -> None:
         """Add up `families`, and skip all other series."""
         self._by = {family.name.encode(): [label.encode() for label in family.by] for family in families}
-        # A line that begins with blanks is parsed to find out its series.
-        self._prefixes = (*self._by, b" ", b"\t")
+        # A line that begins with blanks is parsed to find out its series. Names in quotes (of UTF-8) and a byte order mark
+        # are not understood, and must not be skipped.
+        quoted = (b'{"' + name + b'"' for name in self._by)
+        self._prefixes = (*self._by, b" ", b"\t", *quoted, codecs.BOM_UTF8)
         self._sums: dict[bytes, dict[bytes, float]] = {}
         self.kept_bytes = 0
         """Approximate memory of the sums."""
+        self.oldest = math.inf
+        """The oldest timestamp that a series has, in milliseconds, with OpenMetrics in seconds."""
         self._alike = _NOTHING
         self._alike_sums: dict[bytes, float] = {}
         self._layouts = 0
@@ -161,9 +166,11 @@ class PageParser:
             if not line.strip() or line.lstrip().startswith(b"#"):
                 return
             raise PageError(f"not a series: {_shown(line)}")
-        name, labels, value = sample.groups()
+        name, labels, value, stamp = sample.groups()
         if name not in self._by:
             return
+        if stamp is not None:
+            self.oldest = min(self.oldest, _number(stamp))
         found = _LABELS.findall(labels or b"")
         position = {label: index for index, (label, _) in enumerate(found)}
         if len(position) != len(found):
@@ -181,10 +188,7 @@ class PageParser:
         if total is None:
             total = 0.0
             self._admit(group)
-        try:
-            sums[group] = total + count_in(value)
-        except ValueError:
-            raise PageError(f"not a number: {_shown(value)}") from None
+        sums[group] = total + _number(value, count_in)
 
     def _admit(self, group: bytes) -> None:
         self.kept_bytes += SUM_BYTES + len(group)
@@ -210,6 +214,13 @@ class PageParser:
             pattern += re.escape(between) + value
         self._alike = re.compile(pattern + rb"\} ([-+.0-9eE]++)")
         self._alike_sums = sums
+
+
+def _number(text: bytes, read: Callable[[bytes], float] = float) -> float:
+    try:
+        return read(text)
+    except ValueError:
+        raise PageError(f"not a number: {_shown(text)}") from None
 
 
 def _unescape(escape: re.Match[bytes]) -> bytes:

@@ -16,7 +16,7 @@ from scaler.clients.pages.exposition import LEADER, START, Page, Sums, count_in
 from scaler.clients.pages.judge import Changes, judged
 from scaler.clients.pages.kept import Kept, bytes_of
 from scaler.clients.pages.places import Wanted
-from scaler.clients.pages.prometheus_query import OLDEST_SECONDS, STALE, TARGET_LABELS, PrometheusPages
+from scaler.clients.pages.prometheus_query import OLDEST_SECONDS, STALE, TARGET_LABELS, UNSEEN, PrometheusPages
 from scaler.clients.pages.settings import PrometheusServer
 from scaler.core.budget import Budget
 from scaler.core.clock import Clock
@@ -25,6 +25,11 @@ from scaler.core.errors import Refused, Unavailable
 from scaler.core.turns import rest
 
 HINT = "; a server under `prometheus` of the configuration has headers, tokenFile, caFile and certFile"
+NO_UP = (
+    "no `up` has the labels of `selector`, so that targets which are down could not be told: give it labels that "
+    "Prometheus puts to targets (job, namespace, pod) and none of the series' own (name, controller); where samples are "
+    "forwarded, `up` must be among them"
+)
 LONG_QUERY = 3_500
 """Longer queries use POST. Shorter ones use GET, because not every proxy lets POST through."""
 SERIES_AT_ONCE = 50
@@ -64,11 +69,15 @@ async def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] =
         raise Unavailable(f"{place}: the answer may be partial: {_quoted(' '.join(answer.warnings), secrets)!r}")
     by = {family.name: family.by for family in place.families | {LEADER, START}}
     found: dict[tuple[str, ...], Sums] = {}
+    unseen = False
     try:
         for number, series in enumerate(answer.data.result, 1):
             if not number % SERIES_AT_ONCE:
                 await rest()
             labels: dict[str, str] = series["metric"]
+            if UNSEEN in labels:
+                unseen = True
+                continue
             _check(place, labels, series["value"][1])
             name = labels["__name__"]
             page = found.setdefault(tuple(labels.get(label, "") for label in TARGET_LABELS), {})
@@ -85,6 +94,8 @@ async def pages_of(place: PrometheusPages, body: bytes, secrets: Iterable[str] =
     ]
     if not pages:
         raise Unavailable(f"{place}: no series of {' or '.join(sorted(ours))}; is `selector` right, and is it scraped?")
+    if unseen:
+        raise Unavailable(f"{place}: {NO_UP}")
     return judged(str(place), Wanted(place.families, frozenset(ours)), pages)
 
 
@@ -122,10 +133,11 @@ class PrometheusReader(HttpReader):
         may_fetch: Callable[[str], None],
         budget: Budget,
         count_requests: CountRequests,
+        known_names: Callable[[str, Iterable[str]], str],
     ) -> None:
         """Query the servers in `prometheus`, and other URLs if `addresses` and, for redirects, `may_fetch` allow it."""
         super().__init__(clock, addresses, names, may_fetch, budget, count_requests)
-        self._servers = prometheus
+        self._servers, self._known_names = prometheus, known_names
         self._kept, self._changes = Kept(), Changes(clock)
 
     async def found(self, place: PrometheusPages, body: bytes, answer: Answer, request: Request) -> Found:
@@ -176,8 +188,8 @@ class PrometheusReader(HttpReader):
             return PrometheusServer(url=SecretStr(place.url))
         server = self._servers.get(place.server)
         if server is None:
-            known = ", ".join(self._servers) or "none"
-            raise Refused(f"prometheus: {place.server!r} is not in the configuration, which has {known}")
+            known = self._known_names("prometheus", self._servers)
+            raise Refused(f"prometheus: the configuration has no server named {place.server}; {known}")
         return server
 
     def forget(self, place: Place) -> None:

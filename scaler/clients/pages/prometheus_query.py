@@ -15,6 +15,8 @@ OLDEST_SECONDS = 150
 The slowest usual scrape interval is two minutes."""
 STALE = "queue_scaler_stale"
 """The label with which the query marks targets whose samples are too old."""
+UNSEEN = "queue_scaler_unseen"
+"""The label with which the query marks that no `up` has the labels of the selector."""
 AGO = ("5m", "30m", "2h")
 """How long ago a job whose targets are all down may have had the series, for example one shard of many."""
 TARGET_LABELS = ("instance", "job", "pod")
@@ -73,6 +75,7 @@ class PrometheusPages(Place):
 
         A target that could not be scraped has no series, so the sum would silently be too small. Such targets are found
         by `up == 0`, among the targets that match the selector and whose job has the series on other targets, or had them.
+        None can be found where `up` is not kept, or has not the labels of the selector, so that is asked, too.
         """
         names = sorted(family.name for family in self.families - {START})
         labels = sorted({*TARGET_LABELS, *(label for family in self.families for label in family.by)})
@@ -80,7 +83,8 @@ class PrometheusPages(Place):
         had = " or ".join([ours, *(f"{ours} offset {ago}" for ago in AGO)])
         down = f"(up{{{self.selector}}} == 0) and on (job) ({had})"
         series = self._series(sorted({*names, LEADER.name, START.name}))
-        parts = [f"sum by (__name__, {', '.join(labels)}) ({series})", f"({down})", *map(self._stale, names)]
+        unseen = f'label_replace(absent(up{{{self.selector}}}), "{UNSEEN}", "true", "", "")'
+        parts = [f"sum by (__name__, {', '.join(labels)}) ({series})", f"({down})", *map(self._stale, names), unseen]
         return " or ".join(parts)
 
     def _stale(self, name: str) -> str:

@@ -18,6 +18,7 @@ from scaler.clients.pages.judge import Changes, judged, proof_of
 from scaler.clients.pages.kept import Kept
 from scaler.clients.pages.places import PodPages, UrlPages, Wanted
 from scaler.clients.pages.pods import PODS, Pod, other_labels, project_labels, project_pod
+from scaler.clients.pages.prometheus_query import OLDEST_SECONDS
 from scaler.clients.pages.settings import PLAIN, PagesSettings
 from scaler.core.budget import Budget, Held
 from scaler.core.clock import Clock
@@ -166,7 +167,9 @@ class PagesReader(SingleReader):
                 async with deadline(self._clock, SCRAPE_SECONDS, where):
                     session, request = await self._sessions.get(), self._request(place, target, where)
                     answer = await fetch(session, request, parser.feed)
-                sums, end = parser.close(answer.end, openmetrics="openmetrics" in answer.content_type)
+                openmetrics = "openmetrics" in answer.content_type
+                sums, end = parser.close(answer.end, openmetrics=openmetrics)
+                self._check_age(parser.oldest / (1 if openmetrics else 1_000))
                 kept.resize(kept.amount + parser.kept_bytes)
             return _Scraped(Page(target.name, sums), end)
         except PageError as error:
@@ -176,6 +179,12 @@ class PagesReader(SingleReader):
             if not target.leaving:
                 raise
         return None
+
+    def _check_age(self, oldest: float) -> None:
+        """Raise `PageError` for a page of old samples: a federation or a gateway repeats the last one for minutes."""
+        age = self._clock.wall() - oldest
+        if age > OLDEST_SECONDS:
+            raise PageError(f"a series has a timestamp that is {age:.0f} s old, more than {OLDEST_SECONDS}")
 
     def _request(self, place: UrlPages | PodPages, target: _Target, where: str) -> Request:
         """Return the request for `target`, with the credentials for its URL; redirects are handled in the same way."""

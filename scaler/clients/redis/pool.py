@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from scaler.clients.http.addresses import Addresses
@@ -46,6 +46,8 @@ class Reach:
     attempts: Attempts
     allow: Allow
     count_requests: CountRequests
+    known_names: Callable[[str, Iterable[str]], str]
+    """Returns the end of a message about a name that a section of the configuration does not have."""
     rights: str
     """The documentation of the ACL rules that the scaler needs."""
 
@@ -169,8 +171,8 @@ class KeptConnection:
         else:
             server = reach.redis.get(ref.name or "")
             if server is None:
-                known_names = ", ".join(sorted(reach.redis)) or "none"
-                raise Refused(f"redis: the configuration has no connection named {ref.name}; it has: {known_names}")
+                known_names = reach.known_names("redis", reach.redis)
+                raise Refused(f"redis: the configuration has no connection named {ref.name}; {known_names}")
             if known is None or known.server is not server:
                 self._reset()
                 guard = Addresses()  # the operator may name this machine, so loopback is allowed

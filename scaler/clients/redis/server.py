@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import SplitResult, unquote_plus, urlsplit
@@ -54,6 +55,7 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@lru_cache(maxsize=64)  # most triggers have the URL of another, and each parses it several times
 def parse_url(url: str, *, lone: Literal["user", "password"] = "password") -> RedisUrl:
     """Parse a Redis URL as Sidekiq's client does (redis-client `url_config.rb`).
 

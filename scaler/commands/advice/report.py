@@ -12,16 +12,16 @@ from scaler.commands.reporting import span, table
 from scaler.commands.wording import moment
 
 
-def as_json(advice: Advice, used: Iterable[Lever], goal: Goal, patch: str) -> dict[str, Any]:
-    """Return the whole advice as plain data."""
+def as_json(advice: Advice, used: Iterable[Lever], goal: Goal, patch: str, price: float | None) -> dict[str, Any]:
+    """Return the whole advice as plain data; `price` is that of a replica-hour."""
     check = advice.check
     return {
         "goal": goal.text,
         "met": advice.met,
         "missed": advice.missed,
         "changes": [{"setting": name, "now": now, "then": then} for name, now, then in _changes(advice, used)],
-        "now": advice.now.summary(),
-        "then": advice.then.summary(),
+        "now": advice.now.summary(price),
+        "then": advice.then.summary(price),
         "check": check and {"from": check.start, "to": check.end, "jobs": check.jobs, "missed": check.missed},
         "replays": None if advice.replays is None else {"met": advice.replays, "of": REPLAYS},
         "otherBounds": advice.bounds or None,

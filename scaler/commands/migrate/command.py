@@ -14,6 +14,7 @@ from scaler.clients.kubernetes.client import Kubernetes
 from scaler.clients.kubernetes.objects import Objects, Resource
 from scaler.commands.advice.patch import diff
 from scaler.commands.asking import from_cluster, whole
+from scaler.commands.configured import configured
 from scaler.commands.manifests import TEMPLATE, File, is_ours, render_first, survey_file, texts, together
 from scaler.commands.migrate import grants
 from scaler.commands.migrate.model import Options
@@ -26,7 +27,6 @@ from scaler.keda.authentications import Authentication
 from scaler.keda.findings import Finding, Manifests
 from scaler.keda.manifests import survey
 from scaler.keda.scalable import AuthenticationRef, ScaledJob, ScaledObject
-from scaler.settings import load
 
 _SERVERS_OWN = (
     "creationTimestamp",
@@ -192,7 +192,7 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
 
 async def _from_cluster(namespace: str, config: Path | None) -> tuple[File, str]:
     """Return the ScaledObjects and ScaledJobs of `namespace` as a file, and related objects as YAML."""
-    kubernetes = Kubernetes(load(config).kubernetes)
+    kubernetes = Kubernetes(configured(config).kubernetes)
     context = []
     try:
         text = await from_cluster(kubernetes, namespace, None)

@@ -38,6 +38,11 @@ _ROLES = {
     ),
 }  # fmt: skip
 _BY_NAME = {name: role for role, names in _ROLES.items() for name in names}
+_ELSEWHERE = {
+    "argocd_repo_pending_request_total": "source argocd with component repo-server reads it, with its threshold as pendingRequests",
+    "redis_key_size": "for Sidekiq's lists write source sidekiq with queues, and its threshold as queueLength",
+}
+"""Metrics that are not translated, and what to write instead."""
 _QUEUE_LABELS = frozenset({"queue", "name", "queue_name"})
 _QUEUE = r"[A-Za-z0-9_.:-]+"
 _SMOOTH = frozenset({"avg_over_time", "max_over_time", "min_over_time", "last_over_time"})
@@ -98,7 +103,9 @@ def _selected(selector: Selector) -> Meaning:
     if selector.name.endswith("workqueue_depth"):
         return Meaning(DEPTH, queues=_queues(selector, frozenset({"name"})), selector=selector)
     if name not in _BY_NAME:
-        raise NotUnderstoodError(f"{selector.name or 'a selector without a name'} is no metric of a known exporter")
+        hint = f"; {_ELSEWHERE[name]}" if name in _ELSEWHERE else ""
+        shown = selector.name or "a selector without a name"
+        raise NotUnderstoodError(f"{shown} is no metric of a known exporter{hint}")
     return Meaning(_BY_NAME[name], queues=_queues(selector, _QUEUE_LABELS), selector=selector)
 
 

@@ -167,7 +167,9 @@ def _work_queue(
         Entry(new, context.metadata.get(old, ""), old),
         Entry("queues", ",".join(found.queues)),
     ]
-    selector = ",".join(f'{label}{op}"{value}"' for label, op, value in found.selector.matchers if label != "name")
+    # `up` must have the labels of the selector, and those of the series say nothing more than `queues`.
+    matchers = [each for each in found.selector.matchers if each[0] not in {"name", "controller", "priority"}]
+    selector = ",".join(f'{label}{op}"{value}"' for label, op, value in matchers)
     if selector and new == "prometheusURL":
         entries.append(Entry("selector", selector))
     if found.selector.name != "workqueue_depth":
@@ -177,8 +179,13 @@ def _work_queue(
             "queueLength", written(target), next(key for key in ("threshold", "targetValue") if key in context.metadata)
         )
     )
-    note = "items that are being worked on count too (countActive), so that no replica is stopped under them"
-    return Other(tuple(entries), (*found.notes, note))
+    notes = [
+        *found.notes,
+        "items that are being worked on count too (countActive), so that no replica is stopped under them",
+    ]
+    if any(label == "priority" for label, _, _ in found.selector.matchers):
+        notes.append("its query counts one priority; here all priorities of the queue count")
+    return Other(tuple(entries), tuple(notes))
 
 
 def written(target: float) -> str:

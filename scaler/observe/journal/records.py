@@ -23,6 +23,8 @@ WIDEST = 64
 
 _RECORD = Struct("<IBf")
 RECORD_BYTES = _RECORD.size
+LARGEST = 3e38
+"""A larger number does not fit; a backend may say anything."""
 
 
 class Record(NamedTuple):
@@ -44,8 +46,8 @@ class Record(NamedTuple):
 
 
 def pack(at: int, code: int, number: float = 0.0) -> bytes:
-    """Return a packed record; values are floats of 32 bits, which is enough for all that KEDA is told."""
-    return _RECORD.pack(at, code, number)
+    """Return a packed record; values are floats of 32 bits, which is enough for all that KEDA is told (at most 1e12)."""
+    return _RECORD.pack(at, code, min(number, LARGEST))
 
 
 def unpack(records: bytes | bytearray) -> Iterator[Record]:

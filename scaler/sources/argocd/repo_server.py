@@ -12,8 +12,14 @@ from scaler.sources.names import metric_name
 
 PENDING = "argocd_repo_pending_request_total"
 """Requests that run, or wait for a lock or for `--parallelismlimit` (argo-cd reposerver/repository/repository.go)."""
-OWN = frozenset({PENDING, "argocd_git_request_total", "argocd_repo_parallelism_wait_duration_seconds_count"})
+AFTER = "argocd_repo_parallelism_wait_duration_seconds_count"
+"""Counted up after `PENDING`, for the same requests, from Argo CD 3.5 on."""
+OWN = frozenset({PENDING, "argocd_git_request_total", AFTER})
 """Series that only a repo-server has; each exists from the first time that it is counted up."""
+NEVER = (
+    f"no page has {PENDING}: no manifest was generated since the repo-servers started, or something on the way, such as a "
+    "relabelling, leaves the series out"
+)
 ANY = "go_info"
 WANTED = Wanted(frozenset(map(Family, OWN | {ANY})), OWN | {ANY}, "is it the metrics port (8084) of the repo-server?")
 
@@ -30,6 +36,12 @@ def pending_requests(pages: Sequence[Page]) -> dict[str, float]:
             f"none of {len(pages)} pages has {PENDING}: either the repo-server had no request since it started, or these "
             "are not its pages"
         )
+    for page in pages:
+        if page.sums.get(AFTER, {}).get("", 0.0) > 0 and PENDING not in page.sums:
+            raise Unavailable(
+                f"{page.name}: {AFTER} says that it had requests, but {PENDING} is missing: the page is not whole, or "
+                "something on the way leaves the series out"
+            )
     pending = {page.name: page.sums.get(PENDING, {}).get("", 0.0) for page in pages}
     for name, requests in pending.items():
         if not math.isfinite(requests):
@@ -57,13 +69,16 @@ class RepoServer:
         del now
         pending = pending_requests([page for place in self.pages for page in readings[place]])
         total = math.fsum(pending.values())
+        note = "" if any(PENDING in page.sums for place in self.pages for page in readings[place]) else NEVER
         busiest = max(pending, key=lambda name: pending[name])
         return Assessment(
             (Metric(self.specs()[0].name, total),),
             active=True,
             reasons=(f"active: always; {total:g} requests are pending on {len(pending)} pods",),
             components=(
-                Component("pending requests", total, "requests", "in hand, or waiting for a lock or a free slot"),
+                Component(
+                    "pending requests", total, "requests", note or "in hand, or waiting for a lock or a free slot"
+                ),
                 Component("pods", len(pending), "pods"),
                 Component("busiest pod", pending[busiest], "requests", busiest),
             ),

@@ -61,6 +61,14 @@ class Fleet:
             )
         return tuple(Cluster(server, server) for server in servers)
 
+    def doubts(self, readings: Readings) -> tuple[str, ...]:
+        """Return why no cluster may be known: there is no Secret of one, as in a namespace that is not Argo CD's."""
+        if self.secrets is None or readings[self.secrets].objects:
+            return ()
+        return (
+            f"namespace {self.secrets.namespace} has no Secret of a cluster: is it that of Argo CD? Check `namespace`",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FixedShard:
@@ -82,16 +90,19 @@ class FixedShard:
         """Judge by the clusters that the shard owns: with one or more it runs, with none it may sleep."""
         clusters = self.fleet.clusters(readings, [], now)
         owned = owners(clusters, self.shards, self.fleet.algorithm).count(self.number)
+        doubts = () if owned or self.shards == 1 else self.fleet.doubts(readings)
         return Assessment(
             (Metric(self.specs()[0].name, float(owned > 0)),),
             active=owned > 0,
             reasons=(
                 f"{'active' if owned else 'inactive'}: shard {self.number} of {self.shards} owns {owned} of {len(clusters)} clusters",
+                *doubts,
             ),
             components=(
                 Component("own clusters", owned, "clusters"),
                 Component("clusters", len(clusters), "clusters"),
             ),
+            doubts=doubts,
         )
 
 

@@ -219,7 +219,9 @@ class FluxTrigger(Trigger):
         found = judge(works, artifacts, self._rules(), now)
         pending = sum(found.counts.get(cause, 0) for cause in COUNTED)
         active = bool(pending or queues.depth or queues.workers or found.counts.get("soon"))
-        doubts = () if works or active else (self._nothing(),)
+        there = {place.namespace for place in self._works() if readings[place].objects}
+        empty = () if active else tuple(each for each in self.namespaces or ("",) if each not in there)
+        doubts = (self._nothing(empty),) if empty else ()
         return Assessment(
             (Metric(self.specs()[0].name, pending + queues.depth),),
             active,
@@ -229,12 +231,13 @@ class FluxTrigger(Trigger):
             doubts=doubts,
         )
 
-    def _nothing(self) -> str:
+    def _nothing(self, namespaces: tuple[str, ...]) -> str:
         keys = "watchLabelSelector" if self.watch_label_selector is not None else "shard and shardLabel"
-        where = f" of {', '.join(self.namespaces)}" if self.namespaces else ""
+        where = f" of {', '.join(namespaces)}" if self.namespaces else ""
         return (
             f"no object{where} that {self.controller} takes has the labels {self.selection}, or all that have them are "
             f"suspended, so nothing can wait: {keys} must say what the controller's flag --watch-label-selector says"
+            + (", and namespaces where they are" if self.namespaces else "")
         )
 
     def _rules(self) -> Rules:

@@ -10,6 +10,8 @@ from scaler.sources.sidekiq.workload import Workload
 
 _MARGIN_SECONDS = 0.001
 """Times are floats; with this margin a trigger is judged again just after a moment, never just before."""
+AHEAD_SECONDS = 5.0
+"""A job that came later than this after the present has its time from a clock that is wrong, or in another unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,19 @@ def busy_value(aim: BusyAim, workload: Workload, waiting: int) -> float:
 def latency(jobs: Iterable[Oldest], now: float, *, target: float) -> float:
     """Return how long the oldest of `jobs` has waited at Unix time `now`, in seconds.
 
-    A job without a readable time counts as `target`, which asks for neither more nor fewer processes.
+    A job without a credible time counts as `target`, which asks for neither more nor fewer processes.
     """
     return max((_age(job, now, target) for job in jobs if job.exists), default=0.0)
 
 
 def _age(job: Oldest, now: float, target: float) -> float:
-    return target if job.since is None else max(0.0, job.clock.to_redis(now) - job.since)
+    age = -math.inf if job.since is None else job.clock.to_redis(now) - job.since
+    return target if age < -AHEAD_SECONDS else max(0.0, age)
+
+
+def from_future(jobs: Iterable[Oldest], now: float) -> bool:
+    """Tell whether the time of one of `jobs` lies ahead of Redis' clock, so that it is not known how long it waits."""
+    return any(job.since is not None and job.since - job.clock.to_redis(now) > AHEAD_SECONDS for job in jobs)
 
 
 def due_soon(due: Due, queues: Collection[str], lead: float, now: float) -> tuple[int, float]:

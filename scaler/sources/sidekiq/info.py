@@ -131,10 +131,13 @@ def _parse(info_json: bytes) -> Info | None:
         threads = [capsule.concurrency for capsule in capsules]
         of_capsules = sum(filter(None, threads)) if threads and None not in threads else None
         named = Names(name for capsule in capsules for name in capsule.queues)
+        queues = named or _names(info["queues"])  # Sidekiq 9 will no longer have `queues` (launcher.rb)
+        if not queues:
+            return None  # Sidekiq always fetches some, so it is not known which
         return Info(
             tag=_name(info.get("tag") or ""),
             labels=_names(info.get("labels") or []),
-            queues=named or _names(info["queues"]),  # Sidekiq 9 will no longer have `queues` (launcher.rb)
+            queues=queues,
             capsules=capsules,
             concurrency=count(info["concurrency"]) if "concurrency" in info else of_capsules,
         )

@@ -55,6 +55,12 @@ class ProcessSet(SidekiqPlace):
         yield from pages.take(answers, now)
         yield from pages.ask()
 
+    def presence(self, value: Processes) -> bool | None:
+        """Tell whether a process is busy, or none is there, not even a killed one."""
+        if value.working:
+            return True
+        return None if value.live or value.ghosts or value.strangers else False
+
     def value(self, answers: Answers, now: float, clock: RedisClock) -> Processes:
         """Return the processes that have a heartbeat."""
         del now, clock

@@ -11,7 +11,7 @@ from scaler.sources.sidekiq import deletion_cost
 from scaler.sources.sidekiq.components import QueueState, components
 from scaler.sources.sidekiq.doubts import MAX_LOOKED_AROUND, Scene, doubts, escaped, ordinals
 from scaler.sources.sidekiq.due_jobs import DueJobs
-from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, latency
+from scaler.sources.sidekiq.formulas import BusyAim, busy_value, due_soon, from_future, latency
 from scaler.sources.sidekiq.imagined import imagined
 from scaler.sources.sidekiq.known_queues import KnownQueues, NearQueue
 from scaler.sources.sidekiq.metadata import SidekiqMetadata
@@ -23,6 +23,9 @@ from scaler.sources.sidekiq.workload import Selection, Workload, workload_of
 
 HELD_TARGET = 1.0
 """With target 1 the HPA asks for as many replicas as there are busy pods."""
+FUTURE = (
+    "the time of a job lies ahead of Redis' clock, so queueLatency stands for its age; compare the clocks of the hosts"
+)
 
 
 _OTHER_PODS: Mapping[str, Callable[[str], str]] = {
@@ -174,7 +177,7 @@ class SidekiqTrigger(SidekiqMetadata):
             jobs = [readings[place] for place in self.plan.oldest if place.queue in open_queues]
             age = latency(jobs, now, target=self.queue_latency)
             values.append(age * count if average else age)
-            noted.append(Component("oldest job", age, "s"))
+            noted.append(Component("oldest job", age, "s", FUTURE if from_future(jobs, now) else ""))
             if any(job.since is not None for job in jobs):
                 until = now
         if self.spare_busy == "hold":

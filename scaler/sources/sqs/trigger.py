@@ -25,11 +25,11 @@ from scaler.sources.base import (
     settle_field,
 )
 from scaler.sources.names import metric_name
+from scaler.sources.sqs.dead_letters import dead_alone, likely_dead, shown
 from scaler.sources.sqs.places import QUEUE_NAME, Account, Counts, Listed, Listing, Queue, queue_name
 from scaler.sources.sqs.urls import HOST, QUEUE_URL, ambiguous, each_once, queue_problem, region_of
 
 _GLOB = re.compile(r"[A-Za-z0-9_.*?!\[\]-]{1,100}")
-SHOWN = 5
 Prefix = Annotated[str, matching(QUEUE_NAME.pattern, "1 to 80 letters, digits, '-' and '_'")]
 Region = Annotated[str, matching("[A-Za-z0-9][A-Za-z0-9-]{0,62}", "a region such as eu-west-1")]
 _ROLE = "arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}"
@@ -232,6 +232,7 @@ class SqsTrigger(Trigger):
             Component("delayed", delayed, "messages", _note(counted=self.scale_on_delayed, key="scaleOnDelayed")),
             *(_per_queue(queues, counts) if len(queues) > 1 or self.queue_name_prefix else ()),
             *self._left_out(readings),
+            *(likely_dead(queues) if self.queue_name_prefix else ()),
         )
         above = backlog > self.activation_queue_length
         held = self.hold_in_flight and in_flight > 0
@@ -244,7 +245,8 @@ class SqsTrigger(Trigger):
                 f"inactive: backlog {backlog} is not above activationQueueLength {self.activation_queue_length} "
                 f"({visible} visible, {in_flight} in flight, {delayed} delayed; queues: {len(queues)})"
             )
-        return Assessment((Metric(self.specs()[0].name, float(backlog)),), above or held, (reason,), components)
+        dead = dead_alone(queues, counts) if self.queue_name_prefix else ()
+        return Assessment((Metric(self.specs()[0].name, float(backlog)),), above or held, (reason, *dead), components)
 
     def _left_out(self, readings: Readings) -> Iterable[Component]:
         if self.queue_name_prefix is None:
@@ -253,8 +255,7 @@ class SqsTrigger(Trigger):
         excluded = [queue_name(url) for url in listed.queues if self._is_excluded(url)]
         for what, names in (("dead-letter queues", listed.dead_letter), ("excluded queues", excluded)):
             if names:
-                shown = ", ".join(names[:SHOWN]) + ", …" * (len(names) > SHOWN)
-                yield Component(what, len(names), "queues", f"not counted: {shown}")
+                yield Component(what, len(names), "queues", f"not counted: {shown(names)}")
 
 
 def _note(*, counted: bool, key: str) -> str:

@@ -176,7 +176,9 @@ V1 = "client.authentication.k8s.io/v1"
             {"current-context": ""}, "set kubernetes.context (--context) to one of its contexts: main", id="no context"
         ),
         pytest.param(
-            {"user": {"exec": {"command": "x", "apiVersion": "v0"}}}, "exec needs a command", id="exec version"
+            {"user": {"exec": {"command": "x", "apiVersion": "v0"}}},
+            "users[0].user.exec.apiVersion must be client.authentication.k8s.io/v1 or v1beta1",
+            id="exec version",
         ),
         pytest.param(
             {"user": {"exec": {"command": "x", "apiVersion": V1, "interactiveMode": "Always"}}},
@@ -191,6 +193,45 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, changes: dict[st
 
     assert message in str(refused.value)
     assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"users": {CANARY: 1}}, "users must be a list"),
+        ({"users": [CANARY]}, "users must be a list of mappings"),
+        ({"clusters": [{"name": "c", "cluster": [CANARY]}]}, "clusters[0].cluster must be a mapping"),
+        ({"contexts": [{"name": "main", "context": CANARY}]}, "contexts[0].context must be a mapping"),
+        ({"contexts": [{"name": 5}]}, "contexts[0].name must be text"),
+        ({"current-context": [CANARY]}, "current-context must be text"),
+        ({"cluster": {"insecure-skip-tls-verify": CANARY}}, "clusters[0].cluster.insecure-skip-tls-verify must be true or false"),
+        ({"cluster": {"certificate-authority": {CANARY: 1}}}, "clusters[0].cluster.certificate-authority must be text"),
+        ({"cluster": {"server": 6443}}, "clusters[0].cluster.server must be text"),
+        ({"user": {"token": 5}}, "users[0].user.token must be text"),
+        ({"user": {"tokenFile": [CANARY]}}, "users[0].user.tokenFile must be text"),
+        ({"user": {"client-key-data": f"?{CANARY}?"}}, "users[0].user.client-key-data is not base64 of a PEM text"),
+        ({"user": {"exec": [CANARY]}}, "users[0].user.exec must be a mapping"),
+        ({"user": {"exec": {"apiVersion": V1}}}, "users[0].user.exec.command is required"),
+        ({"user": {"exec": {"command": "x", "apiVersion": V1, "args": CANARY}}}, "users[0].user.exec.args must be a list"),
+        ({"user": {"exec": {"command": "x", "apiVersion": V1, "args": [[CANARY]]}}}, "users[0].user.exec.args must be a list of texts"),
+        ({"user": {"exec": {"command": "x", "apiVersion": V1, "env": {"A": CANARY}}}}, "users[0].user.exec.env must be a list"),
+        ({"user": {"exec": {"command": "x", "apiVersion": V1, "env": [CANARY]}}}, "users[0].user.exec.env must be a list of mappings"),
+        ({"user": {"exec": {"command": "x", "apiVersion": V1, "env": [{"name": "A", "value": 5}]}}}, "users[0].user.exec.env[0].value must be text"),
+        ({"user": {"exec": {"command": "x", "apiVersion": V1, "provideClusterInfo": "yes"}}}, "users[0].user.exec.provideClusterInfo must be true or false"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_names_file_and_field(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = kubeconfig(tmp_path / "config", **changes)
+    with pytest.raises(SettingsError) as refused:
+        from_kubeconfig([path])
+    assert str(refused.value) == f"kubeconfig {path}: {message}"
+
+
+def test_of_several_files_the_one_with_the_error_is_named(tmp_path: Path) -> None:
+    first = kubeconfig(tmp_path / "first", users=[])
+    second = kubeconfig(tmp_path / "second", {"token": [CANARY]})
+    with pytest.raises(SettingsError, match=f"^kubeconfig {second}: users\\[0\\].user.token must be text$"):
+        from_kubeconfig([first, second])
 
 
 @pytest.mark.parametrize(

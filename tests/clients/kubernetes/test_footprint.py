@@ -25,7 +25,7 @@ def test_large_fleet_is_cheap_to_list_to_keep_and_to_follow(fleet: str) -> None:
     assert cost["objects"] == [13_000, 3_000]
     assert cost["peak_mib"] < 60
     assert cost["steady_mib"] < 40
-    assert cost["seen_seconds"] < 2
+    assert cost["seen_seconds"] < 10
     assert cost["requests"] == {"get": 4, "list": 26 + 6, "watch": 2}  # each page once, and no list for the change
     assert cost["turns"] > 500  # others had their turn while the pages came
     assert cost["longest_turn_ms"] < 40  # 20 is the aim; a machine under load is slower

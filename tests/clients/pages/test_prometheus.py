@@ -153,7 +153,7 @@ async def test_a_server_that_hangs_meets_the_deadline(asking: Asking, raw: RawSe
 
 
 async def test_a_name_that_is_not_configured_is_refused(asking: Asking) -> None:
-    with pytest.raises(Refused, match="'other' is not in the configuration, which has main"):
+    with pytest.raises(Refused, match="the configuration has no server named other; it has: main"):
         await asking.ask(PrometheusPages("other", "", "", FAMILIES))
 
 

@@ -59,6 +59,7 @@ OLD = {
     "metric": {"instance": "10.0.0.9:8082", "job": "argocd", "queue_scaler_stale": "true"},
     "value": [1, "151.2"],
 }
+NO_UP = {"metric": {"namespace": "argocd", "queue_scaler_unseen": "true"}, "value": [1, "1"]}
 UP = {"metric": {"__name__": "up", "instance": "10.0.0.9:8082", "job": "argocd"}, "value": [1, "0"]}
 
 
@@ -87,6 +88,8 @@ async def test_a_standby_does_not_count_in_prometheus_either() -> None:
         pytest.param(
             vector(row(name="a"), OLD), "sample of 10.0.0.9:8082 of job argocd is 151 s old", id="old samples"
         ),
+        pytest.param(vector(row(name="a"), NO_UP), "no `up` has the labels of `selector`", id="no up"),
+        pytest.param(vector(NO_UP), "no series of active or workqueue_depth", id="neither"),
         pytest.param(vector(row(name="a"), warnings=["no store"]), "may be partial: 'no store'", id="warnings"),
         pytest.param(vector(row(name="a"), isPartial=True), "may be partial", id="partial"),
         pytest.param(b'{"status":"error","errorType":"timeout","error":"too slow"}', "failed: 'too slow'", id="error"),

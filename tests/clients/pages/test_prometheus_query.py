@@ -73,7 +73,8 @@ def test_the_query_asks_for_sums_and_for_targets_that_are_down_and_samples_that_
         f"sum by (__name__, controller, instance, job, name, pod) ({also_who_leads}) "
         f'or ((up{{namespace="argocd",job=~"argocd-.*"}} == 0) and on (job) '
         f"({series} or {series} offset 5m or {series} offset 30m or {series} offset 2h)) "
-        f"or {old.format('active')} or {old.format('workqueue_depth')}"
+        f"or {old.format('active')} or {old.format('workqueue_depth')} "
+        'or label_replace(absent(up{namespace="argocd",job=~"argocd-.*"}), "queue_scaler_unseen", "true", "", "")'
     )
     everything = PrometheusPages("main", "", "", FAMILIES)
     for place in (PLACE, everything):

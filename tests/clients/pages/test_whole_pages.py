@@ -107,3 +107,21 @@ async def test_a_page_over_the_limit_is_a_fault(
     monkeypatch.setattr(pages, "MAX_PAGE_BYTES", len(PAGE) - 1)
     with pytest.raises(Unavailable, match=f"larger than {len(PAGE) - 1} bytes, which is the limit"):
         await reading.one(UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED))
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"),
+    [pytest.param("text/plain", 1_000, id="text"), pytest.param("application/openmetrics-text", 1, id="OpenMetrics")],
+)
+async def test_old_timestamps_are_a_fault(reading: Reading, raw: RawServer, kind: str, unit: int) -> None:
+    def page(*ages: float) -> bytes:
+        stamps = (int((reading.clock.wall() - age) * unit) for age in ages)
+        lines = [f'workqueue_depth{{name="{number}"}} 0 {stamp}\n' for number, stamp in enumerate(stamps)]
+        return answer("".join([*lines, "# EOF\n"]).encode(), headers={"Content-Type": kind})
+
+    place = UrlPages(f"http://127.0.0.1:{raw.port}/metrics", WANTED)
+    raw.answer = page(149, 0, -60)
+    assert (await reading.one(place))[0].sums["workqueue_depth"] == {"0": 0, "1": 0, "2": 0}
+    raw.answer = page(0, 152, 0)
+    with pytest.raises(Fault, match="a series has a timestamp that is 152 s old, more than 150"):
+        await reading.one(place)

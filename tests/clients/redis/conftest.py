@@ -20,6 +20,7 @@ from scaler.core.errors import Fault
 from scaler.demo.clock import ManualClock
 from scaler.demo.resp import MASTER, RespServer, array
 from scaler.demo.valkey import Valkey
+from scaler.sources.access import Access
 
 ANYWHERE = Addresses()
 
@@ -165,6 +166,7 @@ async def kept(clock: ManualClock, zone: type[Zone]) -> AsyncIterator[Callable[.
             "attempts": Attempts(clock),
             "allow": lambda _namespace, _url: None,
             "count_requests": lambda *_: None,
+            "known_names": Access().known_names,
             "rights": "docs/redis.md",
             **reach,
         }

@@ -227,6 +227,22 @@ def test_fixed_shard(shard: str, clusters: list[Cluster], active: bool) -> None:
     assert (values(found), found.active) == ([float(active)], active)
 
 
+def test_a_namespace_without_clusters_is_doubtful_for_a_shard_without_any() -> None:
+    doubt = "namespace argo has no Secret of a cluster: is it that of Argo CD? Check `namespace`"
+    found = assess(controller(shard="1", shards="3", namespace="argo"))
+    assert (found.active, found.doubts, found.reasons[1:]) == (False, (doubt,), (doubt,))
+    assert assess(controller(shard="0", shards="3", namespace="argo")).doubts == ()
+    assert assess(controller(shard="1", shards="3"), clusters=[Cluster("u", "https://a", 2)]).doubts == ()
+
+
+def test_a_repo_server_that_never_had_a_request_pending_says_so() -> None:
+    silent, busy = {"argocd_git_request_total": {"": 5.0}}, {PENDING: {"": 2.0}}
+    found = assess(trigger("repo-server"), [silent, silent])
+    assert (values(found), found.active) == ([0.0], True)
+    assert found.components[0].note.startswith(f"no page has {PENDING}: no manifest was generated since")
+    assert assess(trigger("repo-server"), [silent, busy]).components[0].note.startswith("in hand")
+
+
 @settings(deadline=None)
 @given(clusters=st.lists(st.builds(Cluster, st.uuids().map(str), st.uuids().map(str)), max_size=12))
 def test_every_cluster_has_a_shard_that_runs(clusters: list[Cluster]) -> None:

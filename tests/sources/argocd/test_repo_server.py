@@ -4,7 +4,7 @@ import pytest
 
 from scaler.clients.pages.exposition import Page, PageParser, Sums
 from scaler.core.errors import Unavailable
-from scaler.sources.argocd.repo_server import PENDING, WANTED, pending_requests
+from scaler.sources.argocd.repo_server import AFTER, PENDING, WANTED, pending_requests
 
 
 def pages(*sums: Sums) -> list[Page]:
@@ -31,9 +31,13 @@ def test_pending_requests(sums: list[Sums], expected: list[float]) -> None:
     [
         ([{"go_info": {"": 1.0}}], "none of 1 pages has argocd_repo_pending_request_total"),
         ([{PENDING: {"": math.nan}}], "no count"),
+        (
+            [{PENDING: {"": 0.0}}, {AFTER: {"": 1.0}}],
+            f"pod-1: {AFTER} says that it had requests, but {PENDING} is missing",
+        ),
         ([{PENDING: {"": 1.0}}, {PENDING: {"": math.nan}}], "pod-1: .* is no count"),
     ],
-    ids=["any Go program", "NaN", "one NaN"],
+    ids=["any Go program", "NaN", "left out", "one NaN"],
 )
 def test_pages_that_do_not_tell_are_a_fault(sums: list[Sums], message: str) -> None:
     with pytest.raises(Unavailable, match=message):

@@ -66,8 +66,16 @@ def test_a_selection_that_matches_nothing_says_so() -> None:
     (doubt,) = assess(trigger(shard="a", namespaces="team-a,team-b")).doubts
     assert "no object of team-a, team-b that" in doubt
     assert "nothing can wait: shard and shardLabel must say what" in doubt
+    assert doubt.endswith(", and namespaces where they are")
     (pods,) = (part for part in found.components if part.name == "pods")
     assert "none in flux-system has app=kustomize-controller: it sleeps, or podSelector" in pods.note
+
+
+def test_a_namespace_without_objects_beside_others_is_doubtful() -> None:
+    parsed = trigger(namespaces="apps,app")
+    (doubt,) = assess(parsed, [Work("apps/a")]).doubts  # the first of them has it
+    assert "no object of app that kustomize-controller takes" in doubt
+    assert assess(parsed, [Work("apps/a", "changed")]).doubts == ()
 
 
 def test_asleep_with_nothing_to_do() -> None:

@@ -172,12 +172,26 @@ EMPTY = Oldest(exists=False, since=None, clock=AHEAD)
         ([], 0.0),
         ([EMPTY], 0.0),
         ([waits_since(1_090.0), EMPTY, waits_since(1_095.0)], 10.0),
-        ([waits_since(1_200.0)], 0.0),
+        ([waits_since(1_104.0)], 0.0),
+        ([waits_since(1_700.0)], 5.0),
+        ([waits_since(1_700.0), waits_since(1_090.0)], 10.0),
+        ([waits_since(1.8e15)], 5.0),
         ([waits_since(None)], 5.0),
         ([waits_since(None), waits_since(1_099.0)], 5.0),
         ([waits_since(None), waits_since(1_000.0)], 100.0),
     ],
-    ids=["no queue", "empty", "oldest", "clock of the client ahead", "unknown", "unknown, younger", "unknown, older"],
+    ids=[
+        "no queue",
+        "empty",
+        "oldest",
+        "clock of the client a little ahead",
+        "clock of the client ahead",
+        "ahead, another older",
+        "in microseconds",
+        "unknown",
+        "unknown, younger",
+        "unknown, older",
+    ],
 )
 def test_latency_is_that_of_the_oldest_job_by_the_clock_of_redis(jobs: list[Oldest], expected: float) -> None:
     assert latency(jobs, 1_000.0, target=5.0) == expected

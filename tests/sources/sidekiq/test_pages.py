@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from scaler.clients.redis.server import RedisRef
-from scaler.sources import redis_reader
+from scaler.sources import redis_places
 from scaler.sources.backends import Backends
 from scaler.sources.redis_places import Answers, RedisClock
 from scaler.sources.sidekiq import SidekiqTrigger, state
@@ -88,7 +88,7 @@ async def test_others_may_have_their_turn_before_each_heartbeat_is_parsed(
         taken.append(0)
 
     monkeypatch.setattr(state, "parse_process", parsed)
-    monkeypatch.setattr(redis_reader, "rest", resting)
+    monkeypatch.setattr(redis_places, "rest", resting)
     found: Processes = (await asking().readings(trigger(queues="q0"))).of(ProcessSet)
     assert len(found.live) == 80
     assert sum(taken) > 10 * ROUND_BYTES

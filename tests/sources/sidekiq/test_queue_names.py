@@ -41,9 +41,9 @@ def test_name_of_a_queue_is_taken_as_it_is(written: str, expected: tuple[str, ..
         ("critical 2,default 1", "such as `critical,default`: weights are left out"),
         ("critical,2", "such as `critical`: `2` looks like the weight of `critical`"),
         ("critical,2,default,1", "such as `critical,default`: `2` looks like the weight of `critical`"),
-        ("[critical, default]", "such as `critical,default`: brackets and quotes are left out"),
+        ("[critical, default]", 'is a list, and what a trigger holds is text; write "critical,default"'),
         ("[critical, 2], [default, 1]", "such as `critical,default`: brackets"),
-        ('["critical","default"]', "such as `critical,default`: brackets"),
+        ('["critical","default"]', 'is a list, and what a trigger holds is text; write "critical,default"'),
         ("'critical','default'", "such as `critical,default`: brackets and quotes"),
         ("critical default", "such as `critical,default`: a name holds no blank, so commas separate them"),
         ("critical\ndefault", "such as `critical,default`: a name holds no blank"),
@@ -102,7 +102,7 @@ def test_no_name_is_refused_with_the_right_form(written: str, told: str) -> None
 def test_the_form_that_is_told_is_taken(written: str) -> None:
     with pytest.raises(MetadataError) as error:
         queues(written)
-    form = re.search("such as `([^`]+)`", str(error.value))
+    form = re.search('(?:such as `|write ")([^`"]+)', str(error.value))
     assert form is not None
     assert queues(form[1]) == ("critical", "default")
 

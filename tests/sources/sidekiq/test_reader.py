@@ -275,3 +275,26 @@ async def test_forgotten_redis_is_left_and_read_again_when_wanted(redis: Redis, 
             while any(client["name"] == "keda-queue-scaler" for client in await redis.client_list()):  # noqa: ASYNC110 - Redis has no event for it
                 await asyncio.sleep(0)
     one.reader.forget(places[0])
+
+
+async def test_it_counts_as_a_change_when_all_is_gone_under_work(redis: Redis, asking: Any, trigger: Trigger) -> None:
+    one = asking()  # after FLUSHALL the same server has no heartbeats for up to 10 s, while all processes are at work
+
+    async def changed_at() -> float:
+        return max((await one.readings(trigger())).changes.values())
+
+    await heartbeat(redis, "a:1:0a", busy=3)
+    before = await changed_at()
+    await redis.srem("processes", "a:1:0a")
+    await redis.sadd("processes", "killed:1:0d")
+    assert await changed_at() == before
+    await heartbeat(redis, "a:1:0a", busy=3)
+    assert await changed_at() == before
+    await redis.flushall()
+    flushed = await changed_at()
+    assert flushed > before
+    await heartbeat(redis, "a:1:0a", busy=3)
+    assert await changed_at() == flushed
+    for leaving in (redis.hset("a:1:0a", "busy", 0), redis.delete("processes")):  # an idle process may leave
+        await leaving
+        assert await changed_at() == flushed

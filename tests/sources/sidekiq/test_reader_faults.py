@@ -33,6 +33,9 @@ async def test_named_connection(valkey: Valkey, redis: Redis, asking: Any, trigg
     assert readings.of(QueueDepth).waiting == 1
     with pytest.raises(Refused, match="no connection named other; it has: main"):
         await asking(Backends(redis=configured)).readings(trigger(redis="other"))
+    rules = Access([AccessRule(namespaces=("*",), redis=("o*",))])
+    with pytest.raises(Refused, match=r"no connection named other; see `redis` there$"):
+        await asking(Backends(redis=configured, access=rules)).readings(trigger(redis="other"))
 
 
 async def test_url_of_a_trigger_passes_the_guard(asking: Any, trigger: Trigger) -> None:

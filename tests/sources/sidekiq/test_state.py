@@ -126,6 +126,7 @@ def test_queues_are_those_of_the_capsules_before_those_of_the_process() -> None:
         told(queues=None),
         told(queues="default"),
         told(queues=[1]),
+        told(queues=[]),
         told(tag=7),
         told(labels="a"),
         told()[:-1],
@@ -136,7 +137,7 @@ def test_queues_are_those_of_the_capsules_before_those_of_the_process() -> None:
         b'{"concurrency":' + b"9" * 5_000 + b"}",
         told(tag="x" * 20_000)[:-1],
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_info_that_cannot_be_understood_leaves_the_process_known(info: bytes) -> None:
     found = known(beat(info))

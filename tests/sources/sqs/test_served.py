@@ -23,7 +23,8 @@ from scaler.settings import Settings
 from scaler.sources.sqs.answers import ATTRIBUTES
 
 REGION = "eu-west-1"
-DEADLINE_SECONDS = 2.3
+IN_TIME_SECONDS = 10.0
+"""The server answers within 2 s; a busy machine may take some more, and what hangs here hangs for 20 s or for ever."""
 
 
 class Keda:
@@ -56,7 +57,7 @@ class Keda:
         """Assert that GetMetrics and IsActive both fail so, in time."""
         began = time.monotonic()
         errors = await self.wait(self.get_metrics(ref), self.stub.IsActive(ref))
-        assert time.monotonic() - began < DEADLINE_SECONDS
+        assert time.monotonic() - began < IN_TIME_SECONDS
         for error in errors:
             assert isinstance(error, grpc.aio.AioRpcError), error
             assert error.code().name == code
@@ -236,7 +237,7 @@ async def test_a_metadata_service_that_never_answers_is_told_in_time_and_does_no
     async with keda() as client:
         await client.fails(client.ref(), "UNAVAILABLE", "no AWS credentials within 1.5 s")
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < IN_TIME_SECONDS
     await silent.close()
 
 
