@@ -73,7 +73,7 @@ IDLE = pod("idle")
     ],
 )
 def test_what_is_written(there: Pod, cost: int, expected: list[tuple[str, int]]) -> None:
-    assert written(workload(a=cost, idle=0), there, IDLE) == expected
+    assert written(workload(a=cost, idle=0, more=0), there, IDLE, pod("more")) == expected
 
 
 def test_nothing_is_written_while_as_many_pods_are_asked_for_as_there_are() -> None:
