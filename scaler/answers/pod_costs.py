@@ -144,7 +144,7 @@ def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> 
     the highest cost counts, and it is lowered only when all of them have settled.
     """
     by_name = {pod.name: pod for pod in pods}
-    sizes = Counter(pod.replica_set for pod in by_name.values() if pod.replica_set and not pod.leaving)
+    sizes = Counter(pod.replica_set for pod in by_name.values() if not pod.leaving)
     outcomes, wanted = [], set[str]()
     for workload in workloads:
         found = [by_name[name] for name in workload.costs if name in by_name]
@@ -162,7 +162,7 @@ def plan(namespace: str, workloads: Sequence[Workload], pods: Iterable[Pod]) -> 
         if spared.writing:
             wanted |= {pod.name for pod in found}
     writes = [write for name in sorted(wanted) if (write := _write(by_name[name], workloads)) is not None]
-    writes.sort(key=lambda write: (write.change < 0, -write.cost, write.pod.name))
+    writes.sort(key=lambda write: (write.change < 0, -write.cost))
     pending = {write.pod.name for write in writes}
     for index, workload in enumerate(workloads):
         if outcomes[index].writing:

@@ -37,8 +37,7 @@ class RateLimit:
         return max(1.0, self.rate / 4)
 
     def _refill(self, now: float) -> None:
-        passed = max(0.0, now - self.at)
-        self.at = now
+        passed, self.at = now - self.at, now
         self.rate = min(self.limit, self.rate + passed * self.limit / RECOVERY_SECONDS)
         self.tokens = min(self._burst(), self.tokens + passed * self.rate)
         self.retries = max(self.retries, min(RETRY_BURST, self.retries + passed * RETRIES_PER_SECOND))
@@ -76,8 +75,11 @@ class RateLimit:
         self.in_flight -= reads
 
     def wait_seconds(self, *, retry: bool = False) -> float:
-        """Return how many seconds the rate delays the next read; with `retry`, the next read of a failed place."""
-        read = max(0.0, (1.0 - self.tokens) / self.rate)
+        """Return how many seconds the rate delays the next read; with `retry`, the next read of a failed place.
+
+        Where nothing delays it, that is 0 or less.
+        """
+        read = (1.0 - self.tokens) / self.rate
         return max(read, (1.0 - self.retries) / RETRIES_PER_SECOND) if retry else read
 
     def throttled(self, now: float) -> None:
@@ -85,5 +87,5 @@ class RateLimit:
         if now - self.halved_at >= 1.0:
             self._refill(now)
             self.rate = max(min(MIN_RATE, self.limit), self.rate / 2)
-            self.tokens = min(self.tokens, 0.0)
+            self.tokens = 0.0
             self.halved_at = now

@@ -73,7 +73,7 @@ IDLE = pod("idle")
     ],
 )
 def test_what_is_written(there: Pod, cost: int, expected: list[tuple[str, int]]) -> None:
-    assert written(workload(a=cost, idle=0), there, IDLE) == expected
+    assert written(workload(a=cost, idle=0, more=0), there, IDLE, pod("more")) == expected
 
 
 def test_nothing_is_written_while_as_many_pods_are_asked_for_as_there_are() -> None:
@@ -103,6 +103,8 @@ def test_of_two_triggers_on_a_pod_the_higher_cost_counts() -> None:
 def test_the_dearest_come_first_and_what_is_lowered_last() -> None:
     pods = [pod("a"), pod("b"), pod("c", "9"), pod("d"), IDLE]
     assert [name for name, _ in written(workload(a=2, b=7, c=0, d=4, idle=0), *pods)] == ["b", "d", "a", "c"]
+    pods = [pod("a"), pod("b", "20"), pod("c", "1"), IDLE]
+    assert written(workload(a=2, b=9, c=2, idle=0), *pods) == [("a", 2), ("c", 2), ("b", 9)]
 
 
 @pytest.mark.parametrize(
@@ -128,12 +130,20 @@ def test_what_is_missing_is_told() -> None:
 
     (spared,), _ = plan("shop", [workload(a=3)], [pod("a", replica_set="", owner="StatefulSet shop")])
     assert spared.failing
-    assert "1 pods (such as a) belong to StatefulSet shop" in spared.problems[0]
+    assert (spared.pods, spared.busy) == (0, 0)
+    assert spared.problems[0] == (
+        "1 pods (such as a) belong to StatefulSet shop: Kubernetes takes only the pods of a ReplicaSet by their deletion "
+        "cost, so spareBusy does nothing for them"
+    )
+    (spared,), _ = plan("shop", [workload(a=3)], [pod("a", replica_set="", owner="")])
+    assert "belong to nobody: " in spared.problems[0]
 
     (spared,), _ = plan("shop", [workload(a=3, b=0)], [pod("a", "1", by="kubectl-annotate"), pod("b")])
     assert not spared.failing
     assert spared.left_alone == 1
-    assert "somebody else (kubectl-annotate), which is left alone" in spared.problems[0]
+    assert f"1 pods (such as a) carry {COST} of somebody else (kubectl-annotate), which is" in spared.problems[0]
+    (spared,), _ = plan("shop", [workload(a=3)], [pod("a", "1", writers=())])
+    assert "(no field manager)" in spared.problems[0]
 
     (spared,), _ = plan("shop", [workload()], [pod("a")])
     assert (spared.pods, spared.failing, spared.problems) == (0, False, ())
@@ -168,6 +178,8 @@ def test_a_replica_that_lags_behind_undoes_nothing() -> None:
     stands = pod("a", "1", at=NOW + 0.2)
     assert not written(behind, stands, IDLE)
     assert not written(ahead, stands, IDLE)
+    stands = pod("a", "3", at=NOW - 3)
+    assert not written([workload(a=1, idle=0), behind], stands, IDLE), "the older of two readings counts"
 
 
 def entry(manager: str, **fields: Any) -> dict[str, Any]:
@@ -194,3 +206,20 @@ def test_a_pod_is_read_from_the_api() -> None:
     assert theirs.foreign, "whoever wrote it, it was not the scaler"
     assert project_pod({"metadata": {"name": "a", "uid": "u"}, "status": {"phase": "Failed"}}).leaving
     assert project_pod({"metadata": {"name": "a", "uid": "u", "deletionTimestamp": "2027-01-15T08:00:00Z"}}).leaving
+    assert project_pod({"metadata": {"name": "a", "uid": "u"}, "status": {"phase": "Succeeded"}}).leaving
+    owners = [{"kind": "StatefulSet", "name": "shop", "uid": "s", "controller": True}]
+    other = project_pod({"metadata": {"name": "a", "uid": "u", "ownerReferences": owners}})
+    assert (other.owner, other.replica_set) == ("StatefulSet shop", "")
+
+
+def test_the_last_write_of_the_scaler_counts_and_no_other() -> None:
+    cost = {"f:metadata": {"f:annotations": {f"f:{COST}": {}}}}
+    ours = [{**entry(OURS, **cost), "time": f"2027-01-15T08:00:0{second}Z"} for second in (1, 3, 2)]
+    theirs = [{**entry("kubectl", **cost), "time": "2027-01-15T09:00:00Z"}, {"fieldsV1": cost}, {"manager": "kubelet"}]
+    without_time = {"manager": OURS, "fieldsV1": cost}
+    metadata = {"name": "a", "uid": "u", "annotations": {COST: "1"}}
+    read = project_pod({"metadata": {**metadata, "managedFields": [*ours, without_time, *theirs]}})
+    assert read.writers == (OURS, OURS, OURS, OURS, "kubectl", "")
+    assert read.written_at == NOW + 3
+    assert not read.foreign
+    assert project_pod({"metadata": {**metadata, "managedFields": theirs}}).written_at == -math.inf

@@ -8,7 +8,7 @@ from typing import Any
 from scaler.core.errors import Unavailable
 from scaler.demo.asked_store import AskedStore
 from scaler.demo.clock import ManualClock
-from scaler.demo.scripted import ScriptedReader, Slow, Spot, Work
+from scaler.demo.scripted import Map, ScriptedReader, Slow, Spot, Work
 
 A, B = Spot("a"), Spot("b")
 DOWN = Unavailable("down")
@@ -25,6 +25,25 @@ async def test_a_hint_causes_a_read_at_once(
     await clock.advance(0)
     assert await value(store, A) == Work(1)
     assert reader.count("a") == 2
+
+
+class Maps(ScriptedReader):
+    kinds = frozenset({Map.kind})
+
+
+class Spots(ScriptedReader):
+    kinds = frozenset({Spot.kind})
+
+
+async def test_every_reader_may_hint(clock: ManualClock, open_store: OpenStore) -> None:
+    readers = [Maps(clock), Spots(clock)]
+    store = open_store(*readers)
+    for reader, place in zip(readers, (Map("a"), A), strict=True):
+        store.lease("me", place, 60, math.inf)
+        await clock.advance(10)
+        reader.hint(place)
+        await clock.advance(10)
+        assert len(reader.reads) == 2
 
 
 async def test_many_hints_are_few_reads(store: AskedStore, clock: ManualClock, reader: ScriptedReader) -> None:

@@ -95,6 +95,9 @@ async def test_a_place_that_is_dear_is_read_seldom(
         assert await value(store, Map("q"), refresh=1, stale=5) == ("q1",)
         await clock.advance(10)
     assert reader.count("q*") == 2
+    await value(store, Map("q"), refresh=1, stale=5, lessee="other")
+    await clock.advance(5)
+    assert reader.count("q*") == 2, "nor for a new lessee"
 
 
 async def test_equal_values_are_one_object(

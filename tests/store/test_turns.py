@@ -39,6 +39,24 @@ async def test_with_more_places_than_the_rate_allows_intervals_stretch_evenly(
     assert all(store.newest(spot, 3, 60) for spot in spots), "served although it is older than its interval"
 
 
+async def test_what_waits_for_its_rate_is_told(
+    clock: ManualClock, reader: ScriptedReader, open_store: OpenStore
+) -> None:
+    store = open_store(reader, limits={"scripted": 0.25})
+    reader.answers["b"] = Unavailable("down")
+    for place in (A, B, Spot("c")):
+        store.lease("me", place, 60, math.inf)
+    await clock.advance(5)
+    assert list(store.ages()) == [("spot", 5, False), ("spot", None, True), ("spot", None, False)]
+    assert list(store.paces()) == [(A, 60), (B, 60), (Spot("c"), 60)]
+    (backend,) = store.backends()
+    assert (backend.waiting, backend.lag_seconds) == (2, 5)
+    assert (
+        "not read yet, because scripted/one is asked as often as its limit allows (setting limits.requestsPer"
+        in str(store.unanswered(store.state(Spot("c"))))
+    )
+
+
 async def test_a_backend_at_its_limit_wakes_the_loop_no_more_often_than_a_grain(
     reader: ScriptedReader, open_store: OpenStore, clock: ManualClock
 ) -> None:

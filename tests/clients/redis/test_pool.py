@@ -165,10 +165,13 @@ async def test_of_several_servers_behind_a_name_the_master_is_meant(
     addresses = tuple(f"127.0.0.{number}" for number in range(1, len(roles) + 2))  # nobody is at the last one
     one = kept(f"redis://cache:{port}", names=zone(addresses))
     if meant is None:
+        shown = rf"127\.0\.0\.1:{port} and 127\.0\.0\.2:{port}"
         with pytest.raises(
-            Unavailable, match=rf"call themselves a master: 127\.0\.0\.1:{port} and 127\.0\.0\.2:{port}"
+            Unavailable, match=rf": its name leads to several servers that call themselves a master: {shown}$"
         ):
             await ping(one)
+        await asyncio.sleep(0.01)
+        assert [server.connections for server in servers] == [0, 0]
         return
     assert (await ping(one)).address == meant
     await asyncio.sleep(0.01)
@@ -193,9 +196,22 @@ async def test_a_few_addresses_of_a_sentinel_are_tried(zone: Any, monkeypatch: p
 async def test_one_server_behind_several_addresses_is_one_master(fake: Any, ping: Any, kept: Any, zone: Any) -> None:
     """As behind a load balancer with an address in each zone."""
     server = await fake(host="0.0.0.0")
-    one = kept(f"redis://cache:{server.port}", names=zone(("127.0.0.1", "127.0.0.2")))
-    assert (await ping(one)).address == "127.0.0.1"
+    one = kept(f"redis://cache:{server.port}", names=zone(("127.0.0.2", "127.0.0.1")))
+    assert (await ping(one)).address == "127.0.0.1"  # the same in whatever order they are named
     assert one.moves == 0
+
+
+@pytest.mark.parametrize("down_first", [True, False])
+async def test_name_without_a_usable_server_gives_the_fault_of_its_first_address(
+    behind: Any, ping: Any, kept: Any, zone: Any, *, down_first: bool
+) -> None:
+    port, (server,) = await behind(MASTER)
+    server.told[b"AUTH"] = b"-WRONGPASS invalid username-password pair\r\n"
+    addresses = ("127.0.0.9", "127.0.0.1") if down_first else ("127.0.0.1", "127.0.0.9")
+    one = kept(f"redis://:wrong@cache:{port}", names=zone(addresses))
+    with pytest.raises(Unavailable if down_first else Refused) as told:
+        await ping(one)
+    assert ("Connection refused" if down_first else "refuses the user name or password") in str(told.value)
 
 
 # Attempts

@@ -197,3 +197,23 @@ async def test_clock_of_redis_that_jumps_is_a_change(
         assert set((await one.readings(mine)).changes.values()) == {at}
         await clock.advance(5)
         assert set((await one.readings(mine)).changes.values()) == {at}
+
+
+async def test_master_that_sentinels_name_passes_the_access_rules(asking: Any, trigger: Trigger, sane: Script) -> None:
+    """The Sentinels may be the tenant's own, and name any host."""
+
+    def name(command: list[bytes]) -> bytes:
+        return array(b"127.0.0.1", b"%d" % master.port) if command[0] == b"SENTINEL" else b"+OK\r\n"
+
+    async with RespServer(sane) as master, RespServer(name) as sentinel:
+        mine = trigger(redisURL=f"redis+sentinel://127.0.0.1:{sentinel.port}/shop")
+        rule = AccessRule(namespaces=("shop",), urls=("redis+sentinel://*",))
+        one = asking(Backends(access=Access([rule])))
+        found = await one.outcomes(mine)
+        for outcome in found.values():
+            assert isinstance(outcome, Refused)
+            assert f"namespace shop may not read url redis://127.0.0.1:{master.port}/0" in str(outcome)
+            assert "access[].urls" in str(outcome)
+        assert not master.commands
+        rule = AccessRule(namespaces=("shop",), urls=("redis*://127.0.0.1:*",))
+        assert (await asking(Backends(access=Access([rule]))).readings(mine)).of(QueueDepth) == Depth(1, paused=False)
