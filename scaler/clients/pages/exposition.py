@@ -3,7 +3,7 @@
 import codecs
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_LINE_BYTES = 64 * 1024
@@ -170,7 +170,7 @@ class PageParser:
         if name not in self._by:
             return
         if stamp is not None:
-            self.oldest = min(self.oldest, _number(stamp))
+            self._note_time(stamp)
         found = _LABELS.findall(labels or b"")
         position = {label: index for index, (label, _) in enumerate(found)}
         if len(position) != len(found):
@@ -188,7 +188,16 @@ class PageParser:
         if total is None:
             total = 0.0
             self._admit(group)
-        sums[group] = total + _number(value, count_in)
+        try:
+            sums[group] = total + count_in(value)
+        except ValueError:
+            raise PageError(f"not a number: {_shown(value)}") from None
+
+    def _note_time(self, stamp: bytes) -> None:
+        try:
+            self.oldest = min(self.oldest, float(stamp))
+        except ValueError:
+            raise PageError(f"not a time: {_shown(stamp)}") from None
 
     def _admit(self, group: bytes) -> None:
         self.kept_bytes += SUM_BYTES + len(group)
@@ -214,13 +223,6 @@ class PageParser:
             pattern += re.escape(between) + value
         self._alike = re.compile(pattern + rb"\} ([-+.0-9eE]++)")
         self._alike_sums = sums
-
-
-def _number(text: bytes, read: Callable[[bytes], float] = float) -> float:
-    try:
-        return read(text)
-    except ValueError:
-        raise PageError(f"not a number: {_shown(text)}") from None
 
 
 def _unescape(escape: re.Match[bytes]) -> bytes:

@@ -259,11 +259,18 @@ def cpu_seconds(page: bytes) -> float:
     return time.process_time() - started
 
 
+def floor_seconds(page: bytes) -> float:
+    """Return what it takes to read the last number of each line, and nothing else."""
+    started = time.process_time()
+    assert sum(float(line.rpartition(b" ")[2]) for line in page.splitlines()) > 0
+    return time.process_time() - started
+
+
 @pytest.mark.parametrize("one_in", [10, 1], ids=["a tenth is wanted", "all is wanted"])
 def test_a_page_of_20000_series_costs_little(one_in: int) -> None:
     page = "".join(
         (FILLER if n % one_in else WANTED).format(n=n, queue=n // one_in % 20) for n in range(20_000)
     ).encode()
     assert len(page) > 4_800_000
-    limit = 0.040 if one_in > 1 else 0.080
-    assert min(cpu_seconds(page) for _ in range(5)) < limit
+    ratio = min(cpu_seconds(page) for _ in range(5)) / min(floor_seconds(page) for _ in range(5))
+    assert ratio < (2.5 if one_in > 1 else 7)  # 1.2 and 3.7 were measured
