@@ -197,7 +197,7 @@ class PageParser:
         try:
             self.oldest = min(self.oldest, float(stamp))
         except ValueError:
-            raise PageError(f"not a time: {_shown(stamp)}") from None
+            raise PageError(f"not a timestamp: {_shown(stamp)}") from None
 
     def _admit(self, group: bytes) -> None:
         self.kept_bytes += SUM_BYTES + len(group)

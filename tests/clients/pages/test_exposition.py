@@ -92,7 +92,7 @@ def test_a_sum_that_overflows_is_no_count() -> None:
         pytest.param('{"workqueue_depth",name="a"} 3\n', "not a series", id="a name in quotes"),
         pytest.param('\ufeffworkqueue_depth{name="a"} 3\n', "not a series", id="a byte order mark"),
         pytest.param('workqueue_depth{name="a","pod.name"="b"} 3\n', "not a series", id="a label in quotes"),
-        pytest.param('workqueue_depth{name="a"} 3 4-\n', "not a number", id="no timestamp"),
+        pytest.param('workqueue_depth{name="a"} 3 4-\n', "not a timestamp", id="no timestamp"),
         pytest.param('workqueue_depth{name="a"} 3 4 5\n', "not a series", id="too many numbers"),
         pytest.param(b'workqueue_depth{name="\xff"} 3\n', "not UTF-8", id="not UTF-8"),
         pytest.param(f'workqueue_depth{{name="{"a" * 1025}"}} 3\n', "limit", id="a long label"),
