@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,12 +224,14 @@ async def test_top_and_explain_come_through(server: Server, kubectl: Path, tmp_p
     ],
 )
 async def test_a_signal_ends_both(kubectl: Path, number: signal.Signals, code: int) -> None:
-    silent = socket.create_server(("127.0.0.1", 0))  # it never answers
-    (kubectl / "target").write_text(str(silent.getsockname()[1]))
-
     def play() -> tuple[int, str]:
-        command = [str(SCALER), "top", "--forward"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [str(SCALER), "top", "--forward"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - ignored in a background job
+        )
         end = time.monotonic() + 30
         while not running(kubectl) and time.monotonic() < end:
             time.sleep(0.05)
@@ -236,10 +239,11 @@ async def test_a_signal_ends_both(kubectl: Path, number: signal.Signals, code: i
         _, err = process.communicate(timeout=30)
         return process.returncode, err
 
-    ended, err = await asyncio.to_thread(play)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it never answers
+        (kubectl / "target").write_text(str(silent.getsockname()[1]))
+        ended, err = await asyncio.to_thread(play)
     assert (ended, running(kubectl)) == (code, [])
     assert "Traceback" not in err
-    silent.close()
 
 
 def real_kubectl(*arguments: str) -> Any:
