@@ -15,9 +15,11 @@ from scaler.clients.http.tls import ClientTls
 CONNECTION_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """The form of a connection's name; no URL matches it, so a name has no secret and can be quoted."""
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
+MAX_SENTINELS = 16
+"""All of a URL are asked at once, at each look for the master; usual are three to seven."""
 URL_FORMS = (
     "`redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS or "
-    "`redis+sentinel://host[:port],…/master[/database]`, without a query; "
+    "`redis+sentinel://host[:port],…/master[/database]` with at most 16 hosts, without a query; "
     "percent-encode special characters of the password"
 )
 _SCHEMES = {"redis": False, "rediss": True, "redis+sentinel": False, "rediss+sentinel": True}
@@ -81,7 +83,8 @@ def _parse_split(split: SplitResult, lone: str) -> RedisUrl:
     database = path.pop(0) if path else "0"
     hosts = tuple(_parse_host(item, SENTINEL_PORT if sentinel else REDIS_PORT) for item in netloc.split(","))
     wrong_master = sentinel and not re.fullmatch(r"[A-Za-z0-9._-]+", master or "")  # as in Sentinel's own configuration
-    if path or not re.fullmatch(r"[0-9]{1,9}", database) or wrong_master or (len(hosts) > 1 and not sentinel):
+    most = MAX_SENTINELS if sentinel else 1
+    if path or not re.fullmatch(r"[0-9]{1,9}", database) or wrong_master or len(hosts) > most:
         raise ValueError
     return RedisUrl(
         scheme=split.scheme,

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from scaler.clients.redis.server import RedisServer, RedisUrl, parse_url
+from scaler.clients.redis.server import MAX_SENTINELS, RedisServer, RedisUrl, parse_url
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,7 @@ def test_sentinel_url_without_database_or_with_tls(url: str, database: int) -> N
         "redis+sentinel://:canary@s1/",
         "redis+sentinel://:canary@s1/a%20b",
         "redis+sentinel://:canary@s1/m/0/0",
+        f"redis+sentinel://:canary@{','.join(f's{number}' for number in range(MAX_SENTINELS + 1))}/m",
     ],
 )
 def test_wrong_url_is_told_without_a_part_of_it(url: str) -> None:
