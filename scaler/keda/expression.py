@@ -22,9 +22,13 @@ from scaler.keda.expression_nodes import (
 )
 from scaler.keda.expression_values import FUNCTIONS, PREDICATES, FormulaError, MistakeError, Value, number, truth
 
-_MOST_TOKENS = 400
+MOST_CHARACTERS, _MOST_TOKENS, _LONGEST_WORD = 2_000, 400, 253
+_MOST_PREDICATES = 2
+"""Within each other; each goes through a whole list for each item of the one around it."""
+_BLANK = r"(?>\s+|//[^\n]*|/\*.*?\*/)"
+_BLANK_END = re.compile(rf"{_BLANK}++\Z", re.DOTALL)
 _TOKEN = re.compile(
-    r"(?:\s|//[^\n]*|/\*.*?\*/)*"
+    rf"{_BLANK}*+"
     r"(0[xX][\da-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|(?:\d[\d_]*(?:\.(?!\.)[\d_]*)?|\.\d[\d_]*)(?:[eE][+-]?\d+)?"
     r"|[#$]?[A-Za-z_]\w*|\?\?|\?\.|\.\.|&&|\|\||\*\*|[<>=!]=|\S)",
     re.DOTALL,
@@ -54,9 +58,13 @@ class Parsed(NamedTuple):
 
 def parse(text: str) -> Parsed:
     """Parse a formula; raises `FormulaError` for what is not known here."""
-    tokens = _TOKEN.findall(re.sub(r"(?:\s|//[^\n]*|/\*.*?\*/)+\Z", "", text, flags=re.DOTALL))
+    if len(text) > MOST_CHARACTERS:
+        raise FormulaError(f"it has more than {MOST_CHARACTERS} characters")
+    tokens = _TOKEN.findall(_BLANK_END.sub("", text))
     if len(tokens) > _MOST_TOKENS:
         raise FormulaError(f"it has more than {_MOST_TOKENS} words and signs")
+    if len(max(tokens, key=len, default="")) > _LONGEST_WORD:
+        raise FormulaError(f"a word of it has more than {_LONGEST_WORD} characters")
     parser = _Parser(tokens)
     try:
         node = parser.sequence()
@@ -219,6 +227,8 @@ class _Parser:
         return called(name, arguments)
 
     def _predicate(self) -> Node:
+        if self._in_predicate == _MOST_PREDICATES:
+            raise FormulaError(f"more than {_MOST_PREDICATES} predicates stand within each other")
         self._in_predicate += 1
         if self._took("{"):
             node = self.sequence()

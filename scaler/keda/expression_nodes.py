@@ -3,7 +3,17 @@
 import inspect
 from collections.abc import Callable, Mapping
 
-from scaler.keda.expression_values import BINARY, FUNCTIONS, PREDICATES, FormulaError, MistakeError, Value, truth
+from scaler.keda.expression_values import (
+    BINARY,
+    FUNCTIONS,
+    PREDICATES,
+    FormulaError,
+    MistakeError,
+    Value,
+    shallow,
+    truth,
+    wrapped,
+)
 
 Variables = Mapping[str, Value]
 Node = Callable[[Variables], Value]
@@ -21,11 +31,15 @@ _CHOICES: dict[str, Callable[[Value], bool]] = {
 
 
 def number_of(text: str) -> float:
-    """Return a number as it is written in a formula, an `int` for a whole one."""
+    """Return a number as it is written in a formula, an `int` for a whole one; raises `MistakeError`."""
     text = text.lower().replace("_", "")
-    if text[:2] in {"0x", "0b", "0o"}:
-        return int(text, 0)
-    return int(text) if text.isdigit() else float(text)
+    try:
+        found = int(text, 0) if text[:2] in {"0x", "0b", "0o"} else int(text) if text.isdigit() else float(text)
+    except ValueError:
+        raise MistakeError(f"`{text}` is no number") from None
+    if isinstance(found, int) and found != wrapped(found):
+        raise MistakeError(f"`{text}` is too large for a whole number")
+    return found
 
 
 def constant(value: Value) -> Node:
@@ -62,7 +76,7 @@ def negated(operand: Node) -> Node:
 
 def listed(items: list[Node]) -> Node:
     """Return a list."""
-    return lambda variables: [each(variables) for each in items]
+    return lambda variables: shallow([each(variables) for each in items])
 
 
 def called(name: str, arguments: list[Node]) -> Node:

@@ -76,6 +76,18 @@ def _list(values: Value, of: str) -> list[Value]:
     return values
 
 
+def shallow(values: list[Value]) -> list[Value]:
+    """Return `values`; raises `FormulaError` for lists in lists in a list: a few words can make billions of items so."""
+    if any(isinstance(inner, list) for each in values if isinstance(each, list) for inner in each):
+        raise FormulaError("lists in lists in a list are not known here")
+    return values
+
+
+def wrapped(value: float) -> float:
+    """Return a whole number as Go keeps it, in 64 bits, and anything else as it is."""
+    return (value + 2**63) % 2**64 - 2**63 if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _numbers(of: str, *values: Value) -> list[float]:
     """Return the numbers in `values`, lists within them included."""
     found: list[float] = []
@@ -85,7 +97,7 @@ def _numbers(of: str, *values: Value) -> list[float]:
 
 
 def _arithmetic(of: str, function: Callable[[float, float], float]) -> _Of:
-    return lambda left, right: function(number(left, of), number(right, of))
+    return lambda left, right: wrapped(function(number(left, of), number(right, of)))
 
 
 def _divided(above: float, below: float) -> float:
@@ -174,7 +186,7 @@ FUNCTIONS: dict[str, _Of] = {
     "min": _most("min", min),
     "mean": _average("mean", statistics.fmean),
     "median": _average("median", statistics.median),
-    "sum": lambda values: sum(number(each, "sum") for each in _list(values, "sum")),
+    "sum": lambda values: wrapped(sum(number(each, "sum") for each in _list(values, "sum"))),
     "count": lambda values: sum(truth(each, "count") for each in _list(values, "count")),
     "len": lambda values: len(_list(values, "len")),
     "first": _end("first", 0),
@@ -216,7 +228,7 @@ PREDICATES: dict[str, _Of] = {
     "count": _where("count", len),
     "filter": _where("filter", lambda found: found),
     "find": _where("find", lambda found: found[0] if found else None),
-    "map": _each("map", lambda _, mapped: mapped),
-    "sum": _each("sum", lambda _, mapped: sum(number(each, "sum") for each in mapped)),
+    "map": _each("map", lambda _, mapped: shallow(mapped)),
+    "sum": _each("sum", lambda _, mapped: wrapped(sum(number(each, "sum") for each in mapped))),
     "reduce": _reduced,
 }

@@ -72,14 +72,15 @@ def check(
     problems += [_unknown_key(key, source.name, known) for key in unknown[:MAX_PROBLEMS]]
     if len(unknown) > MAX_PROBLEMS:
         problems.append(Problem(clipped(unknown[MAX_PROBLEMS]), f"unknown, too, as {len(unknown)} keys are in all"))
-    problems += _wrong_types(values, known, from_env)
+    secrets = {key: values[key] for key in from_env}
+    problems += _wrong_types(values, known, secrets)
     if problems:
         return None, tuple(problems)
     given = {key: value for key, value in values.items() if key not in open_keys}
     try:
         trigger = source.trigger.model_validate({**given, NAMESPACE: namespace})
     except ValidationError as error:
-        found = _problems(error, source.name, {key: values[key] for key in from_env})
+        found = _problems(error, source.name, secrets)
         # A rule about several keys cannot be checked while the value of one is not known.
         return None, tuple(problem for problem in found if not open_keys or problem.key in given)
     if trigger.stale_seconds < trigger.refresh_seconds:
@@ -138,17 +139,15 @@ def _unknown_key(key: str, source: str, known: Mapping[str, Any]) -> Problem:
     return Problem(clipped(key), f"unknown key for source {source}; {hint}")
 
 
-def _wrong_types(values: Mapping[str, str], known: Mapping[str, Any], from_env: set[str]) -> list[Problem]:
+def _wrong_types(values: Mapping[str, str], known: Mapping[str, Any], from_env: Mapping[str, str]) -> list[Problem]:
     """Return the problems of lists and maps where several texts with commas between them are meant."""
     found = []
     for key, value in values.items():
         if key in known and wrong_types.is_list(known[key].annotation):
-            hint = wrong_types.hint(key, value, several=True)
+            secret = _is_secret(key, value, known, from_env)
+            hint = wrong_types.hint(key, value, several=True, secret=secret)
             if hint is not None:
-                secret = key in from_env
-                found.append(
-                    Problem(key, f"{shown(value, secret=secret)} {hint.partition(';')[0] if secret else hint}")
-                )
+                found.append(Problem(key, f"{shown(value, secret=secret)} {hint}"))
     return found
 
 
@@ -164,16 +163,21 @@ def _problems(error: ValidationError, source: str, from_env: Mapping[str, str]) 
         elif finding["type"] == "missing":
             text = f"required for source {source}"
         else:
-            extra = known[key].json_schema_extra if key in known else None
-            marked = isinstance(extra, dict) and bool(extra.get("secret"))
-            # A source may use the value of one key as the default of another.
-            secret = marked or key in from_env or finding["input"] in from_env.values()
-            hint = None if secret else wrong_types.hint(key, str(finding["input"]), several=False)
+            secret = _is_secret(key, finding["input"], known, from_env)
+            hint = wrong_types.hint(key, str(finding["input"]), several=False, secret=secret)
             text = (
                 f"{shown(finding['input'], secret=secret)} {hint or 'is not allowed'}; it must be {_allowed(finding)}"
             )
         problems.append(Problem(key, text))
     return problems
+
+
+def _is_secret(key: str, value: Any, known: Mapping[str, Any], from_env: Mapping[str, str]) -> bool:
+    """Tell whether no part of `value` may be shown, which `key` has; `from_env` are the values of the environment."""
+    extra = known[key].json_schema_extra if key in known else None
+    marked = isinstance(extra, dict) and bool(extra.get("secret"))
+    # A source may use the value of one key as the default of another.
+    return marked or key in from_env or value in from_env.values() or _has_login(str(value))
 
 
 _BOUNDS = {
@@ -205,6 +209,10 @@ def clipped(text: str) -> str:
 def shown(value: object, *, secret: bool = False) -> str:
     """Return `value` quoted for a message, or a mask if it is or may contain a secret."""
     text = str(value)
-    if secret or "@" in text.partition("://")[2]:  # a password that is not percent-encoded may have a slash
+    if secret or _has_login(text):
         return "the value (not shown, it may hold a secret)"
     return f"'{clipped(text)}'"
+
+
+def _has_login(text: str) -> bool:
+    return "@" in text.partition("://")[2]  # a password that is not percent-encoded may have a slash

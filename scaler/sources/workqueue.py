@@ -37,7 +37,7 @@ WHY_MISSING = (
 _DEPTH = "the name of a series that ends in depth, such as prometheus_operator_workqueue_depth"
 DepthName = Annotated[str, matching("[a-zA-Z_:][a-zA-Z0-9_:]*depth", _DEPTH)]
 WRONG_NAME = f"check the names in `queues`; if they are right, {WHY_MISSING}"
-_OF_SERIES = re.compile(r"(?:^|,)(name|controller|priority)[=!]")
+_OF_SERIES = re.compile(r"(?:^|,)\s*(name|controller|priority)\s*[=!]")
 MAX_NAMED = 10
 """Queues named in one message."""
 

@@ -226,3 +226,46 @@ def test_a_formula_is_worked_out_or_refused_but_never_fails(text: str, a: float,
 )  # fmt: skip
 def test_mistakes(text: str, found: list[str]) -> None:
     assert mistakes(text, {"a", "b", "my-queue"}) == found
+
+
+def _lists(last: str) -> str:
+    """Return a formula with ever deeper lists, each with the one before twice."""
+    return "let x0=[1];" + "".join(f"let x{n}=[x{n - 1},x{n - 1}];" for n in range(1, 30)) + last
+
+
+ITEMS = f"[{','.join('1' * 55)}]"
+BOMBS = {
+    "lists of lists": _lists("max(x29)"),
+    "lists that reduce makes": f"max(reduce({ITEMS}, [#acc, #acc]))",
+    "predicates in predicates": f"len(map({ITEMS}, len(map({ITEMS}, len(map({ITEMS}, a))))))",
+    "slashes": "/" * 60 + "\n)",
+    "comments": "a " + "/**/" * 40 + ")",
+    "blanks": " " * 60_000 + "a",
+    "comments without an end": "/*" * 20_000,
+    "a long word": "b" * 1_000,
+    "digits": "9" * 1_900,
+    "a hexadecimal number without digits": "0x_",
+    "too large a number": "9223372036854775808",
+}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_at_once_and_in_few_words(name: str) -> None:
+    with pytest.raises(FormulaError) as refused:
+        compiled(BOMBS[name], {"a"})
+    assert len(str(refused.value)) < 300
+    assert all(len(mistake) < 300 for mistake in mistakes(BOMBS[name], {"a"}))
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("9223372036854775807 + 1 < 0 ? 1 : 2", 1),  # whole numbers have 64 bits, as in Go
+        (f"reduce({ITEMS}, #acc * 3) < 9223372036854775807 ? 1 : 2", 1),
+        (f"sum(map({ITEMS}, sum(map({ITEMS}, #))))", 55 * 55),
+    ],
+)
+def test_what_looks_like_a_bomb_is_worked_out(text: str, value: float) -> None:
+    assert compiled(text, ())({}) == value

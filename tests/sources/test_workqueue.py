@@ -31,6 +31,21 @@ def test_the_name_follows_from_the_queues_and_the_target_is_the_queue_length() -
     assert len(set(names)) == 4
 
 
+@pytest.mark.parametrize(
+    ("selector", "label"),
+    [
+        ('name="a"', "name"),
+        ('job="x", name =~"a"', "name"),
+        ('job="x",priority!="0"', "priority"),
+        ('controller="a"', "controller"),
+        ('job="name",pod_name="a"', None),
+    ],
+)
+def test_a_label_that_no_target_has_is_told(selector: str, label: str | None) -> None:
+    cautions = trigger(prometheusURL="http://p", selector=selector).cautions("Deployment", 3)
+    assert [each.split(" is a label")[0] for each in cautions] == ([f"selector: {label}"] if label else [])
+
+
 def test_a_thousand_triggers_on_one_controller_are_one_place() -> None:
     places = {
         place

@@ -1,6 +1,7 @@
 """Lists, maps and blanks of a template instead of text, as YAML, JSON, Helm and Go write them."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -30,8 +31,8 @@ A_BLANK = "is what a template leaves where it has no value, or none of this type
         (SIDEKIQ, "queues", "[critical default]", A_LIST + 'write "critical,default"'),
         (SIDEKIQ, "queues", '[["critical", 2], ["default", 1]]', A_LIST + 'write "critical,default"'),
         (SIDEKIQ, "queues", '[{"name": "critical"}, {"name": "default"}]', A_LIST + 'write "critical,default"'),
-        (SIDEKIQ, "queues", "[]", A_LIST + "write names with commas between them"),
-        (SIDEKIQ, "queues", "map[]", A_MAP + "write names with commas between them"),
+        (SIDEKIQ, "queues", "[]", A_LIST + "write plain text, with commas between several"),
+        (SIDEKIQ, "queues", "map[]", A_MAP + "write plain text, with commas between several"),
         (SIDEKIQ, "queues", "<no value>", A_BLANK),
         (SIDEKIQ, "queues", "<nil>", A_BLANK),
         (SIDEKIQ, "queues", "%!s(int=5)", A_BLANK),
@@ -39,7 +40,6 @@ A_BLANK = "is what a template leaves where it has no value, or none of this type
         (SQS, "queueURL", '["orders", "mail"]', A_LIST + 'write "orders,mail"'),
         (PREFIX, "excludeQueues", '["*-dlq"]', A_LIST + 'write "*-dlq"'),
         (WORKQUEUE, "queues", '["application"]', A_LIST + 'write "application"'),
-        (WORKQUEUE, "metricsURL", "[http://x/metrics]", A_LIST + 'write "http://x/metrics"'),
         (PODS, "podSelector", '{"app": "x", "tier": "y"}', A_MAP + 'write "app=x,tier=y"; it must be a label selector'),
         (PODS, "podSelector", "map[app:x]", A_MAP + 'write "app=x"'),
         (FLUX, "namespaces", "[apps, infra]", A_LIST + 'write "apps,infra"'),
@@ -68,11 +68,23 @@ def test_text_with_brackets_is_text(metadata: dict[str, str], key: str, value: s
     assert parse({**metadata, key: value}, "shop").source == metadata["source"]
 
 
-def test_a_value_of_the_environment_is_not_shown() -> None:
+@pytest.mark.parametrize("form", ['["{}"]', "[{} {}]", '{{"a": "{}"}}', "map[{}:1]", '{{"{}": "x"}}', "[http://x/ {}]"])
+@pytest.mark.parametrize(
+    ("metadata", "key", "value"),
+    [
+        ({"source": "sidekiq", "redis": "main"}, "queuesFromEnv", "canary"),
+        (WORKQUEUE, "metricsURL", "http://x/metrics?token=canary"),
+        (WORKQUEUE, "metricsURL", "http://user:canary@x/metrics"),
+        ({"source": "workqueue", "queues": "a"}, "prometheusURL", "http://user:canary@x/"),
+        ({"source": "sidekiq", "queues": "a"}, "redisURL", "redis://:canary@x"),
+        (SQS, "queueURL", "https://user:canary@sqs.eu-west-1.amazonaws.com/123456789012/a"),
+    ],
+)
+def test_no_part_of_a_secret_is_shown(metadata: dict[str, str], key: str, value: str, form: str) -> None:
     with pytest.raises(MetadataError) as refused:
-        parse({"source": "sidekiq", "redis": "main", "queuesFromEnv": '["hunter2"]'}, "shop")
-    assert "is a list, and what a trigger holds is text" in str(refused.value)
-    assert "hunter2" not in str(refused.value)
+        parse({**metadata, key: form.format(value, value)}, "shop")
+    assert "canary" not in str(refused.value)
+    assert re.search("is a (list|map), and what a trigger holds is text", str(refused.value))
 
 
 @given(st.text(alphabet='[]{}:,"map ab1=\n%!(<>nil', max_size=40) | st.just("[" * 3_999), st.booleans())

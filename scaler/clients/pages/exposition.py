@@ -99,10 +99,10 @@ class PageParser:
     def __init__(self, families: Iterable[Family]) -> None:
         """Add up `families`, and skip all other series."""
         self._by = {family.name.encode(): [label.encode() for label in family.by] for family in families}
-        # A line that begins with blanks is parsed to find out its series. Names in quotes (of UTF-8) and a byte order mark
-        # are not understood, and must not be skipped.
-        quoted = (b'{"' + name + b'"' for name in self._by)
-        self._prefixes = (*self._by, b" ", b"\t", *quoted, codecs.BOM_UTF8)
+        # A line that begins with blanks, a brace (its name is in quotes) or a byte order mark is looked at to find out its
+        # series.
+        self._prefixes = (*self._by, b" ", b"\t", b"{", codecs.BOM_UTF8)
+        self._quoted = tuple(b'"' + name + b'"' for name in self._by)
         self._sums: dict[bytes, dict[bytes, float]] = {}
         self.kept_bytes = 0
         """Approximate memory of the sums."""
@@ -163,8 +163,11 @@ class PageParser:
     def _take_apart(self, line: bytes) -> None:
         sample = _SAMPLE.fullmatch(line)
         if sample is None:
-            if not line.strip() or line.lstrip().startswith(b"#"):
+            text = line.lstrip()
+            if not text or text.startswith(b"#"):
                 return
+            if text.startswith(b"{") and not any(name in text for name in self._quoted):
+                return  # a name in quotes is not understood, but this one is not wanted
             raise PageError(f"not a series: {_shown(line)}")
         name, labels, value, stamp = sample.groups()
         if name not in self._by:

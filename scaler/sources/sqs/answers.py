@@ -150,9 +150,8 @@ def fault_of(status: int, code: str, operation: str, message: str = "") -> Fault
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
-    if (
-        body.count(b"[") + body.count(b"{") > MAX_BRACKETS or body.count(b'"') > MAX_QUOTES
-    ):  # before it is decoded, which would take too long
+    # Before it is decoded, which would take too long.
+    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS or body.count(b'"') > MAX_QUOTES:
         return None
     try:
         parsed = json.loads(body)

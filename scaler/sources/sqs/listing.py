@@ -53,7 +53,7 @@ class Pages:
         elif token in self._tokens:
             raise Unavailable("ListQueues leads back to a page that was there before: pages are missing")
         elif len(self._tokens) >= MAX_PAGES:
-            raise Unavailable(f"ListQueues answered more than {MAX_PAGES} pages")
+            raise Unavailable(f"ListQueues answered more than {MAX_PAGES} pages; does the endpoint speak SQS?")
         else:
             self._tokens.append(token)
 

@@ -57,6 +57,11 @@ def test_series_are_added_up_by_their_queue(page: str, groups: dict[str, float])
     assert parse(page) == {"workqueue_depth": groups}
 
 
+def test_other_series_may_have_names_in_quotes() -> None:
+    page = '{"http.server.duration",name="a"} 3\nworkqueue_depth{name="a"} 2\n {"workqueue.depth"} 3\n'
+    assert parse(page) == {"workqueue_depth": {"a": 2}}
+
+
 def test_what_is_not_there_is_absent_and_not_zero() -> None:
     assert parse('# TYPE x gauge\nx 1\n\nworkqueue_adds_total{name="a"} 0\n') == {"workqueue_adds_total": {"a": 0.0}}
 
@@ -90,6 +95,9 @@ def test_a_sum_that_overflows_is_no_count() -> None:
         pytest.param('workqueue_depth{name=""} 1\nworkqueue_depth{name="} 2\n', "not a series", id="one quote short"),
         pytest.param('workqueue_depth{name="a",name="b"} 3\n', "given twice", id="a label twice"),
         pytest.param('{"workqueue_depth",name="a"} 3\n', "not a series", id="a name in quotes"),
+        pytest.param('{ "workqueue_depth" , name="a"} 3\n', "not a series", id="a name in quotes after a blank"),
+        pytest.param('{name="a","workqueue_depth"} 3\n', "not a series", id="a name in quotes behind a label"),
+        pytest.param(' {"workqueue_depth",name="a"} 3\n', "not a series", id="a name in quotes on an indented line"),
         pytest.param('\ufeffworkqueue_depth{name="a"} 3\n', "not a series", id="a byte order mark"),
         pytest.param('workqueue_depth{name="a","pod.name"="b"} 3\n', "not a series", id="a label in quotes"),
         pytest.param('workqueue_depth{name="a"} 3 4-\n', "not a timestamp", id="no timestamp"),
